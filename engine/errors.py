@@ -1,0 +1,63 @@
+"""The exceptions of Offerwright.
+
+    OfferwrightError
+    ├── InputError              exit 2: what was handed in is refused
+    │   ├── ConfigurationError  a setting, an option or a combination of them
+    │   ├── DataError           a data set (carries every fault found)
+    │   └── ProblemError        an optimisation problem that is not well posed (NaN, wrong shape, negative cost)
+    ├── InfeasibleError         exit 3: no plan satisfies the rules
+    ├── StateError              a change of state that the life of a proposal does not allow
+    ├── ConflictError           somebody else changed it first, or another runner holds it
+    ├── NotFoundError           no record with that identifier
+    └── StorageError            the disk or the database did not take what was written
+
+Every message names the thing, its value and the remedy; the command line shows it as one block without a traceback.
+"""
+
+from __future__ import annotations
+
+
+class OfferwrightError(Exception):
+    """Base of every error that Offerwright raises on purpose."""
+
+    exit_status: int = 1
+
+
+class InputError(OfferwrightError):
+    """What was handed in is refused; nothing was written."""
+
+    exit_status = 2
+
+
+class ConfigurationError(InputError):
+    """A setting or option is unknown, out of range, or contradicts another."""
+
+
+class DataError(InputError):
+    """A data set cannot be used; the message lists every fault that was found."""
+
+
+class ProblemError(InputError):
+    """An optimisation problem is not well posed: a shape, a NaN, a negative cost."""
+
+
+class InfeasibleError(OfferwrightError):
+    """No plan satisfies the rules; the message names the rules in conflict and the cheapest remedy."""
+
+    exit_status = 3
+
+
+class StateError(OfferwrightError):
+    """A proposal, experiment or job cannot make the asked-for change of state."""
+
+
+class ConflictError(OfferwrightError):
+    """The record changed meanwhile, or another process holds the lock."""
+
+
+class NotFoundError(OfferwrightError):
+    """No record has the given identifier."""
+
+
+class StorageError(OfferwrightError):
+    """The disk or the database did not take what was written; the former state stands."""

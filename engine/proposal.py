@@ -1,0 +1,115 @@
+"""A proposal: a plan, the evidence for it, and a life of its own.
+
+draft → submitted → {changes_requested → draft | rejected | approved} → scheduled → published → measured → closed
+                                                          published → rolled_back
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Where a proposal stands."""
+
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    CHANGES_REQUESTED = "changes_requested"
+    REJECTED = "rejected"
+    APPROVED = "approved"
+    SCHEDULED = "scheduled"
+    PUBLISHED = "published"
+    ROLLED_BACK = "rolled_back"
+    MEASURED = "measured"
+    CLOSED = "closed"
+    INFEASIBLE = "infeasible"
+    """No plan exists; stored with the explanation so that the rules can be changed."""
+
+
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    State.DRAFT: frozenset({State.SUBMITTED}),
+    State.SUBMITTED: frozenset({State.CHANGES_REQUESTED, State.REJECTED, State.APPROVED}),
+    State.CHANGES_REQUESTED: frozenset({State.DRAFT}),
+    State.REJECTED: frozenset(),
+    State.APPROVED: frozenset({State.SCHEDULED}),
+    State.SCHEDULED: frozenset({State.PUBLISHED}),
+    State.PUBLISHED: frozenset({State.MEASURED, State.ROLLED_BACK}),
+    State.ROLLED_BACK: frozenset(),
+    State.MEASURED: frozenset({State.CLOSED}),
+    State.CLOSED: frozenset(),
+    State.INFEASIBLE: frozenset(),
+}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A sentence kept as a template and its values, so that it can be read in any language.
+
+    `code` is a msgid such as "held at today's price: elasticity not identified ({mean:.1f} ± {se:.1f})".
+    """
+
+    code: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def english(self) -> str:
+        """The sentence in English."""
+        return self.code.format(**self.values)
+
+
+@dataclass(frozen=True)
+class PriceLine:
+    """One product of a proposal. Money over the horizon unless it is a price."""
+
+    product_id: str
+    title: str
+    category: str
+    current_price: float
+    proposed_price: float
+    unit_cost: float
+    units_current: float
+    units_proposed: float
+    profit_current: float
+    profit_proposed: float
+    gain_low: float
+    """5 % quantile of the line's gain."""
+    gain_high: float
+    elasticity: float
+    elasticity_se: float
+    identified: bool
+    reason: Reason
+
+    @property
+    def why(self) -> str:
+        """The reason in English, as in prices.csv."""
+        return self.reason.english()
+
+
+@dataclass(frozen=True)
+class CouponLine:
+    """One customer who is sent an offer."""
+
+    customer_id: str
+    offer_id: str
+    expected_incremental_profit: float
+    expected_cost: float
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A stored proposal. `summary` is what summary.json holds; `evidence` is what the report draws from."""
+
+    proposal_id: str
+    data: str
+    state: State
+    created_at: datetime
+    created_by: str
+    horizon_weeks: int
+    currency: str
+    summary: Mapping[str, Any]
+    evidence: Mapping[str, Any]
+    prices: tuple[PriceLine, ...] = ()
+    coupons: tuple[CouponLine, ...] = ()

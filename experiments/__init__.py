@@ -1,0 +1,1 @@
+"""What it earned: design, assignment and measurement of experiments."""
