@@ -84,7 +84,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write `content` to `path` atomically, as UTF-8 with ``\\n`` line ends.
+    """Write `content` to `path` atomically, as UTF-8.
 
     Raises:
         StorageError: the disk did not take it; the former file stands.
@@ -126,17 +126,17 @@ def write_private(path: Path, content: bytes) -> bool:
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """Any record as JSON: data classes, NumPy arrays and scalars, paths, dates; NaN and ±∞, which JSON lacks, as null."""
+    """Write any record as JSON: data classes, arrays, paths, dates; NaN and ±∞, which JSON lacks, become null."""
     return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401, PLR0911 - any record in, JSON's types out
-    """`value` in the types that JSON knows.
+    """Put `value` into the types that JSON knows.
 
     Raises:
         TypeError: a type that has no meaning in JSON.
     """
-    if value is None or isinstance(value, bool | str) and not isinstance(value, Enum):
+    if value is None or (isinstance(value, bool | str) and not isinstance(value, Enum)):
         return value
     if isinstance(value, Enum):
         return plain(value.value)

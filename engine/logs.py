@@ -43,7 +43,7 @@ class HumanFormatter(logging.Formatter):
     """``05:00:12 warning  api.jobs: what happened  job=reoptimise``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and a traceback below it where there is one."""
+        """Write one line, and a traceback below it where there is one."""
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         fields = "".join(f"  {name}={value}" for name, value in _extra(record).items())
         line = f"{time} {record.levelname.lower():8} {record.name}: {record.getMessage()}{fields}"
@@ -54,7 +54,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line: time (UTC), level, logger, message, then the record's own fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line of JSON."""
+        """Write the record as one line of JSON."""
         fields: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
