@@ -82,7 +82,7 @@ def bucket(ids: str | int | Sequence[Any] | npt.NDArray[Any], seed: str, version
     Raises:
         ProblemError: the version is unknown, or the identifiers are decimal numbers or not one-dimensional.
     """
-    texts = _as_texts([str(ids)] if _is_one(ids) else ids)  # type: ignore[arg-type,list-item]
+    texts = _as_texts([str(ids)] if _is_one(ids) else ids)  # type: ignore[arg-type]
     place = _places(texts, seed, version)
     return float(place[0]) if _is_one(ids) else place
 
@@ -150,7 +150,7 @@ def assign(
         ProblemError: weights, coverage or identifiers are not usable.
     """
     ranges = variant_ranges(weights, coverage)
-    place = np.atleast_1d(bucket(ids, seed, version))  # type: ignore[arg-type]
+    place = np.atleast_1d(bucket(ids, seed, version))
     chosen = np.full(place.size, NOT_ASSIGNED, dtype=np.int64)
     # From the last variant to the first: where rounding makes two ranges touch, the earlier variant has the unit.
     for variant in range(len(ranges) - 1, -1, -1):
