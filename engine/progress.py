@@ -38,16 +38,16 @@ class Stopwatch:
     """Keeps the seconds of each stage and passes everything on to another listener."""
 
     def __init__(self, listener: Progress | None = None) -> None:
-        self._listener: Progress = listener or Silent()
+        self.listener: Progress = listener or Silent()
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Progress]:
         """Time a stage, also when it fails."""
-        self._listener.begin(name)
+        self.listener.begin(name)
         started = time.perf_counter()
         try:
-            yield self._listener
+            yield self.listener
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
-            self._listener.end()
+            self.listener.end()

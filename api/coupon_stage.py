@@ -1,0 +1,108 @@
+"""The coupon part of a cycle: response of each customer to each offer → allocation → lines, with the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.coupon_response import CouponResponse, estimate_coupon_response
+from engine.errors import ConfigurationError
+from engine.profiles import build_profiles
+from engine.progress import Stopwatch
+from engine.proposal import CouponLine, Reason
+from engine.settings import Settings
+from engine.shop import Shop
+from optimizers.check_coupons import check_coupons
+from optimizers.coupons import CouponPlan, CouponProblem, allocate_coupons
+
+NO_HISTORY = Reason("no coupons proposed: the data hold no coupon_history")
+NOT_CREDIBLE = Reason("no coupons proposed: the estimated effects failed their checks")
+
+
+@dataclass(frozen=True)
+class CouponResult:
+    """The coupon plan with what speaks for or against it; `plan` is None where there was nothing to plan with."""
+
+    response: CouponResponse | None
+    problem: CouponProblem | None
+    plan: CouponPlan | None
+    lines: tuple[CouponLine, ...]
+    reason: Reason | None
+    """Why nothing is sent, where nothing is."""
+    evidence: Mapping[str, Any]
+
+
+def propose_coupons(shop: Shop, settings: Settings, watch: Stopwatch) -> CouponResult:
+    """Estimate the response to coupons and allocate them.
+
+    Raises:
+        ConfigurationError: `coupons.offers` names an offer that the history does not hold.
+        InfeasibleError: the limits contradict each other.
+    """
+    with watch.stage("coupon response"):
+        profiles = build_profiles(shop, settings) if shop.has("transactions") and shop.has("customers") else None
+        response = estimate_coupon_response(shop, settings, profiles=profiles, seed=settings.seed)
+    if response is None:
+        return CouponResult(None, None, None, (), NO_HISTORY, {"reason": NO_HISTORY})
+    with watch.stage("coupon plan"):
+        problem = coupon_problem(response, settings)
+        plan = allocate_coupons(problem, method=settings.coupons.method, gap=settings.coupons.gap)
+        check_coupons(problem, plan)
+    reason = None if response.credible or settings.coupons.send_unless_credible else NOT_CREDIBLE
+    return CouponResult(response, problem, plan, coupon_lines(response, plan), reason, _evidence(response, plan, reason))
+
+
+def coupon_problem(response: CouponResponse, settings: Settings) -> CouponProblem:
+    """Pose the allocation; where the estimate is not credible every offer is closed."""
+    profit = response.profit.astype(np.float32)
+    cost = response.cost.astype(np.float32)
+    closed = ~_open_offers(response, settings)
+    closed |= not (response.credible or settings.coupons.send_unless_credible)
+    closed[0] = False
+    refused = closed[None, :] | (profit < settings.coupons.min_profit)
+    refused[:, 0] = False
+    return CouponProblem(profit=np.where(refused, np.float32(-1.0), profit), cost=cost, budget=settings.coupons.budget)
+
+
+def _open_offers(response: CouponResponse, settings: Settings) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    wanted = settings.coupons.offers
+    if wanted is None:
+        return np.ones(len(response.offer_ids), dtype=np.bool_)
+    unknown = [offer for offer in wanted if offer not in response.offer_ids]
+    if unknown:
+        raise ConfigurationError(
+            f"coupons.offers names {unknown}, which coupon_history does not hold; it holds {list(response.offer_ids[1:])}"
+        )
+    return np.array([offer in wanted for offer in response.offer_ids], dtype=np.bool_)
+
+
+def coupon_lines(response: CouponResponse, plan: CouponPlan) -> tuple[CouponLine, ...]:
+    """One line for each customer who is sent an offer, in the order of the customers."""
+    return tuple(
+        CouponLine(
+            customer_id=str(response.customer_ids[n]),
+            offer_id=str(response.offer_ids[plan.choice[n]]),
+            expected_incremental_profit=float(response.profit[n, plan.choice[n]]),
+            expected_cost=float(response.cost[n, plan.choice[n]]),
+        )
+        for n in np.flatnonzero(plan.choice > 0)
+    )
+
+
+def _evidence(response: CouponResponse, plan: CouponPlan, reason: Reason | None) -> dict[str, Any]:
+    sent = np.bincount(plan.choice, minlength=len(response.offer_ids))
+    return {
+        "reason": reason,
+        "credible": response.credible,
+        "verdict": list(response.verdict),
+        "overlap": response.overlap,
+        "placebo": response.placebo,
+        "offers": [
+            {"offer_id": str(offer), "sent": int(sent[o]), "mean_profit": float(response.profit[:, o].mean())}
+            for o, offer in enumerate(response.offer_ids)
+            if o > 0
+        ],
+    }

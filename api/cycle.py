@@ -1,0 +1,187 @@
+"""One whole cycle, from the shop's data to a stored proposal: the only place where all parts meet.
+
+load → features → demand → optimise → propose. Every stage is timed and shown; nothing is stored or written before
+every plan has been re-checked, so that a cycle killed at any stage leaves the store and the folder as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from api.fingerprints import code_fingerprint, configuration_fingerprint
+from engine.errors import ConfigurationError, InfeasibleError
+from engine.progress import Progress, Silent, Stopwatch
+from engine.proposal import Proposal, State
+from engine.settings import Settings
+from engine.shop import Shop
+
+if TYPE_CHECKING:
+    from api.coupon_stage import CouponResult
+    from api.price_stage import PriceResult
+
+PARTS = ("prices", "coupons")
+
+
+def run_cycle(
+    settings: Settings,
+    *,
+    now: datetime,
+    created_by: str,
+    only: Iterable[str] = PARTS,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> Proposal:
+    """Run one cycle and store its proposal as a draft.
+
+    Args:
+        settings: `settings.data.source` names the data.
+        now: time of the proposal, UTC.
+        created_by: who asked, for the audit.
+        only: "prices", "coupons" or both.
+        out: folder for the files; made if missing, replaced file by file, each atomically.
+        progress: listens to the stages.
+
+    Raises:
+        InputError: data or configuration are refused; nothing is stored.
+        InfeasibleError: no plan satisfies the rules; the proposal is stored with the explanation first.
+    """
+    from api.outputs import write_outputs
+    from engine.sources import open_shop
+    from engine.store import open_store
+
+    parts = _parts(only)
+    watch = Stopwatch(progress or Silent())
+    with watch.stage("load"):
+        shop = open_shop(settings.data.source, settings, watch.listener)
+        store = open_store(settings.store_url, upgrade=True)
+    try:
+        prices = _price_part(shop, settings, watch) if "prices" in parts else None
+        coupons = _coupon_part(shop, settings, watch) if "coupons" in parts else None
+    except InfeasibleError as error:
+        store.save_proposal(_infeasible(shop, settings, error, now=now, created_by=created_by))
+        raise
+    proposal = assemble(shop, settings, prices, coupons, watch.seconds, now=now, created_by=created_by)
+    with watch.stage("store"):
+        store.save_proposal(proposal)
+        if out is not None:
+            write_outputs(proposal, out, language=settings.server.language)
+    return proposal
+
+
+def _parts(only: Iterable[str]) -> tuple[str, ...]:
+    parts = tuple(only)
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown or not parts:
+        raise ConfigurationError(f"--only {','.join(parts)!r}: name prices, coupons or both, separated by a comma")
+    return parts
+
+
+def _price_part(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceResult:
+    from api.price_stage import propose_prices
+
+    return propose_prices(shop, settings, watch)
+
+
+def _coupon_part(shop: Shop, settings: Settings, watch: Stopwatch) -> CouponResult:
+    from api.coupon_stage import propose_coupons
+
+    return propose_coupons(shop, settings, watch)
+
+
+def assemble(
+    shop: Shop,
+    settings: Settings,
+    prices: PriceResult | None,
+    coupons: CouponResult | None,
+    seconds: Mapping[str, float],
+    *,
+    now: datetime,
+    created_by: str,
+) -> Proposal:
+    """Join the results of the stages into a draft with its fingerprints."""
+    from api.summary import summarise
+
+    fingerprints = _fingerprints(shop, settings) | {"plan": _plan_fingerprint(prices, coupons)}
+    summary = {
+        "proposal_id": _identifier(fingerprints, now),
+        **summarise(shop, settings, prices, coupons),
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "fingerprints": fingerprints,
+    }
+    return Proposal(
+        proposal_id=str(summary["proposal_id"]),
+        data=shop.name,
+        state=State.DRAFT,
+        created_at=now,
+        created_by=created_by,
+        horizon_weeks=settings.demand.horizon_weeks,
+        currency=settings.data.currency,
+        summary=summary,
+        evidence=_evidence(shop, settings, prices, coupons),
+        prices=prices.lines if prices else (),
+        coupons=coupons.lines if coupons else (),
+    )
+
+
+def _infeasible(
+    shop: Shop, settings: Settings, error: InfeasibleError, *, now: datetime, created_by: str
+) -> Proposal:
+    """A proposal without a plan that keeps the explanation, so that somebody can change the rules."""
+    fingerprints = _fingerprints(shop, settings)
+    summary = {
+        "proposal_id": _identifier(fingerprints, now),
+        "data": shop.name,
+        "seed": settings.seed,
+        "infeasible": str(error),
+        "fingerprints": fingerprints,
+    }
+    return Proposal(
+        proposal_id=str(summary["proposal_id"]),
+        data=shop.name,
+        state=State.INFEASIBLE,
+        created_at=now,
+        created_by=created_by,
+        horizon_weeks=settings.demand.horizon_weeks,
+        currency=settings.data.currency,
+        summary=summary,
+        evidence=_evidence(shop, settings, None, None),
+    )
+
+
+def _evidence(
+    shop: Shop, settings: Settings, prices: PriceResult | None, coupons: CouponResult | None
+) -> dict[str, Any]:
+    return {
+        "notes": list(shop.notes),
+        "faults": [fault.sentence() for fault in shop.faults],
+        "prices": dict(prices.evidence) if prices else None,
+        "coupons": dict(coupons.evidence) if coupons else None,
+        "settings": settings.model_dump(mode="json", exclude={"store", "server", "log"}),
+    }
+
+
+def _fingerprints(shop: Shop, settings: Settings) -> dict[str, str]:
+    return {
+        "data": shop.fingerprint,
+        "configuration": configuration_fingerprint(settings),
+        "code": code_fingerprint(),
+        "seed": str(settings.seed),
+    }
+
+
+def _identifier(fingerprints: Mapping[str, str], now: datetime) -> str:
+    digest = hashlib.sha256("|".join([*fingerprints.values(), now.isoformat()]).encode()).hexdigest()
+    return f"P{now:%Y%m%d}-{digest[:10]}"
+
+
+def _plan_fingerprint(prices: PriceResult | None, coupons: CouponResult | None) -> str:
+    digest = hashlib.sha256()
+    for line in prices.lines if prices else ():
+        digest.update(f"{line.product_id}\x1f{line.proposed_price:.4f}\n".encode())
+    for sent in coupons.lines if coupons else ():
+        digest.update(f"{sent.customer_id}\x1f{sent.offer_id}\n".encode())
+    return digest.hexdigest()

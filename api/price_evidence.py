@@ -1,0 +1,110 @@
+"""What speaks for and against a price plan: the raw promise, other margins, the frontier, hidden confounders, backtest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from api.price_stage import Demand, Floats
+from engine.demand.backtest import backtest
+from engine.progress import Progress
+from engine.settings import Settings
+from engine.shop import Shop
+from optimizers.prices import PricePlan, PriceProblem, evaluate_prices, solve_prices
+
+MARGIN_FACTORS = (0.7, 1.3)
+FRONTIER_BANDS: tuple[float | None, ...] = (0.0, 0.002, 0.005, 0.01, 0.02, None)
+_EXPLORATORY_GAP = 1e-3
+_CURVES = 12
+_CURVE_POINTS = 13
+
+
+def gather_evidence(
+    shop: Shop, settings: Settings, demand: Demand, problem: PriceProblem, plan: PricePlan, progress: Progress
+) -> dict[str, Any]:
+    """Everything the report draws from, as JSON types and records."""
+    return {
+        "raw_predicted_gain": raw_predicted_gain(demand, problem, settings),
+        "index_change": index_change(problem, plan.price),
+        "margins": {f"{factor:g}": gain_at_margin(problem, plan, factor) for factor in MARGIN_FACTORS},
+        "frontier": frontier(problem, settings),
+        "curves": curves(demand, problem, plan),
+        "backtest": _backtest(demand, settings, progress),
+        "caveats": list(demand.panel.price_caveats),
+    }
+
+
+def _backtest(demand: Demand, settings: Settings, progress: Progress) -> Any:  # noqa: ANN401 - a record or nothing
+    if not settings.demand.backtest:
+        return None
+    return backtest(
+        demand.panel,
+        settings,
+        profile_mix=demand.features.profile_mix,
+        text=demand.features.text,
+        seed=settings.seed,
+        progress=progress,
+    )
+
+
+def raw_predicted_gain(demand: Demand, problem: PriceProblem, settings: Settings) -> float:
+    """Gain that the unshrunk estimates would promise for their own optimum: what the optimiser's curse looks like."""
+    raw = np.where(np.isfinite(demand.response.raw), demand.response.raw, demand.response.elasticity)
+    ones = np.ones((1, raw.size))
+    naive = replace(problem, own=raw[None, :], cross=problem.cross.mean(axis=0)[None, :], base_scale=ones)
+    return solve_prices(naive, gap=_EXPLORATORY_GAP, seconds=settings.pricing.seconds).objective
+
+
+def index_change(problem: PriceProblem, price: Floats) -> float:
+    """Change of the revenue-weighted price index, as a share: Σ w_i (p_i / p0_i - 1)."""
+    revenue = problem.base_units * problem.current_price
+    if revenue.sum() <= 0:
+        return 0.0
+    return float(np.sum(revenue / revenue.sum() * (price / problem.current_price - 1)))
+
+
+def gain_at_margin(problem: PriceProblem, plan: PricePlan, factor: float) -> float:
+    """Gain of the same plan if every unit margin were `factor` times what was assumed."""
+    margin = problem.current_price - problem.unit_cost
+    other = replace(problem, unit_cost=np.maximum(problem.current_price - factor * margin, 0.0))
+    return float(evaluate_prices(other, plan.price).gain_draws.mean())
+
+
+def frontier(problem: PriceProblem, settings: Settings) -> list[dict[str, float | None]]:
+    """Best gain at each width of the index band; None is free."""
+    points: list[dict[str, float | None]] = []
+    for band in FRONTIER_BANDS:
+        plan = solve_prices(
+            replace(problem, index_band=band), gap=_EXPLORATORY_GAP, seconds=settings.pricing.seconds / 4
+        )
+        points.append({"band": band, "gain": plan.objective, "index_change": index_change(problem, plan.price)})
+    return points
+
+
+def curves(demand: Demand, problem: PriceProblem, plan: PricePlan) -> list[dict[str, Any]]:
+    """Demand and profit by price, with 90 % bands, of the products whose move promises most."""
+    gain = np.abs(plan.price / problem.current_price - 1) * problem.base_units * problem.current_price
+    chosen = [int(i) for i in np.argsort(-gain, kind="stable")[:_CURVES] if gain[i] > 0]
+    return [_curve(demand, problem, plan, i) for i in chosen]
+
+
+def _curve(demand: Demand, problem: PriceProblem, plan: PricePlan, i: int) -> dict[str, Any]:
+    ratio = np.linspace(1 - problem.max_change, 1 + problem.max_change, _CURVE_POINTS)
+    price = problem.current_price[i] * ratio
+    units = problem.base_units[i] * ratio[None, :] ** problem.own[:, i : i + 1]
+    profit = units * (price - problem.unit_cost[i])[None, :]
+    return {
+        "product_id": problem.product_ids[i],
+        "title": str(demand.panel.products["title"].iat[i]),
+        "current_price": float(problem.current_price[i]),
+        "proposed_price": float(plan.price[i]),
+        "price": price,
+        "units": units.mean(axis=0),
+        "units_low": np.quantile(units, 0.05, axis=0),
+        "units_high": np.quantile(units, 0.95, axis=0),
+        "profit": profit.mean(axis=0),
+        "profit_low": np.quantile(profit, 0.05, axis=0),
+        "profit_high": np.quantile(profit, 0.95, axis=0),
+    }

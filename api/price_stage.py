@@ -1,0 +1,173 @@
+"""The price part of a cycle: panel → features → level → response → plan → lines, with the evidence for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.demand.level import LevelForecast, fit_level, forecast
+from engine.demand.response import Response, estimate_response
+from engine.panel import Panel, build_panel, current_prices
+from engine.profiles import build_profiles, profile_mix
+from engine.progress import Stopwatch
+from engine.proposal import PriceLine
+from engine.settings import Settings
+from engine.shop import Shop
+from engine.text import embed_texts
+from optimizers.check import check_prices
+from optimizers.explain import explain_line
+from optimizers.prices import PriceOutcome, PricePlan, PriceProblem, evaluate_prices, solve_prices
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DemandFeatures:
+    """What describes the products beyond their sales."""
+
+    profile_mix: Floats | None
+    """(P, F) mean profile of each product's buyers; None without customers."""
+    text: npt.NDArray[np.float32]
+    """(P, E) embedding of title and description."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Level and response of one panel."""
+
+    panel: Panel
+    price: Floats
+    """(P,) everyday price in force, money per unit."""
+    level: LevelForecast
+    response: Response
+    features: DemandFeatures
+
+
+@dataclass(frozen=True)
+class PriceResult:
+    """The price plan with everything that speaks for or against it."""
+
+    demand: Demand
+    problem: PriceProblem
+    plan: PricePlan
+    outcome: PriceOutcome
+    current: PriceOutcome
+    """The same horizon at today's prices."""
+    lines: tuple[PriceLine, ...]
+    evidence: Mapping[str, Any]
+
+
+def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceResult:
+    """Estimate demand and choose prices.
+
+    Raises:
+        DataError: nothing that could be priced.
+        InfeasibleError: no price vector satisfies the rules.
+    """
+    from api.price_evidence import gather_evidence
+
+    with watch.stage("panel"):
+        panel = build_panel(shop, settings)
+    with watch.stage("features"):
+        features = describe_products(shop, panel, settings)
+    with watch.stage("demand level"):
+        price = current_prices(panel)
+        model = fit_level(
+            panel,
+            settings,
+            horizon=settings.demand.horizon_weeks,
+            profile_mix=features.profile_mix,
+            text=features.text,
+            seed=settings.seed,
+        )
+        level = forecast(model, panel, price)
+    with watch.stage("price response"):
+        response = estimate_response(panel, settings, text=features.text, seed=settings.seed)
+    demand = Demand(panel, price, level, response, features)
+    with watch.stage("price plan"):
+        problem = price_problem(demand, settings)
+        plan = solve_prices(problem, gap=settings.pricing.gap, seconds=settings.pricing.seconds)
+        check_prices(problem, plan)
+    outcome = evaluate_prices(problem, plan.price)
+    current = evaluate_prices(problem, problem.current_price)
+    lines = price_lines(demand, problem, plan, outcome, current)
+    with watch.stage("evidence"):
+        evidence = gather_evidence(shop, settings, demand, problem, plan, watch.listener)
+    return PriceResult(demand, problem, plan, outcome, current, lines, evidence)
+
+
+def describe_products(shop: Shop, panel: Panel, settings: Settings) -> DemandFeatures:
+    """Text embedding and buyers' profile of each product, point in time at the panel's last week."""
+    texts = (panel.products["title"] + " " + panel.products["description"]).str.strip().tolist()
+    mix = None
+    if shop.has("transactions") and shop.has("customers"):
+        last_week = int(panel.weeks[-1])
+        mix = profile_mix(shop, build_profiles(shop, settings), panel, last_week)
+    return DemandFeatures(mix, embed_texts(texts, settings.home / "cache" / "text"))
+
+
+def price_problem(demand: Demand, settings: Settings) -> PriceProblem:
+    """Pose the optimisation problem: posterior draws of the response on the forecast level, and the rules."""
+    panel, response, rules = demand.panel, demand.response, settings.pricing
+    rng = np.random.default_rng(settings.seed)
+    own, cross = response.draws(settings.demand.draws, rng)
+    unit_cost = panel.products["unit_cost"].to_numpy(dtype=np.float64)
+    known = np.isfinite(demand.price) & (demand.price > 0) & np.isfinite(unit_cost)
+    return PriceProblem(
+        product_ids=panel.product_ids,
+        current_price=np.where(known, demand.price, 1.0),
+        unit_cost=np.where(known, unit_cost, 0.0),
+        base_units=np.where(known, demand.level.product_units, 0.0),
+        own=own,
+        cross=cross,
+        base_scale=level_draws(demand.level.relative_sd, settings.demand.draws, rng),
+        family=panel.category_code,
+        movable=response.identified & known,
+        max_change=rules.max_change,
+        step=rules.step,
+        index_band=rules.index_band,
+        min_margin=rules.min_margin,
+        max_changed=rules.max_changed,
+        endings=rules.endings,
+        risk=rules.risk,
+        price_low=response.price_low,
+        price_high=response.price_high,
+    )
+
+
+def level_draws(relative_sd: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """(draws, P) relative errors of the level, log-normal with mean 1."""
+    spread = np.sqrt(np.log1p(np.square(relative_sd)))
+    return np.exp(spread * rng.standard_normal((draws, relative_sd.size)) - np.square(spread) / 2)
+
+
+def price_lines(
+    demand: Demand, problem: PriceProblem, plan: PricePlan, outcome: PriceOutcome, current: PriceOutcome
+) -> tuple[PriceLine, ...]:
+    """One line for each product, with its reason in words."""
+    response, products = demand.response, demand.panel.products
+    return tuple(
+        PriceLine(
+            product_id=product_id,
+            title=str(products["title"].iat[i]),
+            category=str(products["category"].iat[i]),
+            current_price=float(problem.current_price[i]),
+            proposed_price=float(plan.price[i]),
+            unit_cost=float(problem.unit_cost[i]),
+            units_current=float(current.units[i]),
+            units_proposed=float(outcome.units[i]),
+            profit_current=float(current.profit[i]),
+            profit_proposed=float(outcome.profit[i]),
+            gain_low=float(outcome.line_gain_low[i]),
+            gain_high=float(outcome.line_gain_high[i]),
+            elasticity=float(response.elasticity[i]),
+            elasticity_se=float(response.elasticity_se[i]),
+            identified=bool(response.identified[i]),
+            reason=explain_line(problem, plan, i) if response.identified[i] else response.verdict[i],
+        )
+        for i, product_id in enumerate(problem.product_ids)
+    )

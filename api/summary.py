@@ -1,0 +1,99 @@
+"""summary.json: the figures of a proposal that other programs read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.settings import Settings
+from engine.shop import Shop
+
+if TYPE_CHECKING:
+    from api.coupon_stage import CouponResult
+    from api.price_stage import PriceResult
+
+LOW, HIGH = 0.05, 0.95
+
+
+def summarise(
+    shop: Shop, settings: Settings, prices: PriceResult | None, coupons: CouponResult | None
+) -> dict[str, Any]:
+    """Figures of the parts that ran; money over the horizon in the shop's currency."""
+    promised, low, high = _promise(settings, prices, coupons)
+    profit_current = float(prices.current.profit.sum()) if prices else None
+    return {
+        "data": shop.name,
+        "seed": settings.seed,
+        "currency": settings.data.currency,
+        "products": prices.demand.panel.n_products if prices else 0,
+        "customers": len(coupons.response.customer_ids) if coupons and coupons.response else 0,
+        "horizon_weeks": settings.demand.horizon_weeks,
+        "profit_current": profit_current,
+        "promised_gain": promised,
+        "promised_gain_low": low,
+        "promised_gain_high": high,
+        "promised_gain_share": promised / profit_current if profit_current else None,
+        "raw_predicted_gain": prices.evidence["raw_predicted_gain"] if prices else None,
+        "costs_assumed": shop.costs_assumed,
+        "price": _price(prices) if prices else None,
+        "coupons": _coupons(settings, coupons) if coupons else None,
+        "demand": _demand(prices) if prices else None,
+    }
+
+
+def _promise(
+    settings: Settings, prices: PriceResult | None, coupons: CouponResult | None
+) -> tuple[float, float, float]:
+    """Mean and 90 % interval of the promised gain; prices and coupons err independently."""
+    draws = prices.outcome.gain_draws if prices else np.zeros(settings.demand.draws)
+    if coupons and coupons.lines and coupons.response:
+        rng = np.random.default_rng([settings.seed, 2])
+        draws = draws + coupons.gain_mean + coupons.gain_sd * rng.standard_normal(draws.size)
+    return float(draws.mean()), float(np.quantile(draws, LOW)), float(np.quantile(draws, HIGH))
+
+
+def _price(prices: PriceResult) -> dict[str, Any]:
+    plan, problem = prices.plan, prices.problem
+    return {
+        "status": plan.status,
+        "objective": plan.objective,
+        "bound": plan.bound,
+        "gap": plan.gap,
+        "shadow_prices": dict(plan.shadow_prices),
+        "changed": int(np.sum(plan.price != problem.current_price)),
+        "held_unidentified": int(np.sum(~prices.demand.response.identified)),
+        "index_change": prices.evidence["index_change"],
+        "index_band": problem.index_band,
+        "index_neutral_gain": prices.evidence["frontier"][0]["gain"],
+        "gain_at_margin": prices.evidence["margins"],
+    }
+
+
+def _coupons(settings: Settings, coupons: CouponResult) -> dict[str, Any]:
+    plan = coupons.plan
+    return {
+        "status": plan.status if plan else "no_history",
+        "objective": plan.objective if plan else 0.0,
+        "bound": plan.bound if plan else 0.0,
+        "gap": plan.gap if plan else 0.0,
+        "budget": settings.coupons.budget,
+        "spend": plan.spend if plan else 0.0,
+        "shadow_price": plan.shadow_price if plan else 0.0,
+        "sent": len(coupons.lines),
+        "credible": coupons.response.credible if coupons.response else False,
+        "reason": coupons.reason.english() if coupons.reason else None,
+    }
+
+
+def _demand(prices: PriceResult) -> dict[str, Any]:
+    response, tested = prices.demand.response, prices.evidence["backtest"]
+    known = response.identified
+    return {
+        "wape": tested.wape if tested else None,
+        "wape_naive": tested.wape_naive if tested else None,
+        "wape_glm": tested.wape_glm if tested else None,
+        "elasticity_median": float(np.median(response.elasticity)),
+        "elasticity_se_median": float(np.median(response.elasticity_se)),
+        "identified_share": float(np.mean(known)),
+    }
