@@ -1,0 +1,143 @@
+"""Coupons of a simulated shop: whom they move, who merely cashes them, and whom the shop sent them to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from engine.simulation.scenario import Scenario
+from engine.simulation.truth import CouponTruth
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+SEND_SHARE_RANDOM = 0.5
+"""Share of the randomised customer-waves that are sent a coupon; the offer is drawn evenly."""
+SEND_SHARE_TARGETED = 0.4
+
+
+@dataclass(frozen=True)
+class Response:
+    """(N, O) chances for each customer and offer, offer 0 being none."""
+
+    buys: Floats
+    redeems: Floats
+    """Chance of redemption by somebody who buys."""
+    basket: Floats
+    """(N,) expected profit of a purchase before the coupon, money."""
+    face: Floats
+    """(O,) money."""
+
+    def truth(self, customer_ids: tuple[str, ...]) -> CouponTruth:
+        """Expected incremental profit and cost."""
+        cost = self.buys * self.redeems * self.face
+        profit = (self.buys - self.buys[:, :1]) * self.basket[:, None] - cost
+        offers = ("", *(f"offer_{chr(ord('A') + i)}" for i in range(len(self.face) - 1)))
+        return CouponTruth(customer_ids, offers, profit, cost, self.buys[:, 0] * self.basket)
+
+
+def make_customers(scenario: Scenario, rng: np.random.Generator) -> pd.DataFrame:
+    """The customers table: attributes that a shop would hold."""
+    n = scenario.customers
+    loyal = rng.normal(0, 1, n)
+    return pd.DataFrame(
+        {
+            "customer_id": [f"C{i + 1:06d}" for i in range(n)],
+            "age_band": rng.choice(
+                np.array(["18-29", "30-44", "45-59", "60+"], dtype=object), n, p=[0.2, 0.3, 0.3, 0.2]
+            ),
+            "income_band": rng.choice(np.array(["low", "middle", "high"], dtype=object), n, p=[0.3, 0.45, 0.25]),
+            "household_size": 1 + rng.binomial(4, 0.35, n),
+            "app_user": (rng.random(n) < _logistic(0.4 * loyal - 0.2)).astype(np.int64),
+            "distance_km": np.round(rng.gamma(2.0, 2.5, n), 1),
+            "tenure_weeks": np.round(np.clip(rng.gamma(2.0, 60.0, n) + 20 * loyal, 1, 600)).astype(np.int64),
+            "visits_last_quarter": rng.poisson(np.exp(1.7 + 0.6 * loyal)),
+        }
+    )
+
+
+def make_response(scenario: Scenario, customers: pd.DataFrame, rng: np.random.Generator) -> Response:
+    """How each customer answers to each offer.
+
+    Frequent visitors with the app buy anyway and redeem nearly always: a coupon to them is given away. Those who come
+    seldom, live near and have a family are moved. So redemption runs against incrementality, and both can be seen in
+    the attributes, apart from a part that nobody sees.
+    """
+    n = len(customers)
+    often = _centred(np.log1p(customers["visits_last_quarter"].to_numpy(dtype=np.float64)))
+    near = -_centred(np.log1p(customers["distance_km"].to_numpy(dtype=np.float64)))
+    family = _centred(customers["household_size"].to_numpy(dtype=np.float64))
+    app = customers["app_user"].to_numpy(dtype=np.float64) - 0.45
+    poor = (customers["income_band"] == "low").to_numpy(dtype=np.float64)
+    rich = (customers["income_band"] == "high").to_numpy(dtype=np.float64)
+    face = np.array([0.0, *scenario.coupon_faces])
+    usual = _logistic(-0.6 + 1.1 * often + 0.25 * near + 0.15 * family + rng.normal(0, 0.3, n))
+    basket = np.exp(1.9 + 0.25 * family + 0.20 * rich + 0.10 * often)
+    moved = _logistic(-1.6 - 0.9 * often + 0.5 * near + 0.4 * family + 0.5 * poor + rng.normal(0, 0.3, n))
+    pull = face / (face + 1.5)
+    gain = scenario.coupon_effect * (1 - usual)[:, None] * moved[:, None] * pull[None, :]
+    redeems = _logistic(-0.3 + 0.7 * often[:, None] + 1.2 * app[:, None] + 0.3 * face[None, :]) * (face > 0)
+    return Response(np.clip(usual[:, None] + gain, 0, 1), redeems, basket, face)
+
+
+def make_history(
+    scenario: Scenario, customers: pd.DataFrame, response: Response, rng: np.random.Generator
+) -> pd.DataFrame:
+    """The coupon_history table: one row for each customer and wave; offer_id is missing where nothing was sent."""
+    n, waves, offers = len(customers), scenario.coupon_waves, len(response.face) - 1
+    customer, wave = np.tile(np.arange(n), waves), np.repeat(np.arange(waves), n)
+    randomised = rng.random(n * waves) < scenario.coupon_randomised
+    intention = rng.normal(0, 1, n * waves)
+    random_offer = np.where(rng.random(n * waves) < SEND_SHARE_RANDOM, rng.integers(1, offers + 1, n * waves), 0)
+    targeted = _targeted_offer(scenario, response, customer, intention, rng)
+    offer = np.where(randomised, random_offer, targeted)
+    mood = rng.normal(0, 0.15, waves)[wave] + 0.8 * intention * (scenario.coupon_hidden_targeting > 0)
+    bought = rng.random(n * waves) < _shifted(response.buys[customer, offer], mood)
+    redeemed = bought & (rng.random(n * waves) < response.redeems[customer, offer])
+    basket = rng.gamma(2.0, response.basket[customer] / 2.0)
+    face = response.face[offer]
+    ids = np.array(["", *(f"offer_{chr(ord('A') + i)}" for i in range(offers))], dtype=object)
+    return pd.DataFrame(
+        {
+            "customer_id": customers["customer_id"].to_numpy(dtype=object)[customer],
+            "wave": wave + 1,
+            "sent": (offer > 0).astype(np.int64),
+            "offer_id": np.where(offer > 0, ids[offer], None),
+            "face_value": face,
+            "redeemed": redeemed.astype(np.int64),
+            "bought": bought.astype(np.int64),
+            "profit": np.round(bought * basket - redeemed * face, 2),
+            "randomised": randomised.astype(np.int64),
+        }
+    )
+
+
+def _targeted_offer(
+    scenario: Scenario, response: Response, customer: Ints, intention: Floats, rng: np.random.Generator
+) -> Ints:
+    """The shop's own habit: coupons go to those who look most likely to redeem, the big ones above all."""
+    likely = response.buys * response.redeems
+    score = _centred(likely[:, 1:].mean(axis=1))[customer] + rng.normal(0, 0.8, len(customer))
+    score = score + scenario.coupon_hidden_targeting * intention
+    sent = score > np.quantile(score, 1 - SEND_SHARE_TARGETED)
+    taste = 0.8 * np.log(np.maximum(likely[customer, 1:], 1e-9)) + rng.gumbel(size=(len(customer), likely.shape[1] - 1))
+    return np.where(sent, 1 + np.argmax(taste, axis=1), 0)
+
+
+def _logistic(value: Floats) -> Floats:
+    chance: Floats = 1.0 / (1.0 + np.exp(-value))
+    return chance
+
+
+def _shifted(chance: Floats, by: Floats) -> Floats:
+    """Chance moved by `by` log-odds."""
+    inside = np.clip(chance, 1e-9, 1 - 1e-9)
+    return _logistic(np.log(inside / (1 - inside)) + by)
+
+
+def _centred(values: Floats) -> Floats:
+    spread = float(values.std())
+    return (values - values.mean()) / spread if spread > 0 else np.zeros_like(values)
