@@ -1,4 +1,4 @@
-"""The catalogue of a simulated shop: products with titles, costs and everyday prices, and how demand answers to price."""
+"""The catalogue of a simulated shop: products with titles, costs and base prices, and how demand answers to price."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Response:
     """(O,) money."""
 
     def truth(self, customer_ids: tuple[str, ...]) -> CouponTruth:
-        """Expected incremental profit and cost."""
+        """Take the expectation of incremental profit and cost."""
         cost = self.buys * self.redeems * self.face
         profit = (self.buys - self.buys[:, :1]) * self.basket[:, None] - cost
         offers = ("", *(f"offer_{chr(ord('A') + i)}" for i in range(len(self.face) - 1)))
@@ -40,7 +40,7 @@ class Response:
 
 
 def make_customers(scenario: Scenario, rng: np.random.Generator) -> pd.DataFrame:
-    """The customers table: attributes that a shop would hold."""
+    """Draw the customers table: attributes that a shop would hold."""
     n = scenario.customers
     loyal = rng.normal(0, 1, n)
     return pd.DataFrame(
@@ -60,7 +60,7 @@ def make_customers(scenario: Scenario, rng: np.random.Generator) -> pd.DataFrame
 
 
 def make_response(scenario: Scenario, customers: pd.DataFrame, rng: np.random.Generator) -> Response:
-    """How each customer answers to each offer.
+    """Draw how each customer answers to each offer.
 
     Frequent visitors with the app buy anyway and redeem nearly always: a coupon to them is given away. Those who come
     seldom, live near and have a family are moved. So redemption runs against incrementality, and both can be seen in
@@ -86,7 +86,7 @@ def make_response(scenario: Scenario, customers: pd.DataFrame, rng: np.random.Ge
 def make_history(
     scenario: Scenario, customers: pd.DataFrame, response: Response, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """The coupon_history table: one row for each customer and wave; offer_id is missing where nothing was sent."""
+    """Draw the coupon_history table: a row for each customer and wave; offer_id is missing where nothing was sent."""
     n, waves, offers = len(customers), scenario.coupon_waves, len(response.face) - 1
     customer, wave = np.tile(np.arange(n), waves), np.repeat(np.arange(waves), n)
     randomised = rng.random(n * waves) < scenario.coupon_randomised
@@ -105,7 +105,7 @@ def make_history(
             "customer_id": customers["customer_id"].to_numpy(dtype=object)[customer],
             "wave": wave + 1,
             "sent": (offer > 0).astype(np.int64),
-            "offer_id": np.where(offer > 0, ids[offer], None),
+            "offer_id": pd.Series(ids[offer]).where(offer > 0),
             "face_value": face,
             "redeemed": redeemed.astype(np.int64),
             "bought": bought.astype(np.int64),
@@ -118,7 +118,7 @@ def make_history(
 def _targeted_offer(
     scenario: Scenario, response: Response, customer: Ints, intention: Floats, rng: np.random.Generator
 ) -> Ints:
-    """The shop's own habit: coupons go to those who look most likely to redeem, the big ones above all."""
+    """Follow the shop's own habit: coupons go to those who look most likely to redeem."""
     likely = response.buys * response.redeems
     score = _centred(likely[:, 1:].mean(axis=1))[customer] + rng.normal(0, 0.8, len(customer))
     score = score + scenario.coupon_hidden_targeting * intention

@@ -1,4 +1,4 @@
-"""Demand: the expected units of every product-week, the units that were wanted, and the units that were there to sell."""
+"""Demand: the expected units of every product-week, the units that were wanted, and those that were there to sell."""
 
 from __future__ import annotations
 

@@ -71,4 +71,5 @@ def _seasons(scenario: Scenario, weeks: int, rng: np.random.Generator) -> Floats
     wave = wave + 0.4 * size[:, 1:] * np.sin(4 * np.pi * (week / 52.0 + phase[:, 1:]))
     peak = rng.uniform(-0.5, 2.5, (scenario.categories, 1)) * np.isin(week % 52, (49, 50, 51))
     season: Floats = scenario.season_sd * (wave + peak)
-    return season - season[:, :52].mean(axis=1, keepdims=True)
+    centred: Floats = season - season[:, :52].mean(axis=1, keepdims=True)
+    return centred

@@ -49,13 +49,14 @@ def make_paths(scenario: Scenario, catalogue: Catalogue, market: Market, rng: np
     shelf, mailer, display = _promote(scenario, catalogue, market, everyday, rng)
     experiment, moved = _experiments(scenario, everyday, rng)
     base_cost = catalogue.base_price * (1 - catalogue.margin)
+    unit_cost: Floats = np.round(np.clip(base_cost[:, None] * np.exp(cost), 0.01, 0.9 * everyday), 2)
     return Paths(
         everyday=everyday,
         shelf=np.where(experiment == 1, moved, shelf),
         mailer=np.where(experiment == 1, 0.0, mailer),
         display=np.where(experiment == 1, 0.0, display),
         experiment=experiment,
-        unit_cost=np.round(np.clip(base_cost[:, None] * np.exp(cost), 0.01, 0.9 * everyday), 2),
+        unit_cost=unit_cost,
     )
 
 
@@ -77,7 +78,8 @@ def _everyday(
     target = scenario.cost_pass_through * cost + scenario.hidden_regular * hidden + mood
     wanted = price_point(catalogue.base_price[:, None] * np.exp(np.clip(target, -0.3, 0.3)))
     last_reset = np.maximum.accumulate(np.where(reset, np.arange(scenario.weeks), 0), axis=1)
-    return np.take_along_axis(wanted, last_reset, axis=1)
+    in_force: Floats = np.take_along_axis(wanted, last_reset, axis=1)
+    return in_force
 
 
 def _promote(
@@ -119,4 +121,5 @@ def _standardised(values: Floats) -> Floats:
     """Each row with mean 0 and standard deviation 1; a constant row gives zeros."""
     spread = values.std(axis=1, keepdims=True)
     centred = values - values.mean(axis=1, keepdims=True)
-    return np.divide(centred, spread, out=np.zeros_like(values), where=spread > 1e-12)
+    rows: Floats = np.divide(centred, spread, out=np.zeros_like(values), where=spread > 1e-12)
+    return rows

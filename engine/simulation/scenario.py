@@ -45,7 +45,7 @@ class Scenario:
     product_spread: float = 0.25
     """Standard deviation of log |elasticity| between products that look alike."""
     attribute_effect: float = 0.20
-    """Shift of log |elasticity| by what titles and columns show: value and premium wording, private label, big packs."""
+    """Shift of log |elasticity| by what titles and columns show: value or premium wording, private label, big packs."""
     cross_elasticity: float = 0.25
     """Mean elasticity to the price index of the rest of the category."""
     stockpiling: float = 0.6
@@ -193,8 +193,8 @@ SCENARIOS: Mapping[str, Scenario] = {
 """The named scenarios; docs/simulator.md says what each of them is there to break."""
 
 
-def make_scenario(name: str, overrides: Mapping[str, Any]) -> Scenario:
-    """The scenario called `name`, with some of its parameters replaced.
+def make_scenario(name: str, overrides: Mapping[str, object]) -> Scenario:
+    """Look up the scenario called `name` and replace some of its parameters.
 
     Raises:
         ConfigurationError: no such scenario or parameter (the nearest is named), or a value out of range.
@@ -206,7 +206,7 @@ def make_scenario(name: str, overrides: Mapping[str, Any]) -> Scenario:
     for key in overrides:
         if key not in known:
             raise ConfigurationError(f"simulation: unknown parameter '{key}'{_nearest(key, known)}")
-    return dataclasses.replace(SCENARIOS[name], **overrides)
+    return dataclasses.replace(SCENARIOS[name], **dict[str, Any](overrides))
 
 
 def _nearest(word: str, known: Mapping[str, Any]) -> str:

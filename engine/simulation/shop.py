@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from engine.errors import ConfigurationError, DataError, StorageError
@@ -33,7 +33,7 @@ class SimulatedShop:
     truth: Truth
 
 
-def simulate_shop(folder: Path, *, seed: int = 1, scenario: str = "default", **overrides: Any) -> None:
+def simulate_shop(folder: Path, *, seed: int = 1, scenario: str = "default", **overrides: object) -> None:
     """Write a shop with known truth into `folder`, as Parquet in the contract's form, and `folder`/truth beside it.
 
     The same seed, scenario and overrides give the same bytes. A simulated shop that is already there is replaced.
@@ -55,7 +55,7 @@ def simulate_shop(folder: Path, *, seed: int = 1, scenario: str = "default", **o
 
 
 def make_shop(scenario: Scenario, *, seed: int, name: str = "default") -> SimulatedShop:
-    """The shop in memory. Each part draws from a stream of its own, so that changing one leaves the others alone."""
+    """Make the shop in memory. Each part draws from its own stream, so that changing one leaves the others alone."""
     if seed < 0:
         raise ConfigurationError(f"simulation: seed = {seed} is refused; allowed: a whole number, at least 0")
     rng = {part: np.random.default_rng(np.random.SeedSequence([seed, i])) for i, part in enumerate(_STREAMS)}
@@ -85,7 +85,7 @@ def _products(catalogue: Catalogue, paths: Paths) -> pd.DataFrame:
     return catalogue.table.assign(unit_cost=paths.unit_cost[:, -1], list_price=listed)
 
 
-def _week_labels(scenario: Scenario) -> Any:
+def _week_labels(scenario: Scenario) -> npt.NDArray[Any]:
     if not scenario.week_dates:
         return np.arange(1, scenario.weeks + 1)
     mondays = pd.date_range(scenario.first_monday, periods=scenario.weeks, freq="7D")
@@ -142,7 +142,7 @@ def _write(shop: SimulatedShop, folder: Path) -> None:
         if folder.exists():
             folder.rename(work / "old")
         try:
-            os.replace(fresh, folder)
+            fresh.rename(folder)
         except OSError:
             if (work / "old").exists():
                 (work / "old").rename(folder)

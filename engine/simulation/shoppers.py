@@ -26,7 +26,7 @@ def make_transactions(
     customers: pd.DataFrame,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """The transactions table; quantities by product and week are exactly those of sales_weekly.
+    """Draw the transactions table; quantities by product and week are exactly those of sales_weekly.
 
     Customers come as often as they did in the last quarter and have tastes for categories, so that the halves of them
     sell alike and a product's buyers say something about it.
@@ -34,7 +34,7 @@ def make_transactions(
     product, week, quantity = _lines(sales, rng)
     customer = _buyers(scenario, catalogue, customers, product, rng)
     frame = pd.DataFrame({"week": week, "customer": customer, "product": product, "quantity": quantity})
-    frame = frame.groupby(["week", "customer", "product"], as_index=False, sort=True)["quantity"].sum()
+    frame = frame.groupby(["week", "customer", "product"], sort=True)["quantity"].sum().reset_index()
     week, customer = frame["week"].to_numpy(), frame["customer"].to_numpy()
     product, quantity = frame["product"].to_numpy(), frame["quantity"].to_numpy(dtype=np.int64)
     shelf, everyday = paths.shelf[product, week], paths.everyday[product, week]
@@ -68,7 +68,7 @@ def _lines(sales: Sales, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
 def _buyers(
     scenario: Scenario, catalogue: Catalogue, customers: pd.DataFrame, product: Ints, rng: np.random.Generator
 ) -> Ints:
-    """A customer for each line, by how often they come and their taste for the category."""
+    """Draw a customer for each line, by how often they come and their taste for the category."""
     often = 0.3 + customers["visits_last_quarter"].to_numpy(dtype=np.float64)
     family = customers["household_size"].to_numpy(dtype=np.float64)
     buyer = np.zeros(len(product), dtype=np.int64)
@@ -82,8 +82,11 @@ def _buyers(
 
 
 def _moments(scenario: Scenario, week: Ints, rng: np.random.Generator) -> npt.NDArray[np.datetime64]:
-    """A day and minute of each visit, within opening hours of its week."""
+    """Draw a day and minute of each visit, within opening hours of its week."""
     day = rng.choice(7, size=len(week), p=[0.12, 0.12, 0.13, 0.14, 0.18, 0.2, 0.11])
     minute = rng.integers(8 * 60, 21 * 60, len(week))
     monday = np.datetime64(scenario.first_monday, "s")
-    return monday + (week * 7 + day).astype("timedelta64[D]") + minute.astype("timedelta64[m]")
+    moment: npt.NDArray[np.datetime64] = (
+        monday + (week * 7 + day).astype("timedelta64[D]") + minute.astype("timedelta64[m]")
+    )
+    return moment

@@ -41,21 +41,23 @@ class CouponTruth:
     """(N,) expected profit without a coupon, money."""
 
     def policy_profit(self, choice: npt.ArrayLike) -> float:
-        """Expected incremental profit of sending customer n the offer `choice[n]` (column number; 0 sends nothing)."""
+        """Sum the expected incremental profit of sending customer n the offer in column `choice[n]` (0: nothing)."""
         return float(self.profit[np.arange(len(self.customer_ids)), np.asarray(choice, dtype=np.int64)].sum())
 
     def policy_cost(self, choice: npt.ArrayLike) -> float:
-        """Expected cost of the coupons of that policy, money."""
+        """Sum the expected cost of the coupons of that policy, money."""
         return float(self.cost[np.arange(len(self.customer_ids)), np.asarray(choice, dtype=np.int64)].sum())
 
     def best_profit(self) -> float:
-        """What the best policy earns when there is no budget."""
+        """Sum what the best policy earns when there is no budget."""
         return float(self.profit.max(axis=1).sum())
 
 
 @dataclass(frozen=True)
 class Truth:
-    """P products. Expected units of product i in week h ahead, when the everyday prices are p:
+    """What P products will sell and earn at any everyday prices.
+
+    Expected units of product i in week h ahead, when the everyday prices are p and p0 is in force today:
 
         base_ih · (p_i / p0_i)^regular_i · (Π_j (p_j / p0_j)^w_j)^cross_i
 
@@ -133,7 +135,7 @@ class Truth:
         return profit
 
     def profit(self, prices: npt.ArrayLike, *, weeks: int = 8, promotions: Promotions = "none") -> float:
-        """Expected profit of the whole shop over the coming weeks, money."""
+        """Sum the expected profit of the whole shop over the coming weeks, money."""
         return float(self.line_profit(prices, weeks=weeks, promotions=promotions).sum())
 
     def gain(
@@ -151,7 +153,7 @@ class Truth:
         )
 
     def coupon_profit(self, choice: npt.ArrayLike) -> float:
-        """Expected incremental profit of a coupon policy, for one wave; see CouponTruth.policy_profit.
+        """Sum the expected incremental profit of a coupon policy, for one wave; see CouponTruth.policy_profit.
 
         Raises:
             ProblemError: the shop has no coupons.
