@@ -1,0 +1,135 @@
+"""The operational store: proposals and their life, the audit, people and their keys, job runs, experiments.
+
+    store = prepare_store(settings.store_url)     # creates the schema where there is none yet (a fresh SQLite file)
+    store = open_store(settings.store_url)        # takes the database as it is
+    upgrade_store(settings.store_url)             # brings an older schema up to date
+
+The first two refuse a schema of another version. This package alone speaks SQL; every time it keeps comes from the
+caller's `now`.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from engine.store.accounts import Account, Accounts, Role, SetupLink
+from engine.store.audit import AuditCheck, AuditEvent, check_chain, read_events
+from engine.store.database import Database
+from engine.store.experiments import Experiments, StoredExperiment
+from engine.store.idempotency import Answer, Answers
+from engine.store.jobs import JobRun, JobRuns
+from engine.store.proposals import Order, Page, ProposalHeader, Proposals, Shown
+from engine.store.schema import is_fresh, require_current, upgrade
+
+__all__ = [
+    "Account",
+    "Answer",
+    "AuditCheck",
+    "AuditEvent",
+    "JobRun",
+    "Order",
+    "Page",
+    "ProposalHeader",
+    "Role",
+    "SetupLink",
+    "Shown",
+    "Store",
+    "StoredExperiment",
+    "open_store",
+    "prepare_store",
+    "upgrade_store",
+]
+
+
+class Store:
+    """Everything that is kept, in one database. Safe to share between threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        proposals = Proposals(database)
+        self.save_proposal = proposals.save
+        self.proposal = proposals.get
+        self.proposals = proposals.page
+        self.header = proposals.header
+        self.evidence = proposals.evidence
+        self.price_lines = proposals.price_lines
+        self.coupon_lines = proposals.coupon_lines
+        self.change_state = proposals.change_state
+        self.audit = proposals.events
+        self.made_by = proposals.made_by
+        self._altered = proposals.altered
+        self.accounts = Accounts(database)
+        self.jobs = JobRuns(database)
+        self.experiments = Experiments(database)
+        self.answers = Answers(database)
+
+    def check_audit(self) -> AuditCheck:
+        """Walk the audit chain and compare every proposal with what the audit says it was when saved."""
+        with self._database.read() as connection:
+            check = check_chain(connection)
+        return AuditCheck(check.events, check.head_sha256, check.faults + self._altered())
+
+    def latest_events(self, limit: int = 100) -> tuple[AuditEvent, ...]:
+        """Read the last events of every kind, oldest first."""
+        with self._database.read() as connection:
+            return tuple(read_events(connection, limit=limit))
+
+    def ready(self) -> None:
+        """Make sure that the database answers and has the right schema.
+
+        Raises:
+            StorageError: it does not.
+        """
+        require_current(self._database)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_store(url: str) -> Store:
+    """Open the store at a SQLAlchemy URL.
+
+    Raises:
+        ConfigurationError: the URL is not one of SQLite or PostgreSQL.
+        StorageError: it cannot be reached, or its schema is behind (the message says what to run).
+        ConflictError: its schema belongs to a newer version.
+    """
+    database = Database(url)
+    require_current(database)
+    return Store(database)
+
+
+def prepare_store(url: str) -> Store:
+    """Open the store, creating the schema first where it is a SQLite database without any table.
+
+    Raises:
+        As `open_store`.
+    """
+    database = Database(url)
+    if database.is_sqlite and is_fresh(database):
+        upgrade(database)
+    require_current(database)
+    return Store(database)
+
+
+def upgrade_store(url: str) -> tuple[str | None, str]:
+    """Bring the schema up to date in one transaction.
+
+    Returns:
+        Revision before (None: there was no schema), revision after.
+
+    Raises:
+        As `open_store`.
+    """
+    database = Database(url)
+    try:
+        return upgrade(database)
+    finally:
+        database.close()

@@ -1,0 +1,425 @@
+"""Proposals in the store: saved whole, read whole or page by page, moved along their life."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any, Generic, Literal, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from engine.errors import ConflictError, InputError, NotFoundError, StateError
+from engine.files import plain, to_json
+from engine.proposal import TRANSITIONS, CouponLine, PriceLine, Proposal, Reason, State
+from engine.store.audit import AuditEvent, append_event, read_events
+from engine.store.database import Database
+from engine.store.tables import CouponLineRow, PriceLineRow, ProposalRow
+
+RUN_KEY_PREFIX = "job:"
+"""A proposal whose `created_by` starts like this belongs to one slot of a scheduled job; a slot has one proposal."""
+
+Item = TypeVar("Item")
+Order = Literal["position", "product", "title", "category", "price", "change", "gain", "elasticity"]
+Shown = Literal["all", "changed", "held"]
+
+_CHUNK = 5000
+_NEEDS_A_REASON = frozenset({State.REJECTED, State.CHANGES_REQUESTED, State.ROLLED_BACK})
+_LINE_NUMBERS = (
+    "current_price",
+    "proposed_price",
+    "unit_cost",
+    "units_current",
+    "units_proposed",
+    "profit_current",
+    "profit_proposed",
+    "gain_low",
+    "gain_high",
+    "elasticity",
+    "elasticity_se",
+)
+_ORDERS: Mapping[Order, ColumnElement[Any]] = {
+    "position": PriceLineRow.position.expression,
+    "product": PriceLineRow.product_id.expression,
+    "title": PriceLineRow.title.expression,
+    "category": PriceLineRow.category.expression,
+    "price": PriceLineRow.proposed_price.expression,
+    "change": PriceLineRow.proposed_price / func.nullif(PriceLineRow.current_price, 0.0),
+    "gain": PriceLineRow.profit_proposed - PriceLineRow.profit_current,
+    "elasticity": PriceLineRow.elasticity.expression,
+}
+
+
+@dataclass(frozen=True)
+class ProposalHeader:
+    """A proposal without lines and evidence, as lists show it."""
+
+    proposal_id: str
+    data: str
+    state: State
+    created_at: datetime
+    created_by: str
+    submitted_by: str | None
+    horizon_weeks: int
+    currency: str
+    summary: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """One page of a list. Pages count from 1."""
+
+    items: tuple[Item, ...]
+    page: int
+    size: int
+    total: int
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are; an empty list has one."""
+        return max(1, math.ceil(self.total / self.size))
+
+
+class Proposals:
+    """The proposals of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def save(self, proposal: Proposal) -> None:
+        """Store a proposal with all its lines and the first event of its life, in one transaction.
+
+        Raises:
+            ConflictError: a proposal with this identifier, or for this slot of a scheduled job, is stored already.
+            StorageError: the database did not take it; nothing of it was stored.
+        """
+        try:
+            with self._database.write() as connection:
+                digest = content_sha256(proposal)
+                number = _insert_header(connection, proposal, digest)
+                _insert_many(connection, PriceLineRow, _price_rows(number, proposal.prices))
+                _insert_many(connection, CouponLineRow, _coupon_rows(number, proposal.coupons))
+                append_event(connection, _created(proposal, digest))
+        except IntegrityError as error:
+            raise ConflictError(
+                f"proposal {proposal.proposal_id} (made by {proposal.created_by}) is stored already; "
+                "open it instead of saving it again"
+            ) from error
+
+    def get(self, proposal_id: str) -> Proposal:
+        """Read a proposal whole.
+
+        Raises:
+            NotFoundError: there is none with this identifier.
+        """
+        with self._database.read() as connection:
+            row = _find(connection, proposal_id)
+            prices = connection.execute(_lines(PriceLineRow, row.number).order_by(PriceLineRow.position))
+            coupons = connection.execute(_lines(CouponLineRow, row.number).order_by(CouponLineRow.position))
+            return Proposal(
+                proposal_id=row.proposal_id,
+                data=row.data,
+                state=State(row.state),
+                created_at=row.created_at,
+                created_by=row.created_by,
+                horizon_weeks=row.horizon_weeks,
+                currency=row.currency,
+                summary=row.summary,
+                evidence=row.evidence,
+                prices=tuple(_price_line(line) for line in prices),
+                coupons=tuple(_coupon_line(line) for line in coupons),
+            )
+
+    def header(self, proposal_id: str) -> ProposalHeader:
+        """Read a proposal without lines and evidence.
+
+        Raises:
+            NotFoundError: there is none with this identifier.
+        """
+        with self._database.read() as connection:
+            return _header(_find(connection, proposal_id))
+
+    def evidence(self, proposal_id: str) -> Mapping[str, Any]:
+        """Read what the report draws from.
+
+        Raises:
+            NotFoundError: there is none with this identifier.
+        """
+        with self._database.read() as connection:
+            return dict(_find(connection, proposal_id).evidence)
+
+    def page(self, *, page: int = 1, size: int = 20, state: State | None = None) -> Page[ProposalHeader]:
+        """List the proposals, newest first; `state` keeps those in one state."""
+        query = select(*_HEADER_COLUMNS)
+        if state is not None:
+            query = query.where(ProposalRow.state == state.value)
+        with self._database.read() as connection:
+            items, total = _page(connection, query, [ProposalRow.number.desc()], page, size)
+        return Page(tuple(_header(row) for row in items), page, size, total)
+
+    def price_lines(
+        self,
+        proposal_id: str,
+        *,
+        page: int = 1,
+        size: int = 50,
+        order: Order = "position",
+        descending: bool = False,
+        contains: str = "",
+        shown: Shown = "all",
+    ) -> Page[PriceLine]:
+        """One page of price lines, sorted and filtered by the database.
+
+        Args:
+            proposal_id: whose lines.
+            page: from 1.
+            size: lines on a page.
+            order: what to sort by; ties by position.
+            descending: largest first.
+            contains: text that must occur in product_id, title or category, in upper or lower case.
+            shown: all lines, those that change, or those held at today's price.
+
+        Raises:
+            NotFoundError: there is no such proposal.
+        """
+        with self._database.read() as connection:
+            query = _lines(PriceLineRow, _find(connection, proposal_id).number)
+            query = query.where(*_price_conditions(contains, shown))
+            key = _ORDERS[order]
+            keys = [key.desc().nulls_last() if descending else key.asc().nulls_last(), PriceLineRow.position.asc()]
+            items, total = _page(connection, query, keys, page, size)
+        return Page(tuple(_price_line(row) for row in items), page, size, total)
+
+    def coupon_lines(self, proposal_id: str, *, page: int = 1, size: int = 50) -> Page[CouponLine]:
+        """One page of coupon lines, in the order of the plan.
+
+        Raises:
+            NotFoundError: there is no such proposal.
+        """
+        with self._database.read() as connection:
+            query = _lines(CouponLineRow, _find(connection, proposal_id).number)
+            items, total = _page(connection, query, [CouponLineRow.position.asc()], page, size)
+        return Page(tuple(_coupon_line(row) for row in items), page, size, total)
+
+    def change_state(self, proposal_id: str, to: State, *, by: str, why: str, now: datetime) -> ProposalHeader:
+        """Move a proposal along its life, with an event in the audit, in one transaction.
+
+        Raises:
+            NotFoundError: there is no such proposal.
+            StateError: its life does not allow the step, or `by` would approve what they submitted themselves.
+            InputError: the step needs a reason and `why` is empty.
+        """
+        with self._database.write() as connection:
+            row = _find(connection, proposal_id)
+            _require_allowed(row, to, by, why)
+            values: dict[str, Any] = {"state": to.value}
+            if to is State.SUBMITTED:
+                values["submitted_by"] = by
+            connection.execute(update(ProposalRow).where(ProposalRow.number == row.number).values(values))
+            append_event(connection, _moved(proposal_id, State(row.state), to, by=by, why=why, now=now))
+            return _header(_find(connection, proposal_id))
+
+    def events(self, proposal_id: str) -> tuple[AuditEvent, ...]:
+        """Everything that happened to a proposal, oldest first.
+
+        Raises:
+            NotFoundError: there is no such proposal.
+        """
+        with self._database.read() as connection:
+            _find(connection, proposal_id)
+            return tuple(read_events(connection, subject_of(proposal_id)))
+
+    def made_by(self, created_by: str) -> str | None:
+        """Find the newest proposal made by a person or a scheduled slot; None where there is none."""
+        with self._database.read() as connection:
+            query = select(ProposalRow.proposal_id).where(ProposalRow.created_by == created_by)
+            return connection.execute(query.order_by(ProposalRow.number.desc()).limit(1)).scalar()
+
+    def altered(self) -> tuple[str, ...]:
+        """Say which proposals are no longer what they were when saved, or stand where their audit did not put them."""
+        with self._database.read() as connection:
+            headers = connection.execute(select(ProposalRow.proposal_id, ProposalRow.state)).all()
+        return tuple(fault for row in headers for fault in self._alterations(row.proposal_id, row.state))
+
+    def _alterations(self, proposal_id: str, state: str) -> Iterator[str]:
+        events = self.events(proposal_id)
+        if not events or events[-1].to_state != state:
+            yield f"proposal {proposal_id}: its state {state} is not the one of its last event"
+        if events and events[0].detail.get("content_sha256") != content_sha256(self.get(proposal_id)):
+            yield f"proposal {proposal_id}: its content was changed after it was saved"
+
+
+def subject_of(proposal_id: str) -> str:
+    """Name of a proposal in the audit."""
+    return f"proposal:{proposal_id}"
+
+
+def content_sha256(proposal: Proposal) -> str:
+    """SHA-256 over everything in a proposal but its state, the same before it is stored and after it is read."""
+    digest = hashlib.sha256()
+    head = {
+        name: getattr(proposal, name)
+        for name in ("proposal_id", "data", "created_by", "horizon_weeks", "currency", "summary", "evidence")
+    }
+    digest.update(to_json(head).encode())
+    for line in proposal.prices:
+        digest.update(to_json(line).encode())
+    for coupon in proposal.coupons:
+        numbers = _number(coupon.expected_incremental_profit), _number(coupon.expected_cost)
+        digest.update(repr((coupon.customer_id, coupon.offer_id, *numbers)).encode())
+    return digest.hexdigest()
+
+
+_HEADER_COLUMNS = [getattr(ProposalRow, name) for name in ProposalHeader.__dataclass_fields__]
+
+
+def _insert_header(connection: Connection, proposal: Proposal, digest: str) -> int:
+    values = {
+        "proposal_id": proposal.proposal_id,
+        "data": proposal.data,
+        "state": proposal.state.value,
+        "created_at": proposal.created_at,
+        "created_by": proposal.created_by,
+        "run_key": proposal.created_by if proposal.created_by.startswith(RUN_KEY_PREFIX) else None,
+        "horizon_weeks": proposal.horizon_weeks,
+        "currency": proposal.currency,
+        "summary": plain(proposal.summary),
+        "evidence": plain(proposal.evidence),
+        "content_sha256": digest,
+    }
+    statement = insert(ProposalRow).values(values).returning(ProposalRow.number)
+    return int(connection.execute(statement).scalar_one())
+
+
+def _find(connection: Connection, proposal_id: str) -> Row[Any]:
+    query = select(ProposalRow.__table__).where(ProposalRow.proposal_id == proposal_id)
+    row = connection.execute(query).first()
+    if row is None:
+        raise NotFoundError(f"no proposal {proposal_id!r}; list them at /proposals")
+    return row
+
+
+def _header(row: Row[Any]) -> ProposalHeader:
+    values = {name: getattr(row, name) for name in ProposalHeader.__dataclass_fields__}
+    return ProposalHeader(**{**values, "state": State(row.state)})
+
+
+def _require_allowed(row: Row[Any], to: State, by: str, why: str) -> None:
+    state = State(row.state)
+    if to not in TRANSITIONS[state]:
+        possible = ", ".join(sorted(TRANSITIONS[state])) or "nothing: its life has ended"
+        raise StateError(f"proposal {row.proposal_id} is {state}, it cannot become {to}; possible: {possible}")
+    if to is State.APPROVED and by == row.submitted_by:
+        raise StateError(f"proposal {row.proposal_id} was submitted by {by}; somebody else has to approve it")
+    if to in _NEEDS_A_REASON and not why.strip():
+        raise InputError(f"proposal {row.proposal_id}: say why it becomes {to}; the one who made it will read it")
+
+
+def _created(proposal: Proposal, digest: str) -> AuditEvent:
+    return AuditEvent(
+        actor=proposal.created_by,
+        subject=subject_of(proposal.proposal_id),
+        action="create",
+        at=proposal.created_at,
+        to_state=proposal.state.value,
+        detail={"content_sha256": digest},
+    )
+
+
+def _moved(proposal_id: str, state: State, to: State, *, by: str, why: str, now: datetime) -> AuditEvent:
+    return AuditEvent(
+        actor=by,
+        subject=subject_of(proposal_id),
+        action="change_state",
+        at=now,
+        why=why.strip(),
+        from_state=state.value,
+        to_state=to.value,
+    )
+
+
+def _lines(table: type[PriceLineRow] | type[CouponLineRow], number: int) -> Select[Any]:
+    return select(table.__table__).where(table.proposal_number == number)
+
+
+def _price_conditions(contains: str, shown: Shown) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if contains:
+        columns = (PriceLineRow.product_id, PriceLineRow.title, PriceLineRow.category)
+        conditions.append(or_(*(column.icontains(contains, autoescape=True) for column in columns)))
+    if shown == "changed":
+        conditions.append(PriceLineRow.proposed_price != PriceLineRow.current_price)
+    elif shown == "held":
+        conditions.append(PriceLineRow.proposed_price == PriceLineRow.current_price)
+    return conditions
+
+
+def _page(
+    connection: Connection, query: Select[Any], order: Sequence[ColumnElement[Any]], page: int, size: int
+) -> tuple[Sequence[Row[Any]], int]:
+    total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+    rows = connection.execute(query.order_by(*order).limit(size).offset((page - 1) * size)).all()
+    return rows, int(total)
+
+
+def _insert_many(
+    connection: Connection, table: type[PriceLineRow] | type[CouponLineRow], rows: Iterator[dict[str, Any]]
+) -> None:
+    while chunk := list(islice(rows, _CHUNK)):
+        connection.execute(insert(table), chunk)
+
+
+def _number(value: float) -> float | None:
+    """NaN and ±∞ as NULL: "not estimated" has one form in the store."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _back(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _price_rows(number: int, lines: Iterable[PriceLine]) -> Iterator[dict[str, Any]]:
+    for position, line in enumerate(lines):
+        yield {
+            "proposal_number": number,
+            "position": position,
+            "product_id": line.product_id,
+            "title": line.title,
+            "category": line.category,
+            **{name: _number(getattr(line, name)) for name in _LINE_NUMBERS},
+            "identified": bool(line.identified),
+            "reason_code": line.reason.code,
+            "reason_values": plain(line.reason.values),
+        }
+
+
+def _coupon_rows(number: int, lines: Iterable[CouponLine]) -> Iterator[dict[str, Any]]:
+    for position, line in enumerate(lines):
+        yield {
+            "proposal_number": number,
+            "position": position,
+            "customer_id": line.customer_id,
+            "offer_id": line.offer_id,
+            "expected_incremental_profit": _number(line.expected_incremental_profit),
+            "expected_cost": _number(line.expected_cost),
+        }
+
+
+def _price_line(row: Row[Any]) -> PriceLine:
+    return PriceLine(
+        product_id=row.product_id,
+        title=row.title,
+        category=row.category,
+        **{name: _back(getattr(row, name)) for name in _LINE_NUMBERS},
+        identified=row.identified,
+        reason=Reason(row.reason_code, row.reason_values),
+    )
+
+
+def _coupon_line(row: Row[Any]) -> CouponLine:
+    profit, cost = _back(row.expected_incremental_profit), _back(row.expected_cost)
+    return CouponLine(row.customer_id, row.offer_id, profit, cost)

@@ -1,0 +1,240 @@
+"""The tables of the operational store. Times are UTC, money is in the currency of the proposal's shop."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, Float, ForeignKey, Index, MetaData, String, Text, TypeDecorator
+from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC, whatever the database can keep of a time zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC; a time without a zone is a mistake of the caller.
+
+        Raises:
+            ValueError: the time has no zone.
+        """
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value.isoformat()} has no time zone; hand in datetime.now(UTC)")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the moment its zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Table(DeclarativeBase):
+    """Base of all tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON(none_as_null=True), str: Text}  # noqa: RUF012 - SQLAlchemy's form
+
+
+class ProposalRow(Table):
+    """A proposal without its lines."""
+
+    __tablename__ = "proposals"
+    number: Mapped[int] = mapped_column(primary_key=True)
+    proposal_id: Mapped[str] = mapped_column(String(64), unique=True)
+    data: Mapped[str]
+    state: Mapped[str] = mapped_column(String(32), index=True)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+    submitted_by: Mapped[str | None]
+    run_key: Mapped[str | None] = mapped_column(unique=True)
+    """Slot of the scheduled job that made it: the database itself refuses a second proposal for one slot."""
+    horizon_weeks: Mapped[int]
+    currency: Mapped[str] = mapped_column(String(16))
+    summary: Mapped[dict[str, Any]]
+    evidence: Mapped[dict[str, Any]]
+    content_sha256: Mapped[str] = mapped_column(String(64))
+
+
+class PriceLineRow(Table):
+    """One product of a proposal; see engine.proposal.PriceLine. NULL stands for "not estimated"."""
+
+    __tablename__ = "price_lines"
+    proposal_number: Mapped[int] = mapped_column(ForeignKey("proposals.number"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    product_id: Mapped[str]
+    title: Mapped[str]
+    category: Mapped[str]
+    current_price: Mapped[float | None] = mapped_column(Float(53))
+    proposed_price: Mapped[float | None] = mapped_column(Float(53))
+    unit_cost: Mapped[float | None] = mapped_column(Float(53))
+    units_current: Mapped[float | None] = mapped_column(Float(53))
+    units_proposed: Mapped[float | None] = mapped_column(Float(53))
+    profit_current: Mapped[float | None] = mapped_column(Float(53))
+    profit_proposed: Mapped[float | None] = mapped_column(Float(53))
+    gain_low: Mapped[float | None] = mapped_column(Float(53))
+    gain_high: Mapped[float | None] = mapped_column(Float(53))
+    elasticity: Mapped[float | None] = mapped_column(Float(53))
+    elasticity_se: Mapped[float | None] = mapped_column(Float(53))
+    identified: Mapped[bool]
+    reason_code: Mapped[str]
+    reason_values: Mapped[dict[str, Any]]
+
+
+class CouponLineRow(Table):
+    """One customer who is sent an offer."""
+
+    __tablename__ = "coupon_lines"
+    proposal_number: Mapped[int] = mapped_column(ForeignKey("proposals.number"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    customer_id: Mapped[str]
+    offer_id: Mapped[str]
+    expected_incremental_profit: Mapped[float | None] = mapped_column(Float(53))
+    expected_cost: Mapped[float | None] = mapped_column(Float(53))
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class AuditRow(Table):
+    """One event; never changed, never removed (triggers see to it), hashed over the event before."""
+
+    __tablename__ = "audit"
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    subject: Mapped[str]
+    """Kind and identifier, such as ``proposal:p-20261123-1a2b3c``."""
+    action: Mapped[str]
+    from_state: Mapped[str | None]
+    to_state: Mapped[str | None]
+    why: Mapped[str]
+    detail: Mapped[dict[str, Any]]
+    previous_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    """Unique: two events can never follow the same one."""
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    __table_args__ = (Index("ix_audit_subject_sequence", "subject", "sequence"),)
+
+
+class UserRow(Table):
+    """Somebody who may sign in. `password_hash` is argon2id; NULL until the set-up link was used."""
+
+    __tablename__ = "users"
+    user_id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str] = mapped_column(String(16))
+    password_hash: Mapped[str | None]
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+
+
+class SessionRow(Table):
+    """A sign-in. Only the SHA-256 of its token is kept."""
+
+    __tablename__ = "sessions"
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.user_id"), index=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class ApiTokenRow(Table):
+    """A bearer token of a program. Only its SHA-256 is kept."""
+
+    __tablename__ = "api_tokens"
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class SetupLinkRow(Table):
+    """A link that lets its holder choose a password, once. Only its SHA-256 is kept."""
+
+    __tablename__ = "setup_links"
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_name: Mapped[str | None]
+    """NULL: the first administrator, who chooses a name too."""
+    role: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class SignInFailureRow(Table):
+    """A failed sign-in, under keyed hashes of the name and the address; forgotten after the window."""
+
+    __tablename__ = "sign_in_failures"
+    failure_id: Mapped[int] = mapped_column(primary_key=True)
+    bucket: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+    __table_args__ = (Index("ix_sign_in_failures_bucket_at", "bucket", "at"),)
+
+
+class LeaseRow(Table):
+    """Who runs a job now. `fence` grows with every holder, so that a late one is recognised."""
+
+    __tablename__ = "leases"
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    holder: Mapped[str | None]
+    fence: Mapped[int]
+    heartbeat_at: Mapped[datetime]
+
+
+class JobRunRow(Table):
+    """One attempt at a job for one slot of its schedule."""
+
+    __tablename__ = "job_runs"
+    run_id: Mapped[int] = mapped_column(primary_key=True)
+    job: Mapped[str] = mapped_column(String(64))
+    slot: Mapped[str] = mapped_column(String(64))
+    attempt: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    holder: Mapped[str]
+    fence: Mapped[int]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    result: Mapped[dict[str, Any]]
+    error: Mapped[str | None]
+    __table_args__ = (Unique("job", "slot", "attempt"), Index("ix_job_runs_job_started_at", "job", "started_at"))
+
+
+class ExperimentRow(Table):
+    """An experiment: its design, the salt of its assignment, and what was read, beside a proposal's promise."""
+
+    __tablename__ = "experiments"
+    experiment_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    proposal_number: Mapped[int | None] = mapped_column(ForeignKey("proposals.number"), index=True)
+    salt: Mapped[str] = mapped_column(unique=True)
+    design: Mapped[dict[str, Any]]
+    reading: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+    read_at: Mapped[datetime | None]
+
+
+class IdempotencyRow(Table):
+    """The answer that was given to a write, so that the same key gets the same answer."""
+
+    __tablename__ = "idempotency_keys"
+    caller: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int | None]
+    """NULL: the first request is still being worked on."""
+    body: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(index=True)
