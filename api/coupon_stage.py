@@ -52,7 +52,9 @@ def propose_coupons(shop: Shop, settings: Settings, watch: Stopwatch) -> CouponR
         plan = allocate_coupons(problem, method=settings.coupons.method, gap=settings.coupons.gap)
         check_coupons(problem, plan)
     reason = None if response.credible or settings.coupons.send_unless_credible else NOT_CREDIBLE
-    return CouponResult(response, problem, plan, coupon_lines(response, plan), reason, _evidence(response, plan, reason))
+    return CouponResult(
+        response, problem, plan, coupon_lines(response, plan), reason, _evidence(response, plan, reason)
+    )
 
 
 def coupon_problem(response: CouponResponse, settings: Settings) -> CouponProblem:

@@ -127,9 +127,7 @@ def assemble(
     )
 
 
-def _infeasible(
-    shop: Shop, settings: Settings, error: InfeasibleError, *, now: datetime, created_by: str
-) -> Proposal:
+def _infeasible(shop: Shop, settings: Settings, error: InfeasibleError, *, now: datetime, created_by: str) -> Proposal:
     """A proposal without a plan that keeps the explanation, so that somebody can change the rules."""
     fingerprints = _fingerprints(shop, settings)
     summary = {

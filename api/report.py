@@ -1,0 +1,183 @@
+"""report.html: one self-contained page with a proposal, in both languages, that a manager would forward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from api import charts
+from api.language import LANGUAGES, translations
+from engine.files import plain
+from engine.proposal import PriceLine, Proposal
+
+TEMPLATES = Path(__file__).parent / "templates"
+_BIGGEST = 20
+
+
+@cache
+def _environment(language: str) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    environment.filters["money"] = money
+    environment.filters["percent"] = percent
+    environment.globals["say"] = lambda reason: _say(reason, language)
+    return environment
+
+
+def money(value: float | None, digits: int = 0) -> str:
+    """An amount with thousands separators; a dash where there is none."""
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as a percentage with its sign spelled out; a dash where there is none."""
+    return "–" if value is None else f"{100 * value:+.{digits}f} %"
+
+
+def _say(reason: Mapping[str, Any] | str | None, language: str) -> str:
+    """A stored reason ({"code": …, "values": …}) in the asked-for language; plain text stays as it is."""
+    if reason is None:
+        return ""
+    if isinstance(reason, str):
+        return translations(language).gettext(reason)
+    return translations(language).gettext(str(reason["code"])).format(**reason["values"])
+
+
+def render_report(proposal: Proposal, *, language: str = "en") -> str:
+    """The whole page as HTML.
+
+    Args:
+        proposal: fresh or from the store.
+        language: which of the two languages is shown first; the page has a switch.
+    """
+    bodies = {name: render_body(proposal, name) for name in LANGUAGES}
+    page = _environment("en").get_template("report.html")
+    return page.render(bodies=bodies, languages=LANGUAGES, first=language, proposal=proposal)
+
+
+def render_body(proposal: Proposal, language: str) -> str:
+    """The report's content in one language, without the page around it."""
+    evidence = plain(proposal.evidence)
+    template = _environment(language).get_template("report_body.html")
+    return template.render(
+        proposal=proposal,
+        summary=plain(proposal.summary),
+        evidence=evidence,
+        biggest=biggest_moves(proposal.prices),
+        charts=_charts(proposal, evidence, language),
+        language=language,
+    )
+
+
+def biggest_moves(lines: Sequence[PriceLine], count: int = _BIGGEST) -> list[PriceLine]:
+    """The moves that promise most or risk most: changed lines by the size of their expected gain."""
+    moved = [line for line in lines if line.proposed_price != line.current_price]
+    return sorted(moved, key=lambda line: -abs(line.profit_proposed - line.profit_current))[:count]
+
+
+def _charts(proposal: Proposal, evidence: Mapping[str, Any], language: str) -> dict[str, Any]:
+    prices = evidence.get("prices")
+    if not prices:
+        return {}
+    words = translations(language).gettext
+    drawn: dict[str, Any] = {
+        "promise": _promise_chart(proposal, words),
+        "elasticity": _elasticity_chart(proposal.prices, words),
+        "moves": _moves_chart(proposal.prices, words),
+        "frontier": _frontier_chart(prices["frontier"], words),
+        "curves": [_curve_chart(curve, words) for curve in prices["curves"]],
+    }
+    return drawn
+
+
+def _promise_chart(proposal: Proposal, words: Any) -> str:  # noqa: ANN401 - gettext's function
+    summary = proposal.summary
+    low, high = float(summary["promised_gain_low"]), float(summary["promised_gain_high"])
+    rows = [charts.Interval(words("Promised"), float(summary["promised_gain"]), low, high)]
+    if summary.get("raw_predicted_gain") is not None:
+        raw = float(summary["raw_predicted_gain"])
+        rows.append(charts.Interval(words("Raw prediction"), raw, raw, raw, "bad"))
+    return charts.interval_chart(
+        rows,
+        words("Promised gain with its 90 % interval"),
+        x_name=proposal.currency,
+        x_format="{:,.0f}",
+        label_width=130,
+    )
+
+
+def _elasticity_chart(lines: Sequence[PriceLine], words: Any) -> str:  # noqa: ANN401
+    values = [line.elasticity for line in lines]
+    middle = sorted(values)[len(values) // 2]
+    return charts.histogram(
+        values,
+        words("Own-price elasticities of the products"),
+        low=-5.0,
+        high=1.0,
+        bins=36,
+        marks=[charts.Mark(middle, f"{words('median')} {middle:.2f}", "ink")],
+        x_name=words("own-price elasticity"),
+        y_name=words("products"),
+    )
+
+
+def _moves_chart(lines: Sequence[PriceLine], words: Any) -> str:  # noqa: ANN401
+    rows = [
+        charts.Interval(
+            line.title or line.product_id,
+            line.profit_proposed - line.profit_current,
+            line.gain_low,
+            line.gain_high,
+            "accent" if line.gain_low > 0 else "second",
+        )
+        for line in biggest_moves(lines, 15)
+    ]
+    name = words("gain over the horizon")
+    return charts.interval_chart(rows, name, x_name=name, x_format="{:,.0f}") if rows else ""
+
+
+def _frontier_chart(points: Sequence[Mapping[str, float | None]], words: Any) -> str:  # noqa: ANN401
+    bounded = [point for point in points if point["band"] is not None]
+    if len(bounded) < 2:
+        return ""
+    curve = charts.Line(
+        [100 * float(point["band"] or 0.0) for point in bounded], [float(point["gain"] or 0.0) for point in bounded]
+    )
+    return charts.line_chart(
+        [curve],
+        words("Gain by width of the price-index band"),
+        x_name=words("width of the index band, ± %"),
+        y_name=words("gain over the horizon"),
+        y_format="{:,.0f}",
+        zero=True,
+        points=True,
+    )
+
+
+def _curve_chart(curve: Mapping[str, Any], words: Any) -> dict[str, str]:  # noqa: ANN401
+    marks = [
+        charts.Mark(curve["current_price"], f"{curve['current_price']:.2f}", "mute"),
+        charts.Mark(curve["proposed_price"], f"{curve['proposed_price']:.2f}", "accent"),
+    ]
+    line = charts.Line(curve["price"], curve["profit"], low=curve["profit_low"], high=curve["profit_high"])
+    drawn = charts.line_chart(
+        [line],
+        f"{words('Profit by price')}: {curve['title'] or curve['product_id']}",
+        marks=marks,
+        x_format="{:.2f}",
+        y_format="{:,.0f}",
+        width=340,
+        height=200,
+    )
+    return {"title": curve["title"] or curve["product_id"], "svg": drawn}
