@@ -1,4 +1,4 @@
-"""The weekly product panel: what was sold at what price, with its promotions, as dense matrices."""
+"""The record of the weekly product panel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Panel:
     """S series (a product in the whole chain, or a product in one store) over T consecutive weeks.
 
     All matrices are (S, T). A cell where `observed` is False carries the last known price and must not be used to
-    estimate anything; its `units` are 0 because nothing was recorded, not because nothing was wanted.
+    estimate anything; its `units` are what was recorded, 0 as a rule, which does not mean that nothing was wanted.
     """
 
     products: pd.DataFrame
@@ -49,6 +49,9 @@ class Panel:
     regular_logged: bool
     """False where `regular_price` is our own reconstruction."""
     price_caveats: tuple[str, ...] = ()
+    prices_reconstructed: bool = False
+    """True where prices were rebuilt from purchases: they wobble with who bought where, and a week without a sale
+    shows no price of its own (the trailing everyday price stands in for it)."""
 
     @property
     def n_products(self) -> int:
