@@ -225,8 +225,8 @@ def histogram(
     for mark in marks:
         px = frame.px(mark.x)
         frame.parts.append(
-            f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{TOP + 8}" y2="{frame.height - BOTTOM}" stroke="var(--{mark.colour})" '
-            f'stroke-width="1.5"/>'
+            f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{TOP + 8}" y2="{frame.height - BOTTOM}" '
+            f'stroke="var(--{mark.colour})" stroke-width="1.5"/>'
         )
         frame.parts.append(_text(px, TOP + 4, mark.label, colour=mark.colour))
     return frame.svg(description)

@@ -76,7 +76,8 @@ def _open_offers(response: CouponResponse, settings: Settings) -> np.ndarray[Any
     unknown = [offer for offer in wanted if offer not in response.offer_ids]
     if unknown:
         raise ConfigurationError(
-            f"coupons.offers names {unknown}, which coupon_history does not hold; it holds {list(response.offer_ids[1:])}"
+            f"coupons.offers names {unknown}, which coupon_history does not hold; "
+            f"it holds {list(response.offer_ids[1:])}"
         )
     return np.array([offer in wanted for offer in response.offer_ids], dtype=np.bool_)
 

@@ -1,4 +1,4 @@
-"""The languages of pages and reports: gettext catalogues, read from their .po files so that nothing has to be compiled."""
+"""The languages of pages and reports: gettext catalogues, read from .po files so that nothing has to be compiled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What speaks for and against a price plan: the raw promise, other margins, the frontier, hidden confounders, backtest."""
+"""What speaks for and against a price plan: raw promise, other margins, frontier, hidden confounders, backtest."""
 
 from __future__ import annotations
 

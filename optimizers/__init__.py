@@ -1,1 +1,1 @@
-"""What to do: prices, coupons, budgets. A problem comes in, a plan goes out; the only package that calls Pyomo and HiGHS."""
+"""What to do: prices, coupons, budgets. A problem comes in, a plan goes out; alone in calling Pyomo and HiGHS."""
