@@ -59,7 +59,7 @@ def make_catalogue(scenario: Scenario, rng: np.random.Generator) -> Catalogue:
     level -= 0.35 * (np.log(base_price) - np.log(4.5))
     promotion, regular = _draw_elasticities(scenario, category, words.lean, rng)
     cross_of_category = scenario.cross_elasticity * rng.uniform(0.4, 1.6, scenario.categories)
-    margin = rng.uniform(scenario.margin_low, scenario.margin_high, n)
+    margin = _draw_margins(scenario, regular, rng)
     return Catalogue(
         table=words.table,
         category=category,
@@ -72,6 +72,18 @@ def make_catalogue(scenario: Scenario, rng: np.random.Generator) -> Catalogue:
         weight=np.exp(level) * base_price,
         first_week=_draw_first_weeks(scenario, rng),
     )
+
+
+def _draw_margins(scenario: Scenario, regular: Floats, rng: np.random.Generator) -> Floats:
+    """Even over the range, high where demand is insensitive as far as `margin_alignment` says (Gaussian copula)."""
+    n = len(regular)
+    insensitive = -np.log(-regular)
+    spread = insensitive.std()
+    insensitive = (insensitive - insensitive.mean()) / spread if spread > 0 else insensitive * 0
+    mixed = scenario.margin_alignment * insensitive + np.sqrt(1 - scenario.margin_alignment**2) * rng.normal(0, 1, n)
+    place = (np.argsort(np.argsort(mixed)) + rng.random(n)) / n
+    margin: Floats = scenario.margin_low + (scenario.margin_high - scenario.margin_low) * place
+    return margin
 
 
 def _draw_first_weeks(scenario: Scenario, rng: np.random.Generator) -> Ints:

@@ -49,7 +49,8 @@ def make_paths(scenario: Scenario, catalogue: Catalogue, market: Market, rng: np
     shelf, mailer, display = _promote(scenario, catalogue, market, everyday, rng)
     experiment, moved = _experiments(scenario, everyday, rng)
     base_cost = catalogue.base_price * (1 - catalogue.margin)
-    unit_cost: Floats = np.round(np.clip(base_cost[:, None] * np.exp(cost), 0.01, 0.9 * everyday), 2)
+    drifting = base_cost[:, None] * np.exp(cost)
+    unit_cost: Floats = np.clip(drifting, 0.01, 0.9 * everyday).round(2)
     return Paths(
         everyday=everyday,
         shelf=np.where(experiment == 1, moved, shelf),
@@ -75,7 +76,8 @@ def _everyday(
     reset[:, 0] = True
     mood = rng.normal(0, scenario.regular_change_sd, cost.shape)
     hidden = market.hidden / max(scenario.hidden_sd, 1e-12) if scenario.hidden_sd > 0 else np.zeros_like(cost)
-    target = scenario.cost_pass_through * cost + scenario.hidden_regular * hidden + mood
+    foresight = rng.uniform(0, 2, (scenario.products, 1))
+    target = scenario.cost_pass_through * cost + scenario.hidden_regular * foresight * hidden + mood
     wanted = price_point(catalogue.base_price[:, None] * np.exp(np.clip(target, -0.3, 0.3)))
     last_reset = np.maximum.accumulate(np.where(reset, np.arange(scenario.weeks), 0), axis=1)
     in_force: Floats = np.take_along_axis(wanted, last_reset, axis=1)
@@ -88,7 +90,8 @@ def _promote(
     """Shelf price, leaflet and display. Weeks are drawn without replacement (Gumbel top-k) from the log-odds."""
     busy = _standardised(market.category)[catalogue.category]
     hidden = _standardised(market.hidden)
-    odds = scenario.observed_confounding * busy + scenario.hidden_promotion * hidden
+    foresight = rng.uniform(0, 2, (scenario.products, 1))
+    odds = scenario.observed_confounding * busy + scenario.hidden_promotion * foresight * hidden
     key = odds + rng.gumbel(size=everyday.shape)
     rank = np.argsort(np.argsort(-key, axis=1), axis=1)
     years = scenario.weeks / 52.0

@@ -25,11 +25,11 @@ class Scenario:
     transactions: bool = True
     """Write the tables of customers' purchases, which add up to sales_weekly; they are the largest."""
 
-    weekly_units: float = 12.0
+    weekly_units: float = 20.0
     """Median over products of the expected units per week."""
     weekly_units_spread: float = 1.0
     """Standard deviation of log expected units over products."""
-    dispersion: float = 8.0
+    dispersion: float = 12.0
     """Size k of the negative binomial: variance = mean + mean² / k."""
     new_share: float = 0.06
     """Share of products that were first listed in the last tenth to half of the weeks."""
@@ -55,20 +55,22 @@ class Scenario:
     """Standard deviation over weeks of a category's yearly season, in log demand."""
     category_noise_sd: float = 0.08
     """Standard deviation of the category-week shock (autoregressive) in log demand."""
-    hidden_sd: float = 0.12
+    hidden_sd: float = 0.10
     """Standard deviation of the product-week shock (autoregressive) in log demand, which no column shows."""
     hidden_persistence: float = 0.8
     """Autoregression of that shock from week to week."""
     observed_confounding: float = 1.0
     """Log-odds of a promotion per standard deviation of the category-week demand."""
     hidden_promotion: float = 0.0
-    """Log-odds of a promotion per standard deviation of the product-week shock."""
+    """Log-odds of a promotion per standard deviation of the product-week shock, on average: buyers of goods differ, so
+    each product has from none to twice of this."""
     hidden_regular: float = 0.0
-    """Move of the log everyday price per standard deviation of the product-week shock, when the price is reset."""
+    """Move of the log everyday price per standard deviation of the product-week shock, when the price is reset; again
+    from none to twice of it, so that the bias differs between products and spoils their order, not only the level."""
 
-    regular_changes: float = 4.0
+    regular_changes: float = 5.0
     """Resets of a product's everyday price a year."""
-    regular_change_sd: float = 0.06
+    regular_change_sd: float = 0.08
     """Standard deviation of the log everyday price around its own level, apart from cost."""
     cost_sd: float = 0.08
     """Standard deviation of log unit cost over the weeks (category and product)."""
@@ -77,6 +79,9 @@ class Scenario:
     margin_low: float = 0.15
     margin_high: float = 0.55
     """Gross margins at the everyday price lie between these shares of it."""
+    margin_alignment: float = 0.6
+    """Correlation of margins with price-insensitivity: how far the shop already earns where buyers do not mind. The
+    more it does, the less is left to gain and the more a wrong elasticity costs."""
 
     promotions_low: int = 4
     promotions_high: int = 8
@@ -91,7 +96,7 @@ class Scenario:
 
     experiment_share: float = 0.0
     """Share of product-weeks whose price is moved at random, and logged."""
-    experiment_size: float = 0.10
+    experiment_size: float = 0.15
     """Largest random move, as a share of the everyday price."""
     experiment_keeps_regular: bool = True
     """True: regular_price stays the price before the random move; False: it moves along with price."""
@@ -162,6 +167,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "cost_pass_through": (0, 1),
     "margin_low": (0, 0.9),
     "margin_high": (0, 0.9),
+    "margin_alignment": (0, 1),
     "promotions_low": (0, 26),
     "promotions_high": (0, 26),
     "depth_low": (0.01, 0.8),
@@ -180,7 +186,13 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 
 ORDERED = (("margin_low", "margin_high"), ("promotions_low", "promotions_high"), ("depth_low", "depth_high"))
 
-_HIDDEN = {"hidden_sd": 0.35, "hidden_promotion": 1.0, "hidden_regular": 0.05, "coupon_hidden_targeting": 0.8}
+_HIDDEN = {
+    "hidden_sd": 0.25,
+    "hidden_persistence": 0.9,
+    "hidden_promotion": 1.0,
+    "hidden_regular": 0.08,
+    "coupon_hidden_targeting": 0.8,
+}
 
 SCENARIOS: Mapping[str, Scenario] = {
     "default": Scenario(),

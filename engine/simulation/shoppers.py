@@ -14,7 +14,7 @@ from engine.simulation.scenario import Scenario
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-NEW_LINE = 0.6
+NEW_LINE = 0.3
 """Chance that a further unit of a product is bought by another customer rather than by the one before."""
 
 
