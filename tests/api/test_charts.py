@@ -1,0 +1,51 @@
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api import charts
+
+numbers = st.floats(-1e9, 1e9)
+
+
+def parsed(svg):
+    return ElementTree.fromstring(svg)
+
+
+@settings(deadline=None, max_examples=60)
+@given(numbers, numbers)
+def test_ticks_lie_within_the_range_and_are_few(one, other):
+    low, high = sorted([one, other])
+    marks = charts.ticks(low, high)
+    slack = 1e-6 * max(abs(low), abs(high), 1)
+    assert 1 <= len(marks) <= 12
+    assert all(low - slack <= mark <= high + slack for mark in marks)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(numbers, min_size=1, max_size=20))
+def test_every_chart_is_well_formed_whatever_the_numbers(values):
+    x = [float(i) for i in range(len(values))]
+    parsed(charts.line_chart([charts.Line(x, values, "a & b <c>", low=values, high=values)], "d", points=True))
+    parsed(charts.histogram(values, "d", low=-1, high=1, marks=[charts.Mark(0, "<0>")]))
+    parsed(charts.interval_chart([charts.Interval("a<b", v, v - 1, v + 1) for v in values], "d"))
+    parsed(charts.bar_chart([f"名{i}" for i in range(len(values))], values, 'a "quoted" name'))
+
+
+def test_a_higher_value_is_drawn_higher():
+    frame = charts.Frame(0, 10, 0, 10)
+    assert frame.py(9) < frame.py(1)
+    assert frame.px(9) > frame.px(1)
+
+
+def test_a_histogram_counts_every_value():
+    drawn = charts.histogram([-99.0, 0.5, 0.6, 99.0], "d", low=0.0, high=1.0, bins=2)
+    told = [title.text for title in parsed(drawn).iter() if title.tag.endswith("title")]
+    assert [int(text.rsplit(": ", 1)[1]) for text in told] == [1, 3]
+
+
+@pytest.mark.parametrize("values", [[3.0], [3.0, 3.0]])
+def test_constant_curves_have_an_axis(values):
+    drawn = charts.line_chart([charts.Line([float(i) for i in range(len(values))], values)], "d")
+    assert "nan" not in drawn
