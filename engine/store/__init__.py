@@ -1,11 +1,10 @@
 """The operational store: proposals and their life, the audit, people and their keys, job runs, experiments.
 
-    store = prepare_store(settings.store_url)     # creates the schema where there is none yet (a fresh SQLite file)
-    store = open_store(settings.store_url)        # takes the database as it is
-    upgrade_store(settings.store_url)             # brings an older schema up to date
+    store = open_store(settings.store_url)                  # refuses a schema of another version
+    store = open_store(settings.store_url, upgrade=True)    # creates the schema in a fresh SQLite file first
+    upgrade_store(settings.store_url)                       # brings an older schema up to date
 
-The first two refuse a schema of another version. This package alone speaks SQL; every time it keeps comes from the
-caller's `now`.
+This package alone speaks SQL; every time it keeps comes from the caller's `now`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from engine.store.experiments import Experiments, StoredExperiment
 from engine.store.idempotency import Answer, Answers
 from engine.store.jobs import JobRun, JobRuns
 from engine.store.proposals import Order, Page, ProposalHeader, Proposals, Shown
-from engine.store.schema import is_fresh, require_current, upgrade
+from engine.store.schema import is_fresh, require_current
+from engine.store.schema import upgrade as upgrade_schema
 
 __all__ = [
     "Account",
@@ -36,7 +36,6 @@ __all__ = [
     "Store",
     "StoredExperiment",
     "open_store",
-    "prepare_store",
     "upgrade_store",
 ]
 
@@ -93,8 +92,13 @@ class Store:
         self.close()
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, upgrade: bool = False) -> Store:
     """Open the store at a SQLAlchemy URL.
+
+    Args:
+        url: of SQLite or PostgreSQL.
+        upgrade: create the schema first where the database is a SQLite file without any table. An older schema is
+            never changed behind anybody's back: that is `upgrade_store`, after a backup.
 
     Raises:
         ConfigurationError: the URL is not one of SQLite or PostgreSQL.
@@ -102,19 +106,8 @@ def open_store(url: str) -> Store:
         ConflictError: its schema belongs to a newer version.
     """
     database = Database(url)
-    require_current(database)
-    return Store(database)
-
-
-def prepare_store(url: str) -> Store:
-    """Open the store, creating the schema first where it is a SQLite database without any table.
-
-    Raises:
-        As `open_store`.
-    """
-    database = Database(url)
-    if database.is_sqlite and is_fresh(database):
-        upgrade(database)
+    if upgrade and database.is_sqlite and is_fresh(database):
+        upgrade_schema(database)
     require_current(database)
     return Store(database)
 
@@ -130,6 +123,6 @@ def upgrade_store(url: str) -> tuple[str | None, str]:
     """
     database = Database(url)
     try:
-        return upgrade(database)
+        return upgrade_schema(database)
     finally:
         database.close()

@@ -267,10 +267,12 @@ def content_sha256(proposal: Proposal) -> str:
     }
     digest.update(to_json(head).encode())
     for line in proposal.prices:
-        digest.update(to_json(line).encode())
+        texts = line.product_id, line.title, line.category, bool(line.identified), line.reason.code
+        numbers = tuple(_number(getattr(line, name)) for name in _LINE_NUMBERS)
+        digest.update(repr((*texts, *numbers, to_json(line.reason.values))).encode())
     for coupon in proposal.coupons:
-        numbers = _number(coupon.expected_incremental_profit), _number(coupon.expected_cost)
-        digest.update(repr((coupon.customer_id, coupon.offer_id, *numbers)).encode())
+        money = _number(coupon.expected_incremental_profit), _number(coupon.expected_cost)
+        digest.update(repr((coupon.customer_id, coupon.offer_id, *money)).encode())
     return digest.hexdigest()
 
 
