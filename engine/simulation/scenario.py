@@ -38,7 +38,7 @@ class Scenario:
     """Median over products of the elasticity to temporary discounts."""
     regular_ratio: float = 0.8
     """Everyday-price elasticity divided by promotion elasticity, median over products."""
-    ratio_spread: float = 0.15
+    ratio_spread: float = 0.20
     """Standard deviation over products of log(everyday / promotion elasticity)."""
     category_spread: float = 0.20
     """Standard deviation of log |elasticity| between categories."""
@@ -187,10 +187,13 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 ORDERED = (("margin_low", "margin_high"), ("promotions_low", "promotions_high"), ("depth_low", "depth_high"))
 
 _HIDDEN = {
-    "hidden_sd": 0.25,
-    "hidden_persistence": 0.9,
-    "hidden_promotion": 1.0,
-    "hidden_regular": 0.08,
+    "hidden_sd": 0.30,
+    "hidden_persistence": 0.95,
+    "hidden_promotion": 1.5,
+    "hidden_regular": 0.06,
+    "regular_change_sd": 0.04,
+    "cost_pass_through": 0.3,
+    "ratio_spread": 0.35,
     "coupon_hidden_targeting": 0.8,
 }
 
@@ -198,7 +201,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "default": Scenario(),
     "hidden_confounding": Scenario(**_HIDDEN),  # type: ignore[arg-type]
     "sparse": Scenario(weekly_units=1.5, dispersion=2.0, weekly_units_spread=0.9),
-    "promo_not_price": Scenario(regular_ratio=0.4),
+    "promo_not_price": Scenario(regular_ratio=0.4, ratio_spread=0.4),
     "price_experiments": Scenario(**_HIDDEN, experiment_share=0.2),  # type: ignore[arg-type]
     "stock_outs": Scenario(stock_out_rate=0.05, stock_out_flagged=0.6),
 }
