@@ -1,0 +1,298 @@
+"""Weekly counts explained: product responses beside everything else that moves demand, each estimated net of the other.
+
+The mean of the count of series s (product i, group g of like products) in week t is
+
+    mu_st = exp(a_s + G_gt + c_st' gamma_i + d_st' b_i)
+
+with series effects a, group-week effects G (category-week, so that a season or an advertised category is not read as
+price), controls c with product coefficients gamma_i ~ N(gamma, Lambda) and price channels d with free product
+coefficients b_i. All are found together by iteratively reweighted least squares (McCullagh & Nelder, Generalized Linear
+Models, 1989) with negative-binomial weights mu / (1 + alpha_i mu): only the mean has to be right (pseudo-likelihood:
+Gourieroux, Monfort & Trognon, Econometrica 1984), the weights stop one big week or one big product from speaking for all.
+At the optimum the score of b_i is orthogonal to the controls (Neyman orthogonality; Chernozhukov et al., Econometrics
+Journal 2018): what is left of a price move once series, group-week and controls are taken out of it is `residual_moves`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+ITERATIONS = 40
+TOLERANCE = 1e-4
+DAMPING = 0.9
+LARGEST_STEP = 1.0
+CHANNEL_PRIOR_SD = 3.0
+"""A free coefficient is held this loosely to the shop's mean, so that a product without moves does not run away."""
+GROUP_SD_RANGE = (0.3, 1.5)
+"""Bounds of the standard deviation of group-week effects: near free, so that little confounding is left behind."""
+OVERDISPERSION_RANGE = (0.01, 3.0)
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the counts are explained by."""
+
+    units: Floats
+    """(S, T)."""
+    usable: Bools
+    """(S, T) cells that count."""
+    product: Ints
+    """(S,) 0…P-1."""
+    group: Ints
+    """(P,) 0…G-1; -1: no group-week effect."""
+    controls: Floats
+    """(S, T, C)."""
+    control_names: tuple[str, ...]
+    control_sd: Floats
+    """(C,) starting value of the spread of product coefficients about their mean."""
+    channels: Floats
+    """(S, T, K)."""
+    n_products: int
+    fixed: Floats | None = None
+    """(P, K) channel coefficients that are given and not estimated; None: estimate them."""
+
+
+@dataclass(frozen=True)
+class CountFit:
+    """Fitted counts."""
+
+    coefficient: Floats
+    """(P, K) channel coefficients, before any shrinkage."""
+    information: Floats
+    """(P, K, K) their information net of series, group-week effects and controls, were counts independent."""
+    residual_moves: Floats
+    """(S, T, K) price moves net of series effects and controls."""
+    expected: Floats
+    """(S, T) fitted units; 0 in cells that do not count."""
+    weight: Floats
+    """(S, T) working weights."""
+    score: Floats
+    """(S, T) weighted residual: (units - expected) / (1 + alpha expected)."""
+    group_effect: Floats
+    """(G, T) log demand of a group in a week; 0 where it has no data."""
+    group_weight: Floats
+    """(G, T)."""
+    overdispersion: Floats
+    """(P,) alpha: variance = mu + alpha mu²."""
+    channel_mean: Floats
+    """(K,) mean over products of the channel coefficients, to which each is loosely held."""
+    control_mean: Floats
+    """(C,) mean over products of the control coefficients."""
+    control_coefficient: Floats
+    """(P, C)."""
+    group_ridge: float
+    design: Design
+
+
+class _Sums:
+    """Sums over the series of a product and over the series of a group."""
+
+    def __init__(self, design: Design) -> None:
+        series = np.arange(len(design.product))
+        ones = np.ones(len(series))
+        self.product = sparse.csr_matrix((ones, (design.product, series)), shape=(design.n_products, len(series)))
+        group = design.group[design.product]
+        has = group >= 0
+        self.n_groups = int(design.group.max(initial=-1)) + 1
+        self.group = sparse.csr_matrix((ones[has], (group[has], series[has])), shape=(self.n_groups, len(series)))
+        self.group_of = np.where(has, group, self.n_groups)
+
+    def by_product(self, values: Floats) -> Floats:
+        """(S, …) → (P, …)."""
+        flat = self.product @ values.reshape(len(values), -1)
+        return np.asarray(flat).reshape(-1, *values.shape[1:])
+
+    def by_group(self, values: Floats) -> Floats:
+        """(S, …) → (G, …)."""
+        flat = self.group @ values.reshape(len(values), -1)
+        return np.asarray(flat).reshape(-1, *values.shape[1:])
+
+    def spread(self, by_group: Floats) -> Floats:
+        """(G, T) → (S, T); zeros for series without a group."""
+        padded = np.concatenate([by_group, np.zeros((1, *by_group.shape[1:]))])
+        return padded[self.group_of]
+
+
+class _State:
+    """What changes while the fit runs."""
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+        self.sums = _Sums(design)
+        self.mask = design.usable.astype(np.float64)
+        self.units = design.units * self.mask
+        self.moves = np.concatenate([design.controls, design.channels], axis=2) * self.mask[:, :, None]
+        self.n_controls = design.controls.shape[2]
+        weeks = np.maximum(self.mask.sum(axis=1), 1.0)
+        self.level = np.log(np.maximum(self.units.sum(axis=1) / weeks, 1e-6))
+        self.group_effect = np.zeros((self.sums.n_groups, design.units.shape[1]))
+        self.group_ridge = 1.0
+        self.overdispersion = np.full(design.n_products, 0.1)
+        n_moves = self.moves.shape[2]
+        self.mean = np.zeros(n_moves)
+        self.mean[self.n_controls :] = -1.5
+        self.sd = np.concatenate([design.control_sd, np.full(n_moves - self.n_controls, CHANNEL_PRIOR_SD)])
+        self.coefficient = np.tile(self.mean, (design.n_products, 1))
+        if design.fixed is not None:
+            self.coefficient[:, self.n_controls :] = design.fixed
+        self._recentre()
+        self.expect()
+
+    def _recentre(self) -> None:
+        """Give the level the part that the starting coefficients take from it."""
+        log_part = self._product_part()
+        weeks = np.maximum(self.mask.sum(axis=1), 1.0)
+        self.level = self.level - (log_part * self.mask).sum(axis=1) / weeks
+
+    def _product_part(self) -> Floats:
+        by_series = self.coefficient[self.design.product]
+        return np.asarray(np.matmul(self.moves, by_series[:, :, None])[:, :, 0])
+
+    def expect(self) -> None:
+        """Recompute the mean, the weights and the weighted residuals."""
+        log_mean = self.level[:, None] + self.sums.spread(self.group_effect) + self._product_part()
+        self.expected = np.exp(np.clip(log_mean, -20.0, 20.0)) * self.mask
+        shrink = 1.0 / (1.0 + self.overdispersion[self.design.product][:, None] * self.expected)
+        self.weight = self.expected * shrink
+        self.score = (self.units - self.expected) * shrink
+
+    def step_groups(self) -> None:
+        """One Newton step of the group-week effects."""
+        self.group_weight = self.sums.by_group(self.weight)
+        slope = self.sums.by_group(self.score) - self.group_ridge * self.group_effect
+        step = slope / (self.group_weight + self.group_ridge)
+        self.group_effect = self.group_effect + np.clip(step, -LARGEST_STEP, LARGEST_STEP)
+        self.expect()
+
+    def centred_moves(self) -> Floats:
+        """(S, T, M) moves less their weighted mean in the series; zero in cells that do not count."""
+        total = np.maximum(self.weight.sum(axis=1), 1e-12)
+        mean = np.matmul(self.weight[:, None, :], self.moves)[:, 0, :] / total[:, None]
+        return (self.moves - mean[:, None, :]) * self.mask[:, :, None]
+
+    def information(self, centred: Floats) -> Floats:
+        """(P, M, M) information net of series and group-week effects."""
+        weighted = centred * self.weight[:, :, None]
+        raw = self.sums.by_product(np.matmul(weighted.transpose(0, 2, 1), centred))
+        by_week = self.sums.by_product(weighted)
+        absorbed = np.concatenate([self.group_weight + self.group_ridge, np.full((1, self.weight.shape[1]), np.inf)])
+        share = by_week / absorbed[self.design.group][:, :, None]
+        return raw - np.matmul(share.transpose(0, 2, 1), by_week)
+
+    def step_products(self) -> float:
+        """One damped Newton step of levels and product coefficients; the largest move of a coefficient."""
+        total = np.maximum(self.weight.sum(axis=1), 1e-12)
+        centred = self.centred_moves()
+        information = self.information(centred)
+        slope = self.sums.by_product(np.matmul(self.score[:, None, :], centred)[:, 0, :])
+        precision = 1.0 / self.sd**2
+        slope = slope - precision * (self.coefficient - self.mean)
+        matrix = information + np.diag(precision)
+        step = np.linalg.solve(matrix, slope[:, :, None])[:, :, 0]
+        if self.design.fixed is not None:
+            step = self._control_step(matrix, slope)
+        step = DAMPING * np.clip(step, -LARGEST_STEP, LARGEST_STEP)
+        self.coefficient = self.coefficient + step
+        moved = np.matmul(self.weight[:, None, :], self.moves)[:, 0, :] / total[:, None]
+        level_step = self.score.sum(axis=1) / total - (moved * step[self.design.product]).sum(axis=1)
+        self.level = self.level + np.clip(level_step, -2.0, 2.0)
+        self.expect()
+        self.matrix = matrix
+        return float(np.abs(step).max(initial=0.0))
+
+    def _control_step(self, matrix: Floats, slope: Floats) -> Floats:
+        c = self.n_controls
+        step = np.zeros_like(slope)
+        step[:, :c] = np.linalg.solve(matrix[:, :c, :c], slope[:, :c, None])[:, :, 0]
+        return step
+
+    def learn_spreads(self) -> None:
+        """Update overdispersion, group ridge, and mean and spread of the product coefficients (EM steps)."""
+        self._learn_overdispersion()
+        self._learn_ridge()
+        self._learn_coefficients()
+
+    def _learn_overdispersion(self) -> None:
+        excess = self.sums.by_product(((self.units - self.expected) ** 2 - self.expected).sum(axis=1) * 1.0)
+        size = self.sums.by_product((self.expected**2).sum(axis=1))
+        cells = self.sums.by_product(self.mask.sum(axis=1))
+        used = np.clip(1.0 - (self.moves.shape[2] + 1) / np.maximum(cells, 1.0), 0.2, 1.0)
+        pooled = max(float(excess.sum() / max(size.sum(), 1e-12)), OVERDISPERSION_RANGE[0])
+        own = np.divide(excess / used, size, out=np.full(len(size), pooled), where=size > 0)
+        typical = float(np.median(np.clip(own, *OVERDISPERSION_RANGE))) if len(own) else pooled
+        trust = cells / (cells + 20.0)
+        self.overdispersion = np.clip(trust * own + (1 - trust) * typical, *OVERDISPERSION_RANGE)
+
+    def _learn_ridge(self) -> None:
+        if self.group_effect.size == 0:
+            return
+        left = 1.0 / (self.group_weight + self.group_ridge)
+        has = self.group_weight > 0
+        variance = float((self.group_effect[has] ** 2 + left[has]).mean()) if has.any() else 1.0
+        self.group_ridge = 1.0 / float(np.clip(variance, GROUP_SD_RANGE[0] ** 2, GROUP_SD_RANGE[1] ** 2))
+
+    def _learn_coefficients(self) -> None:
+        left = np.linalg.inv(self.matrix)
+        variance = np.maximum(np.diagonal(left, axis1=1, axis2=2), 0.0)
+        prior = self.sd**2
+        informed = np.clip(1.0 - variance / prior, 0.0, 1.0)
+        total = informed.sum(axis=0)
+        strong = total > 1.0
+        mean = (informed * self.coefficient).sum(axis=0) / np.maximum(total, 1e-12)
+        self.mean = np.where(strong, mean, self.mean)
+        spread = np.sqrt(((self.coefficient - self.mean) ** 2 + variance).mean(axis=0))
+        c = self.n_controls
+        self.sd[:c] = np.clip(spread[:c], 0.02, 2.0)
+
+
+def fit_counts(design: Design) -> CountFit:
+    """Fit the counts; see the module's text for the model.
+
+    Returns:
+        estimates for every product; a product whose prices do not move has (nearly) no information.
+    """
+    state = _State(design)
+    for iteration in range(ITERATIONS):
+        state.step_groups()
+        largest = state.step_products()
+        if iteration in (4, 8, 12, 18):
+            state.learn_spreads()
+            state.expect()
+        elif iteration > 18 and largest < TOLERANCE:
+            break
+    state.step_groups()
+    return _result(state)
+
+
+def _result(state: _State) -> CountFit:
+    c, design = state.n_controls, state.design
+    centred = state.centred_moves()
+    full = state.information(centred)
+    inner = full[:, :c, :c] + np.diag(1.0 / state.sd[:c] ** 2)
+    onto = np.linalg.solve(inner, full[:, :c, c:]) if c else np.zeros((design.n_products, 0, full.shape[2]))
+    information = full[:, c:, c:] - np.matmul(full[:, c:, :c], onto)
+    residual = centred[:, :, c:] - np.matmul(centred[:, :, :c], onto[design.product])
+    return CountFit(
+        coefficient=state.coefficient[:, c:].copy(),
+        information=0.5 * (information + information.transpose(0, 2, 1)),
+        residual_moves=residual,
+        expected=state.expected,
+        weight=state.weight,
+        score=state.score,
+        group_effect=state.group_effect,
+        group_weight=state.group_weight,
+        overdispersion=state.overdispersion,
+        channel_mean=state.mean[c:].copy(),
+        control_mean=state.mean[:c].copy(),
+        control_coefficient=state.coefficient[:, :c].copy(),
+        group_ridge=state.group_ridge,
+        design=design,
+    )

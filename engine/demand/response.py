@@ -1,0 +1,193 @@
+"""How demand answers to the everyday price: one elasticity for each product, with its width and a verdict.
+
+The road: prices are split into channels (`channels`), the counts are explained net of everything else that moved them
+(`controls`, `counts`), the noise of each product's estimate is measured (`noise`), and all products are shrunk together
+(`shrinkage`), text neighbours helping the thin ones (`neighbours`). docs/response.md has the formulae.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.demand.channels import Channels, split_prices
+from engine.demand.controls import build_controls
+from engine.demand.counts import CountFit, Design, fit_counts
+from engine.demand.identification import judge_products, price_range
+from engine.demand.noise import noise_precision, unshrunken
+from engine.demand.shrinkage import Shrunken, default_prior, shrink
+from engine.demand.substitution import Substitution, estimate_substitution
+from engine.panel import Panel
+from engine.proposal import Reason
+from engine.settings import Settings
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+OWN_RANGE = (-8.0, 0.0)
+"""Draws of the own elasticity are kept in this range: no plan may count on demand that rises with price."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One test of the response: the figure, the range it should lie in, and the sentence to print."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    count: int
+    """How many products or product-weeks the figure rests on."""
+    passed: bool | None
+    """None: too little data to tell."""
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class ResponseDiagnostics:
+    """What the response was put through."""
+
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return all(check.passed is not False for check in self.checks)
+
+
+@dataclass(frozen=True)
+class Response:
+    """Own and cross response of P products to the everyday price; units: elasticities."""
+
+    elasticity: Floats
+    """(P,) posterior mean of the own elasticity to the everyday price."""
+    elasticity_se: Floats
+    """(P,) posterior standard deviation: own noise, spread of products, and uncertainty of category and shop."""
+    raw: Floats
+    """(P,) what the product's own data say, unshrunken; NaN where they say nothing."""
+    raw_se: Floats
+    """(P,) standard error of `raw`; inf where the product's own data say nothing."""
+    identified: Bools
+    """(P,) False: the price is held."""
+    verdict: tuple[Reason, ...]
+    """(P,) why identified or not."""
+    price_low: Floats
+    """(P,) lowest price at which the response is taken to hold, money per unit."""
+    price_high: Floats
+    cross: Floats
+    """(P,) posterior mean of the elasticity to the price index of the rest of the category, >= 0."""
+    cross_se: Floats
+    channels: tuple[str, ...]
+    """(K,) names of the price channels; the last is the one acted on."""
+    channel_mean: Floats
+    """(P, K) posterior mean by channel."""
+    channel_sd: Floats
+    shop_mean: Floats
+    """(K,) the shop's mean elasticity by channel."""
+    shop_sd: Floats
+    notes: tuple[Reason, ...] = ()
+    """Sentences that every proposal made with this response must print."""
+    diagnostics: ResponseDiagnostics = ResponseDiagnostics()
+    posterior: Shrunken | None = field(default=None, repr=False)
+    substitution: Substitution | None = field(default=None, repr=False)
+
+    def draws(self, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Joint posterior draws.
+
+        Returns:
+            own (n, P) in OWN_RANGE, and cross (n, P), not negative.
+        """
+        if self.posterior is None or self.substitution is None:
+            raise ValueError("this response was read back without its posterior; estimate it again to draw from it")
+        own = self.posterior.draws(n, rng)[:, :, -1]
+        return np.clip(own, *OWN_RANGE), self.substitution.draws(n, rng)
+
+
+def estimate_response(panel: Panel, settings: Settings, *, text: Floats | None = None, seed: int) -> Response:
+    """Estimate the response of every product of the panel.
+
+    Args:
+        panel: weekly sales and prices.
+        settings: `demand.max_elasticity_se`, `demand.min_weeks_sold`.
+        text: (P, E) embedding of each product's words; None: neighbours are the category alone.
+        seed: of the posterior's sampling.
+
+    Returns:
+        a response for every product; where nothing can be learned, the prior's, with `identified` False.
+    """
+    channels = split_prices(panel)
+    fit = fit_panel(panel, channels)
+    posterior = _posterior(panel, channels, fit, text, seed)
+    substitution = estimate_substitution(panel, channels, fit)
+    return _assemble(panel, settings, channels, fit, posterior, substitution)
+
+
+def fit_panel(
+    panel: Panel, channels: Channels, *, without: frozenset[str] = frozenset(), fixed: Floats | None = None
+) -> CountFit:
+    """Explain the panel's counts by its price channels and everything else known.
+
+    Args:
+        without: observed confounders to leave out (engine.demand.controls.CONFOUNDERS).
+        fixed: (P, K) channel elasticities that are given; None: estimate them.
+    """
+    controls = build_controls(panel, channels, without)
+    design = Design(
+        units=panel.units,
+        usable=channels.usable,
+        product=panel.series_product,
+        group=controls.group,
+        controls=controls.values,
+        control_names=controls.names,
+        control_sd=controls.sd,
+        channels=channels.values,
+        n_products=panel.n_products,
+        fixed=fixed,
+    )
+    return fit_counts(design)
+
+
+def _posterior(panel: Panel, channels: Channels, fit: CountFit, text: Floats | None, seed: int) -> Shrunken:
+    rng = np.random.default_rng([seed, 7001])
+    return shrink(unshrunken(fit), noise_precision(fit), panel.category_code, default_prior(channels.names), rng=rng)
+
+
+def _assemble(
+    panel: Panel,
+    settings: Settings,
+    channels: Channels,
+    fit: CountFit,
+    posterior: Shrunken,
+    substitution: Substitution,
+) -> Response:
+    target = channels.target
+    mean, sd = posterior.mean[:, target], np.sqrt(posterior.covariance[:, target, target])
+    raw, raw_se = posterior.own_estimate[:, target], posterior.own_se[:, target]
+    identified, verdict = judge_products(panel, settings, channels, mean, sd, raw_se)
+    low, high = price_range(panel, channels, settings.pricing.max_change)
+    return Response(
+        elasticity=mean,
+        elasticity_se=sd,
+        raw=raw,
+        raw_se=raw_se,
+        identified=identified,
+        verdict=verdict,
+        price_low=low,
+        price_high=high,
+        cross=substitution.mean,
+        cross_se=substitution.sd,
+        channels=channels.names,
+        channel_mean=posterior.mean,
+        channel_sd=np.sqrt(np.maximum(np.diagonal(posterior.covariance, axis1=1, axis2=2), 0.0)),
+        shop_mean=posterior.shop_mean,
+        shop_sd=np.sqrt(np.diagonal(posterior.shop_covariance)),
+        notes=_notes(channels, fit, posterior),
+        posterior=posterior,
+        substitution=substitution,
+    )
+
+
+def _notes(channels: Channels, fit: CountFit, posterior: Shrunken) -> tuple[Reason, ...]:
+    return ()
