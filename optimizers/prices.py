@@ -1,16 +1,33 @@
-"""Prices: which rung of its ladder each product takes, under the rules, so that expected profit is largest."""
+"""Prices: which rung of its ladder each product takes, under the rules, so that expected profit is largest.
+
+The objective is the posterior expectation of the gain, over the draws of the response. A plan that maximises a
+posterior expectation is promised what the posterior expects of it, and no more: the promise is already deflated for
+the optimiser's curse (Smith and Winkler, "The Optimizer's Curse", Management Science, 2006), as far as the posterior
+is right. `raw_predicted_gain` is what the unshrunk estimates would have promised for their own optimum.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from engine.errors import ProblemError
+from optimizers import price_model
+from optimizers.binding import binding_rules
+from optimizers.ladder import Ladder, LadderRules, build_ladder
+from optimizers.price_search import PriceSearch
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+
+MAX_ELASTICITY = 100.0
+MAX_LOG_DEMAND = 50.0
 
 
 @dataclass(frozen=True)
@@ -57,15 +74,18 @@ class PricePlan:
     """What was chosen, why the solver stopped, and what each rule cost."""
 
     status: str
-    """"optimal" (within the gap), "time_limit" (an incumbent is held, its gap is honest), or "nothing_to_move"."""
+    """"optimal" (within the gap), "time_limit" (an incumbent is held, its gap is honest), "gap_limit" (no better plan was
+    found and the gap, honest too, stays above the one asked for: strong substitution), or "nothing_to_move"."""
     price: Floats
     """(P,) chosen prices, money per unit."""
     objective: float
-    """Expected gain over today's prices, exact demand (not the linearised one the solver saw), money."""
+    """Gain over today's prices by exact demand, as the risk setting counts it: expected under "mean", the sum of the
+    lines' 10 % quantiles under "lower"; money. The expected gain of any prices is `evaluate_prices(…).gain.sum()`."""
     bound: float
-    """No feasible plan gains more than this under the model the solver saw, money."""
+    """No feasible plan is worth more than this under the model the solver saw last, which is linearised around the plan
+    and exact there; same measure and money as `objective`."""
     gap: float
-    """(bound - objective of the solver's model) / |bound|; 0 where both are 0."""
+    """(bound - objective) / |bound|; 0 where both are 0."""
     shadow_prices: Mapping[str, float] = field(default_factory=dict)
     """Rule -> money gained per unit of relaxation (index_up/index_down: per 0.1 % of index; max_changed: per change)."""
     binding: tuple[tuple[str, ...], ...] = ()
@@ -74,3 +94,194 @@ class PricePlan:
     free_price: Floats | None = None
     """(P,) the price the product would take if only its own ladder bound it (no index, no limit on changes)."""
     seconds: float = 0.0
+    build_seconds: float = 0.0
+    """Of `seconds`, spent in Pyomo."""
+    rounds: int = 0
+    """How often the model was linearised and solved."""
+
+
+@dataclass(frozen=True)
+class PriceOutcome:
+    """What prices bring under all draws, by exact demand. Money and units over the horizon."""
+
+    units: Floats
+    """(P,) expected."""
+    profit: Floats
+    """(P,) expected."""
+    gain: Floats
+    """(P,) expected gain over today's prices."""
+    gain_draws: Floats
+    """(D,) gain of the whole plan under every draw."""
+    line_gain_low: Floats
+    """(P,) 5 % quantile of the line's gain."""
+    line_gain_high: Floats
+    """(P,) 95 % quantile."""
+
+
+def evaluate_prices(problem: PriceProblem, price: Floats) -> PriceOutcome:
+    """Evaluate prices (P,) exactly, whether or not they obey the rules.
+
+    Raises:
+        ProblemError: a price is missing, not finite, or not above 0; the problem itself is not well posed.
+    """
+    check_problem(problem)
+    price = np.asarray(price, dtype=np.float64)
+    if price.shape != problem.current_price.shape:
+        raise ProblemError(f"prices have shape {price.shape}; the problem has {len(problem.product_ids)} products")
+    _refuse(problem, ~(np.isfinite(price) & (price > 0)), "price", price, "give a price above 0")
+    effect = price_model.rest_effect(problem, price_model.Families.of(problem), price)
+    units = price_model.draw_units(problem, price, effect)
+    profit = units * (price - problem.unit_cost)
+    gain = profit - price_model.draw_profit_today(problem)
+    low, high = np.quantile(gain, (0.05, 0.95), axis=0)
+    return PriceOutcome(units.mean(axis=0), profit.mean(axis=0), gain.mean(axis=0), gain.sum(axis=1), low, high)
+
+
+def solve_prices(problem: PriceProblem, *, gap: float = 1e-4, seconds: float = 60.0) -> PricePlan:
+    """Choose the prices that gain most under the rules.
+
+    Args:
+        problem: products, draws and rules.
+        gap: relative gap at which the solver may stop.
+        seconds: time limit; 0 returns today's prices with a bound.
+
+    Returns:
+        A plan that satisfies every rule to the cent; today's prices at the worst.
+
+    Raises:
+        ProblemError: the problem is not well posed; the message names product and value.
+    """
+    begun = time.perf_counter()
+    check_problem(problem)
+    ladder = problem_ladder(problem)
+    search = PriceSearch(problem, ladder, gap=gap, deadline=begun + seconds)
+    search.run()
+    shadow = search.shadow_prices()
+    free, binding = binding_rules(problem, ladder, search.model, search.choice, shadow)
+    return PricePlan(
+        status=search.status(),
+        price=search.price,
+        objective=search.value,
+        bound=search.bound,
+        gap=search.reached_gap(),
+        shadow_prices=shadow,
+        binding=binding,
+        free_price=free,
+        seconds=time.perf_counter() - begun,
+        build_seconds=search.build_seconds,
+        rounds=search.rounds,
+    )
+
+
+def raw_predicted_gain(problem: PriceProblem, raw: Floats, *, gap: float = 1e-4, seconds: float = 60.0) -> float:
+    """Return the gain that unshrunk elasticities (P,) promise for their own optimum under the same rules, money.
+
+    It is shown beside the promise, never believed. Where `raw` is not finite the posterior mean stands in.
+    """
+    own = np.where(np.isfinite(raw), raw, problem.own.mean(axis=0) if len(problem.own) else 0.0)[None, :]
+    cross, scale = (values.mean(axis=0, keepdims=True) for values in (problem.cross, problem.base_scale))
+    believed = replace(problem, own=own, cross=cross, base_scale=scale, risk="mean")
+    return solve_prices(believed, gap=gap, seconds=seconds).objective
+
+
+def problem_ladder(problem: PriceProblem) -> Ladder:
+    """Build the ladders of a problem.
+
+    Raises:
+        ProblemError: step or max_change leave no ladder.
+    """
+    return build_ladder(
+        problem.current_price,
+        problem.unit_cost,
+        problem.movable,
+        ladder_rules(problem),
+        problem.price_low,
+        problem.price_high,
+    )
+
+
+def ladder_rules(problem: PriceProblem) -> LadderRules:
+    """Gather the rules that each product's own ladder obeys."""
+    return LadderRules(problem.max_change, problem.step, problem.min_margin, problem.endings)
+
+
+def check_problem(problem: PriceProblem) -> None:
+    """Refuse a problem that is not well posed.
+
+    Raises:
+        ProblemError: a wrong shape, NaN, a price of 0, a negative cost, an absurd elasticity, an unknown risk setting;
+            the message names the product, the value and the remedy.
+    """
+    products = len(problem.product_ids)
+    _check_shapes(problem, products)
+    finite = np.isfinite
+    price, cost, units = problem.current_price, problem.unit_cost, problem.base_units
+    _refuse(problem, ~(finite(price) & (price > 0)), "current price", price, "give a price above 0")
+    _refuse(problem, ~(finite(cost) & (cost >= 0)), "unit cost", cost, "give a cost of 0 or more")
+    _refuse(problem, ~(finite(units) & (units >= 0)), "forecast of units", units, "give 0 or more")
+    for name in ("own", "cross"):
+        draws = getattr(problem, name)
+        bad = ~(np.abs(draws) <= MAX_ELASTICITY).all(axis=0)
+        _refuse(problem, bad, f"{name} elasticity", draws.mean(axis=0), f"all draws must be within ±{MAX_ELASTICITY:g}")
+    scale = problem.base_scale
+    _refuse(
+        problem,
+        ~(finite(scale) & (scale >= 0)).all(axis=0),
+        "base_scale",
+        scale.mean(axis=0),
+        "give draws of 0 or more",
+    )
+    _check_rules(problem)
+    ladder_rules(problem).check()
+    _check_reach(problem)
+
+
+def _check_reach(problem: PriceProblem) -> None:
+    """Refuse elasticities under which profit at the ends of the ladder is no number any more."""
+    ends = np.abs(problem.own).max(axis=0, initial=0) + np.abs(problem.cross).max(axis=0, initial=0)
+    reach = ends * -np.log1p(-problem.max_change)
+    _refuse(
+        problem,
+        reach > MAX_LOG_DEMAND,
+        "largest elasticity",
+        ends,
+        f"demand would move by more than e^{MAX_LOG_DEMAND:g} on its ladder",
+    )
+
+
+def _check_shapes(problem: PriceProblem, products: int) -> None:
+    draws = len(problem.own)
+    expected: dict[str, tuple[int, ...]] = {
+        name: (products,) for name in ("current_price", "unit_cost", "base_units", "family", "movable")
+    }
+    expected |= {name: (draws, products) for name in ("own", "cross", "base_scale")}
+    expected |= {n: (products,) for n in ("price_low", "price_high") if getattr(problem, n) is not None}
+    for name, shape in expected.items():
+        found = np.shape(getattr(problem, name))
+        if found != shape:
+            raise ProblemError(f"{name} has shape {found}, expected {shape} for {products} products, {draws} draws")
+    if not draws:
+        raise ProblemError("own has no draws; give at least one, the point estimate")
+    if products and int(np.min(problem.family)) < 0:
+        raise ProblemError(f"family has the code {int(np.min(problem.family))}; number families from 0")
+
+
+def _check_rules(problem: PriceProblem) -> None:
+    if problem.risk not in ("mean", "lower"):
+        raise ProblemError(f"risk is {problem.risk!r}; allowed: mean, lower")
+    if problem.index_band is not None and not 0 <= problem.index_band < np.inf:
+        raise ProblemError(f"index_band is {problem.index_band}; give 0 or more, such as 0.002, or none")
+    if problem.max_changed is not None and problem.max_changed < 0:
+        raise ProblemError(f"max_changed is {problem.max_changed}; give 0 or more, or none")
+    for name in ("price_low", "price_high"):
+        seen = getattr(problem, name)
+        if seen is not None:
+            _refuse(problem, np.isnan(seen), name, seen, "give a price, or 0 and infinity for no limit")
+
+
+def _refuse(problem: PriceProblem, bad: Bools, name: str, value: Floats, remedy: str) -> None:
+    found = np.flatnonzero(bad)
+    if len(found):
+        first = int(found[0])
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise ProblemError(f"product {problem.product_ids[first]}{more}: {name} is {value[first]}; {remedy}")

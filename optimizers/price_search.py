@@ -1,0 +1,265 @@
+"""The search for a price plan: linearise, relax, round, solve, evaluate exactly, and move only where that is better.
+
+Every round solves the multiple-choice model around the prices in hand. Its linear relaxation comes first: it has as
+many split products as there are coupling rules, so for a large assortment the relaxation, rounded with the help of a
+small integer model over the products that are nearly tied (the "core" of Balas and Zemel, Operations Research, 1980),
+is within the gap, and the relaxation itself proves it. Where it is not, the whole integer model is solved.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import InfeasibleError
+from optimizers import solver
+from optimizers.ladder import Ladder
+from optimizers.price_model import (
+    INDEX_UNIT,
+    ChoiceModel,
+    Families,
+    RungModel,
+    choice_model,
+    index_parts,
+    line_gain,
+    rest_effect,
+    rung_model,
+)
+
+if TYPE_CHECKING:
+    from optimizers.prices import PriceProblem
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MAX_ROUNDS = 12
+CORE = 40
+"""Products left free when the relaxation is rounded."""
+INDEX_SLACK = 1e-11
+"""Rounding noise allowed on the index: a billionth of a per cent."""
+COUPLING = ("index_up", "index_down", "max_changed")
+
+
+@dataclass
+class _Round:
+    """One linearisation in the solver's units: money divided by a power of two, so that nothing is lost."""
+
+    compiled: solver.CompiledModel
+    scale: float
+    offset: float
+    relaxed: solver.Relaxation
+
+    def money(self, value: float) -> float:
+        return value * self.scale + self.offset
+
+
+class PriceSearch:
+    """The state of one search: prices in hand, their exact value, the last model and its bound."""
+
+    def __init__(self, problem: PriceProblem, ladder: Ladder, *, gap: float, deadline: float) -> None:
+        """Start from today's prices; `deadline` is a reading of `time.perf_counter`."""
+        self.problem, self.ladder, self.gap, self.deadline = problem, ladder, gap, deadline
+        self.families = Families.of(problem)
+        self.rows = np.arange(len(problem.product_ids))
+        self.choice: Ints = np.full(len(self.rows), ladder.today, dtype=np.int64)
+        self.parts = index_parts(problem, ladder.price)
+        self.model: RungModel = rung_model(problem, self.families, ladder, self.price)
+        self.choices: ChoiceModel | None = choice_model(problem, ladder, self.model.gain)
+        self.value = 0.0
+        self.bound = self._cheap_bound()
+        self.rounds = 0
+        self.cut_off = False
+        self._last: _Round | None = None
+
+    @property
+    def price(self) -> Floats:
+        """(P,) prices in hand."""
+        return np.asarray(self.ladder.price[self.rows, self.choice])
+
+    @property
+    def build_seconds(self) -> float:
+        """Seconds spent in Pyomo."""
+        return self.choices.build_seconds if self.choices else 0.0
+
+    def run(self) -> None:
+        """Improve until nothing better is found, the gap is reached, or time is up.
+
+        Raises:
+            InfeasibleError: the rules contradict each other (today's prices satisfy every set of rules we know of).
+        """
+        if self.choices is None:
+            return
+        while self.rounds < MAX_ROUNDS and self._left() > 0 and self._improve(self.choices):
+            self.model = rung_model(self.problem, self.families, self.ladder, self.price)
+            self.bound = self._cheap_bound()
+        self.cut_off = self.cut_off or self._left() <= 0
+
+    def status(self) -> str:
+        """Say why the search stopped, in the words of `PricePlan.status`."""
+        if self.choices is None:
+            return "nothing_to_move"
+        if self.reached_gap() <= self.gap:
+            return "optimal"
+        return "time_limit" if self.cut_off else "gap_limit"
+
+    def reached_gap(self) -> float:
+        """Return the relative gap of the prices in hand under the last model."""
+        return solver.relative_gap(self.value, self.bound)
+
+    def shadow_prices(self) -> dict[str, float]:
+        """Money per unit of each coupling rule, from the relaxation at the last linearisation.
+
+        index_up and index_down: per 0.1 % of the index; max_changed: per change. {} where no relaxation was solved.
+        """
+        if self.choices is None or self._last is None or self._last.relaxed.row_duals is None:
+            return {}
+        unit = {"index_up": 1e-3 * INDEX_UNIT, "index_down": -1e-3 * INDEX_UNIT, "max_changed": 1.0}
+        rows = {name: getattr(self.choices, name) for name in COUPLING}
+        relaxed, scale = self._last.relaxed, self._last.scale
+        return {n: max(0.0, relaxed.dual(row) * scale * unit[n]) for n, row in rows.items() if row is not None}
+
+    def _improve(self, choices: ChoiceModel) -> bool:
+        """Solve the model around the prices in hand; True when they moved and the model must be made anew."""
+        self.rounds += 1
+        here = self._last = self._linearise(choices)
+        rounded = self._round_relaxation(choices, here)
+        if rounded is not None and self._worth(choices, here, rounded) >= self.bound - self.gap / 2 * abs(self.bound):
+            found: Ints | None = rounded
+        else:
+            found = self._solve(choices, here, here.compiled, start=rounded, proves=True)
+        if self.reached_gap() <= self.gap and self._coupled():
+            return False
+        if found is not None and self._accept(found):
+            return self._coupled()
+        return any(self._accept_within(choices, here, reach) for reach in (2, 1))
+
+    def _linearise(self, choices: ChoiceModel) -> _Round:
+        cost = choices.cost(self.model, self.ladder.today)
+        scale = _power_of_two(float(np.abs(cost).max()) / 100)
+        compiled = replace(choices.compiled, cost=cost / scale)
+        relaxed = solver.relax(compiled, seconds=max(self._left(), 0.1))
+        if relaxed.stop == solver.Stop.INFEASIBLE:
+            raise InfeasibleError(
+                "the price rules contradict each other: not even today's prices satisfy them; "
+                "widen pricing.index_band or raise pricing.max_changed"
+            )
+        here = _Round(compiled, scale, float(self.model.gain[:, self.ladder.today].sum()), relaxed)
+        if relaxed.objective is not None:
+            self._tighten(here.money(relaxed.objective))
+        return here
+
+    def _tighten(self, bound: float) -> None:
+        self.bound = max(min(self.bound, bound), self.value)
+
+    def _round_relaxation(self, choices: ChoiceModel, here: _Round) -> Ints | None:
+        """Fix every product that the relaxation decides clearly, and solve over the nearly tied ones."""
+        relaxed = here.relaxed
+        if relaxed.values is None or relaxed.row_duals is None:
+            return None
+        clear, core = _split(choices, here.compiled, relaxed.values, relaxed.row_duals, len(self.rows))
+        free = core[choices.product]
+        low = np.where(free, 0.0, clear)
+        compiled = replace(here.compiled, column_low=low, column_high=np.where(free, 1.0, clear))
+        return self._solve(choices, here, compiled, start=None, proves=False)
+
+    def _solve(
+        self, choices: ChoiceModel, here: _Round, compiled: solver.CompiledModel, *, start: Ints | None, proves: bool
+    ) -> Ints | None:
+        """Solve an integer model; `proves`: it is the whole one, so that its bound counts. None: nothing is held."""
+        begin = choices.start(self.choice if start is None else start)
+        solution = solver.solve(compiled, gap=self.gap / 4, seconds=max(self._left(), 0.01), start=begin)
+        if proves:
+            self.cut_off = solution.stop == solver.Stop.TIME_LIMIT
+            if solution.bound is not None:
+                self._tighten(here.money(solution.bound))
+        if solution.values is None:
+            return None
+        return choices.choice(solution.values, len(self.rows), self.ladder.today)
+
+    def _worth(self, choices: ChoiceModel, here: _Round, choice: Ints) -> float:
+        """Value of a choice under the linearised model, money; -inf where it breaks a rule."""
+        if not self._keeps_rules(choice):
+            return -np.inf
+        return here.money(float(here.compiled.cost @ choices.start(choice)))
+
+    def _accept(self, choice: Ints) -> bool:
+        """Take the choice if it keeps every rule and its exact value is better."""
+        if np.array_equal(choice, self.choice) or not self._keeps_rules(choice):
+            return False
+        value = exact_value(self.problem, self.families, self.ladder.price[self.rows, choice])
+        if value <= self.value + 1e-12 * abs(self.value):
+            return False
+        self.choice, self.value = choice, value
+        self.bound = max(self.bound, value)
+        return True
+
+    def _accept_within(self, choices: ChoiceModel, here: _Round, reach: int) -> bool:
+        """Try the best choice at most `reach` rungs from the one in hand: near it the linear model is truer."""
+        if not self._coupled() or self._left() <= 0:
+            return False
+        near = np.abs(choices.rung - self.choice[choices.product]) <= reach
+        compiled = replace(here.compiled, column_high=near.astype(np.float64))
+        found = self._solve(choices, here, compiled, start=None, proves=False)
+        return found is not None and self._accept(found)
+
+    def _keeps_rules(self, choice: Ints) -> bool:
+        index = float(self.parts[self.rows, choice].sum())
+        band, most = self.problem.index_band, self.problem.max_changed
+        changed = int((choice != self.ladder.today).sum())
+        return (band is None or abs(index) <= band + INDEX_SLACK) and (most is None or changed <= most)
+
+    def _cheap_bound(self) -> float:
+        """Every product at its own best rung: a bound that needs no solver."""
+        return max(self.value, float(self.model.gain.max(axis=1).sum())) if len(self.rows) else 0.0
+
+    def _coupled(self) -> bool:
+        """Return whether the products' gains depend on each other at all."""
+        return bool(np.any(self.problem.cross[:, np.isfinite(self.families.rest)] != 0))
+
+    def _left(self) -> float:
+        return self.deadline - time.perf_counter()
+
+
+def exact_value(problem: PriceProblem, families: Families, price: Floats) -> float:
+    """Return the exact value of prices (P,) as the risk setting counts it, money."""
+    effect = rest_effect(problem, families, price)
+    return float(line_gain(problem, price[:, None], effect).sum())
+
+
+def _split(
+    choices: ChoiceModel, compiled: solver.CompiledModel, values: Floats, duals: Floats, products: int
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return the relaxation's choice by column, (C,) of 0 and 1, and the products that are nearly tied, (P,).
+
+    A product's lead is how much its best rung, today's included, beats its second at the shadow prices of the coupling
+    rules; the `CORE` products of least lead are nearly tied, and so is every product that the relaxation splits.
+    """
+    coupling = np.isin([row.parent_component().local_name for row in compiled.rows], COUPLING)
+    net = compiled.cost - np.asarray(compiled.matrix[coupling].T @ duals[coupling])
+    lead = _leads(choices.product, net, products)
+    split = np.bincount(choices.product, weights=np.abs(values - np.round(values)), minlength=products) > 1e-7
+    core = split.copy()
+    core[np.argsort(lead, kind="stable")[:CORE]] = True
+    return np.round(values), core
+
+
+def _leads(product: Ints, net: Floats, products: int) -> Floats:
+    """Best less second-best of each product's net values and 0 (today's price), (P,); infinite without a rung."""
+    first, second = np.zeros(products), np.full(products, -np.inf)
+    for column in np.lexsort((net, product)):
+        owner, worth = product[column], net[column]
+        if worth > first[owner]:
+            first[owner], second[owner] = worth, first[owner]
+        else:
+            second[owner] = max(second[owner], worth)
+    lead = first - second
+    return np.asarray(lead)
+
+
+def _power_of_two(value: float) -> float:
+    """Round to a power of two; 1 for 0."""
+    return float(2.0 ** np.round(np.log2(value))) if value > 0 else 1.0
