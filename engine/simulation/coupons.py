@@ -74,12 +74,12 @@ def make_response(scenario: Scenario, customers: pd.DataFrame, rng: np.random.Ge
     poor = (customers["income_band"] == "low").to_numpy(dtype=np.float64)
     rich = (customers["income_band"] == "high").to_numpy(dtype=np.float64)
     face = np.array([0.0, *scenario.coupon_faces])
-    usual = _logistic(-0.6 + 1.1 * often + 0.25 * near + 0.15 * family + rng.normal(0, 0.3, n))
+    usual = _logistic(-0.4 + 1.2 * often + 0.25 * near + 0.15 * family + rng.normal(0, 0.3, n))
     basket = np.exp(1.9 + 0.25 * family + 0.20 * rich + 0.10 * often)
-    moved = _logistic(-1.6 - 0.9 * often + 0.5 * near + 0.4 * family + 0.5 * poor + rng.normal(0, 0.3, n))
+    moved = _logistic(-1.7 - 0.9 * often + 0.6 * near + 0.6 * family + 0.7 * poor + rng.normal(0, 0.3, n))
     pull = face / (face + 1.5)
     gain = scenario.coupon_effect * (1 - usual)[:, None] * moved[:, None] * pull[None, :]
-    redeems = _logistic(-0.3 + 0.7 * often[:, None] + 1.2 * app[:, None] + 0.3 * face[None, :]) * (face > 0)
+    redeems = _logistic(0.5 + 0.7 * often[:, None] + 1.2 * app[:, None] + 0.3 * face[None, :]) * (face > 0)
     return Response(np.clip(usual[:, None] + gain, 0, 1), redeems, basket, face)
 
 
@@ -94,10 +94,9 @@ def make_history(
     random_offer = np.where(rng.random(n * waves) < SEND_SHARE_RANDOM, rng.integers(1, offers + 1, n * waves), 0)
     targeted = _targeted_offer(scenario, response, customer, intention, rng)
     offer = np.where(randomised, random_offer, targeted)
-    mood = rng.normal(0, 0.15, waves)[wave] + 0.8 * intention * (scenario.coupon_hidden_targeting > 0)
-    bought = rng.random(n * waves) < _shifted(response.buys[customer, offer], mood)
+    bought = _luck(scenario, intention, rng) > 1 - response.buys[customer, offer]
     redeemed = bought & (rng.random(n * waves) < response.redeems[customer, offer])
-    basket = rng.gamma(2.0, response.basket[customer] / 2.0)
+    basket = rng.gamma(2.0, response.basket[customer] / 2.0) * _wave_mood(waves, rng)[wave]
     face = response.face[offer]
     ids = np.array(["", *(f"offer_{chr(ord('A') + i)}" for i in range(offers))], dtype=object)
     return pd.DataFrame(
@@ -132,10 +131,23 @@ def _logistic(value: Floats) -> Floats:
     return chance
 
 
-def _shifted(chance: Floats, by: Floats) -> Floats:
-    """Chance moved by `by` log-odds."""
-    inside = np.clip(chance, 1e-9, 1 - 1e-9)
-    return _logistic(np.log(inside / (1 - inside)) + by)
+def _luck(scenario: Scenario, intention: Floats, rng: np.random.Generator) -> Floats:
+    """Even on 0…1 for each customer-wave, high where the hidden intention is high as far as targeting follows it.
+
+    The chance of a purchase stays what the truth says, whatever the correlation (a Gaussian copula).
+    """
+    from scipy.special import ndtr
+
+    hold = 0.7 * min(scenario.coupon_hidden_targeting, 1.0)
+    luck: Floats = ndtr(hold * intention + np.sqrt(1 - hold**2) * rng.normal(0, 1, len(intention)))
+    return luck
+
+
+def _wave_mood(waves: int, rng: np.random.Generator) -> Floats:
+    """Factor on the baskets of each wave; its mean is 1."""
+    mood = np.exp(rng.normal(0, 0.15, waves))
+    factor: Floats = mood / mood.mean()
+    return factor
 
 
 def _centred(values: Floats) -> Floats:

@@ -17,7 +17,7 @@ class Scenario:
 
     products: int = 300
     weeks: int = 104
-    customers: int = 3000
+    customers: int = 4000
     categories: int = 12
     first_monday: str = "2024-01-01"
     week_dates: bool = True
