@@ -6,6 +6,7 @@
     │   ├── DataError           a data set (carries every fault found)
     │   └── ProblemError        an optimisation problem that is not well posed (NaN, wrong shape, negative cost)
     ├── InfeasibleError         exit 3: no plan satisfies the rules
+    ├── PlanError               a plan that failed its independent re-check; nobody may see it as good
     ├── StateError              a change of state that the life of a proposal does not allow
     ├── ConflictError           somebody else changed it first, or another runner holds it
     ├── NotFoundError           no record with that identifier
@@ -45,6 +46,10 @@ class InfeasibleError(OfferwrightError):
     """No plan satisfies the rules; the message names the rules in conflict and the cheapest remedy."""
 
     exit_status = 3
+
+
+class PlanError(OfferwrightError):
+    """A plan broke a rule, or its figures are not what they should be, when it was checked again independently."""
 
 
 class StateError(OfferwrightError):

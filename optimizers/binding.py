@@ -67,7 +67,7 @@ def _name_coupling(
     best: Ints,
     shadow: Mapping[str, float],
 ) -> None:
-    """Tell index band from limit on changes: which of them, at its shadow price, makes the product leave its best rung."""
+    """Tell index band from limit on changes: which, at its shadow price, makes the product leave its best rung."""
     per_index = (shadow.get("index_up", 0.0) - shadow.get("index_down", 0.0)) * 1e3
     priced = model.gain - per_index * np.nan_to_num(index_parts(problem, ladder.price))
     leaves = _best_rung(priced, ladder.today) != best

@@ -55,7 +55,7 @@ class LadderRules:
 
 @dataclass(frozen=True)
 class Ladder:
-    """P products, K columns: every product's column `today` is today's price; the others are NaN where there is no rung."""
+    """P products, K columns; the column `today` is today's price, the others are NaN where there is no rung."""
 
     price: Floats
     """(P, K) money per unit, ascending where a rung is; NaN elsewhere."""
@@ -116,7 +116,7 @@ def build_ladder(
 
 def ladder_steps(rules: LadderRules, beyond: int = 0) -> Floats:
     """Relative moves of the grid without 0, ascending; `beyond` steps further than max_change allows."""
-    count = int(math.floor(rules.max_change / rules.step + 1e-6)) + beyond
+    count = math.floor(rules.max_change / rules.step + 1e-6) + beyond
     multiples = np.concatenate([np.arange(-count, 0), np.arange(1, count + 1)])
     return np.asarray(np.maximum(multiples * rules.step, -0.99), dtype=np.float64)
 
@@ -195,7 +195,7 @@ def _snap(current: Floats, steps: Floats, rules: LadderRules, reach: float, insi
 
 
 def _around(target: Floats, endings: tuple[float, ...] | None) -> Floats:
-    """Permitted prices near each target, ascending, (P, K, M): whole cents, or units below and above with each ending."""
+    """Permitted prices near each target, ascending, (P, K, M): whole cents, or nearby units with each ending."""
     if endings is None:
         cents = np.round(target * CENTS)[..., None] + np.array([-1.0, 0.0, 1.0])
         return np.asarray(cents / CENTS, dtype=np.float64)

@@ -55,7 +55,7 @@ class Families:
         return np.asarray((np.bincount(self.code, weights=weighted)[self.code] - weighted) / self.rest)
 
     def outward(self, profit_slope: Floats) -> Floats:
-        """Turn each product's slope in its rest index, (P,) money, into slopes in each product's own log price, (P,)."""
+        """Turn slopes in each product's rest index, (P,) money, into slopes in each product's own log price, (P,)."""
         each = profit_slope / self.rest
         return np.asarray(self.revenue * (np.bincount(self.code, weights=each)[self.code] - each))
 
