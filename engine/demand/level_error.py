@@ -1,0 +1,84 @@
+"""How wrong a level forecast is: measured on the panel's own past, at every origin, before the trees' correction.
+
+The filter needs no fit beyond four pooled effects, so its forecasts from each past week are forecasts in earnest. Of
+the horizon totals y and their forecasts f, the error's variance is a f + b f², by product, around an error common to
+all products, whose spread over the origins is kept apart: it does not average out over a plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.demand.level_features import History, Plan, by_product, drivers
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MIN_WEEKS = 6
+"""Weeks of history before an origin."""
+DEFAULT_COUNT, DEFAULT_SHARE, DEFAULT_COMMON = 2.0, 0.09, 0.08
+"""Without a past to measure on: overdispersion 2, 30 % a product, 8 % shop-wide."""
+MAX_ORIGINS = 26
+
+
+@dataclass(frozen=True)
+class LevelError:
+    """Variance of the relative error of horizon totals: count / f + share, plus common_sd²."""
+
+    count: float
+    share: float
+    common_sd: float
+    origins: int
+    """Past weeks it was measured from; 0: assumed."""
+
+    def relative_sd(self, units: Floats) -> Floats:
+        """(P,) standard deviation of the relative error, the common part included; at most 2."""
+        return np.minimum(np.sqrt(self.count / np.maximum(units, 0.1) + self.share + self.common_sd**2), 2.0)
+
+
+def measure_error(history: History, plan: Plan, series_product: Ints, n_products: int, horizon: int) -> LevelError:
+    """Measure the error of horizon totals from past origins; assumed where the past is too short."""
+    n_weeks = history.units.shape[1]
+    origins = np.arange(MIN_WEEKS - 1, n_weeks - horizon)[-MAX_ORIGINS:]
+    pairs = [_totals(history, plan, series_product, n_products, int(t), horizon) for t in origins]
+    pairs = [(sold, hoped) for sold, hoped in pairs if hoped.size and hoped.sum() > 0 and sold.sum() > 0]
+    if not pairs:
+        return LevelError(DEFAULT_COUNT, DEFAULT_SHARE, DEFAULT_COMMON, 0)
+    ratios = np.array([sold.sum() / hoped.sum() for sold, hoped in pairs])
+    common = float(np.sqrt(np.mean(np.square(np.log(ratios)))))
+    sold = np.concatenate([part[0] for part in pairs])
+    hoped = np.concatenate([part[1] * ratio for part, ratio in zip(pairs, ratios, strict=True)])
+    count, share = _variance_law(np.square(sold - hoped), hoped)
+    return LevelError(count, share, min(common, 1.0), len(pairs))
+
+
+def _totals(
+    history: History, plan: Plan, series_product: Ints, n_products: int, origin: int, horizon: int
+) -> tuple[Floats, ...]:
+    """Sold and expected units by product over the usable cells of the weeks after `origin`."""
+    targets = np.arange(origin + 1, origin + horizon + 1)
+    as_of = np.full(horizon, origin)
+    seen = drivers(plan.at(targets), history.anchor[:, as_of])
+    counted = history.usable[:, targets] & np.isfinite(history.anchor[:, as_of])
+    hoped = np.where(counted, np.exp(history.filtered.log_mean(as_of, seen)), 0.0).sum(axis=1)
+    sold = np.where(counted, history.units[:, targets], 0.0).sum(axis=1)
+    present = by_product(counted.mean(axis=1), series_product, n_products) > 0
+    return tuple(by_product(part, series_product, n_products)[present] for part in (sold, hoped))
+
+
+def _variance_law(square: Floats, hoped: Floats) -> tuple[float, float]:
+    """(a, b) of E[(y - f)²] = a f + b f², least squares in classes of volume, weighted by their relative error."""
+    order = np.argsort(hoped, kind="stable")
+    classes = [part for part in np.array_split(order, min(12, max(len(order) // 20, 1))) if part.size]
+    f = np.array([hoped[part].mean() for part in classes])
+    f2 = np.array([np.square(hoped[part]).mean() for part in classes])
+    v = np.array([square[part].mean() for part in classes])
+    scale = 1.0 / np.maximum(v, 1e-9)
+    design = np.column_stack([f * scale, f2 * scale])
+    from scipy.optimize import nnls
+
+    (count, share), _ = nnls(design, v * scale)
+    return float(count), float(share)
