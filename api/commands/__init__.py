@@ -1,0 +1,1 @@
+"""The commands, one module for each noun; `api.cli` loads them when they are asked for."""

@@ -1,0 +1,86 @@
+"""`offerwright allocate`: the coupon allocation alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from api.commands.options import as_json, example, print_json, with_settings
+
+if TYPE_CHECKING:
+    from engine.settings import Settings
+
+
+def _read_segment_budgets(
+    _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, float]:
+    budgets: dict[str, float] = {}
+    for text in texts:
+        name, equals, amount = text.rpartition("=")
+        try:
+            budgets[name] = float(amount)
+        except ValueError:
+            equals = ""
+        if not equals or not name or not budgets[name] >= 0:
+            raise click.BadParameter(f"{text!r}: write it as NAME=MONEY, for example families=2500")
+    return budgets
+
+
+@click.command(
+    epilog=example(
+        "offerwright allocate values.parquet --budget 50000 --segment-budget families=20000 --out chosen.parquet"
+    )
+)
+@click.argument("values", type=click.Path(path_type=Path, exists=True))
+@click.option("--budget", type=click.FloatRange(min=0), help="Money that all coupons may cost [default: no limit].")
+@click.option(
+    "--segment-budget",
+    "segment_budgets",
+    multiple=True,
+    metavar="NAME=MONEY",
+    callback=_read_segment_budgets,
+    help="Money for one segment; repeatable.",
+)
+@click.option("--min-sent", type=click.IntRange(min=0), help="Smallest number of customers who are sent a coupon.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where the chosen coupons go (CSV or Parquet)."
+)
+@as_json
+@with_settings
+def allocate(
+    settings: Settings,
+    values: Path,
+    budget: float | None,
+    segment_budgets: dict[str, float],
+    min_sent: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Choose who is sent which coupon, from a table `coupon_values` of any size.
+
+    VALUES holds customer_id, offer_id, profit (incremental, net of the coupon), cost and, if wanted, segment.
+    """
+    from optimizers.allocate_io import allocate_file
+
+    result = allocate_file(
+        values,
+        budget=settings.coupons.budget if budget is None else budget,
+        segment_budgets=segment_budgets,
+        min_sent=min_sent,
+        out=out,
+        gap=settings.coupons.gap,
+    )
+    if as_json:
+        print_json(result)
+    else:
+        _print_result(result, out)
+
+
+def _print_result(result: dict[str, Any], out: Path | None) -> None:
+    for name, value in result.items():
+        text = f"{value:,.6g}" if isinstance(value, float) else str(value)
+        click.echo(f"{name:<16} {text}")
+    if out is not None:
+        click.echo(f"{'chosen':<16} {out}")
