@@ -74,8 +74,8 @@ class PricePlan:
     """What was chosen, why the solver stopped, and what each rule cost."""
 
     status: str
-    """"optimal" (within the gap), "time_limit" (an incumbent is held, its gap is honest), "gap_limit" (no better plan was
-    found and the gap, honest too, stays above the one asked for: strong substitution), or "nothing_to_move"."""
+    """"optimal" (within the gap), "time_limit" (an incumbent is held, its gap is honest), "gap_limit" (nothing better
+    was found, and the gap, honest too, stays above the one asked for: strong substitution), or "nothing_to_move"."""
     price: Floats
     """(P,) chosen prices, money per unit."""
     objective: float
@@ -87,7 +87,7 @@ class PricePlan:
     gap: float
     """(bound - objective) / |bound|; 0 where both are 0."""
     shadow_prices: Mapping[str, float] = field(default_factory=dict)
-    """Rule -> money gained per unit of relaxation (index_up/index_down: per 0.1 % of index; max_changed: per change)."""
+    """Rule -> money per unit of relaxation (index_up, index_down: per 0.1 % of the index; max_changed: per change)."""
     binding: tuple[tuple[str, ...], ...] = ()
     """(P,) names of the rules that kept the product from its best price: max_change, min_margin, index, max_changed,
     endings, seen_range, held."""
@@ -214,11 +214,10 @@ def check_problem(problem: PriceProblem) -> None:
     """
     products = len(problem.product_ids)
     _check_shapes(problem, products)
-    finite = np.isfinite
     price, cost, units = problem.current_price, problem.unit_cost, problem.base_units
-    _refuse(problem, ~(finite(price) & (price > 0)), "current price", price, "give a price above 0")
-    _refuse(problem, ~(finite(cost) & (cost >= 0)), "unit cost", cost, "give a cost of 0 or more")
-    _refuse(problem, ~(finite(units) & (units >= 0)), "forecast of units", units, "give 0 or more")
+    _refuse(problem, ~(np.isfinite(price) & (price > 0)), "current price", price, "give a price above 0")
+    _refuse(problem, ~(np.isfinite(cost) & (cost >= 0)), "unit cost", cost, "give a cost of 0 or more")
+    _refuse(problem, ~(np.isfinite(units) & (units >= 0)), "forecast of units", units, "give 0 or more")
     for name in ("own", "cross"):
         draws = getattr(problem, name)
         bad = ~(np.abs(draws) <= MAX_ELASTICITY).all(axis=0)
@@ -226,7 +225,7 @@ def check_problem(problem: PriceProblem) -> None:
     scale = problem.base_scale
     _refuse(
         problem,
-        ~(finite(scale) & (scale >= 0)).all(axis=0),
+        ~(np.isfinite(scale) & (scale >= 0)).all(axis=0),
         "base_scale",
         scale.mean(axis=0),
         "give draws of 0 or more",
@@ -251,11 +250,10 @@ def _check_reach(problem: PriceProblem) -> None:
 
 def _check_shapes(problem: PriceProblem, products: int) -> None:
     draws = len(problem.own)
-    expected: dict[str, tuple[int, ...]] = {
-        name: (products,) for name in ("current_price", "unit_cost", "base_units", "family", "movable")
-    }
-    expected |= {name: (draws, products) for name in ("own", "cross", "base_scale")}
-    expected |= {n: (products,) for n in ("price_low", "price_high") if getattr(problem, n) is not None}
+    given = [name for name in ("price_low", "price_high") if getattr(problem, name) is not None]
+    lines = ("current_price", "unit_cost", "base_units", "family", "movable", *given)
+    expected: dict[str, tuple[int, ...]] = dict.fromkeys(lines, (products,))
+    expected |= dict.fromkeys(("own", "cross", "base_scale"), (draws, products))
     for name, shape in expected.items():
         found = np.shape(getattr(problem, name))
         if found != shape:
@@ -279,7 +277,7 @@ def _check_rules(problem: PriceProblem) -> None:
             _refuse(problem, np.isnan(seen), name, seen, "give a price, or 0 and infinity for no limit")
 
 
-def _refuse(problem: PriceProblem, bad: Bools, name: str, value: Floats, remedy: str) -> None:
+def _refuse(problem: PriceProblem, bad: npt.ArrayLike, name: str, value: Floats, remedy: str) -> None:
     found = np.flatnonzero(bad)
     if len(found):
         first = int(found[0])
