@@ -26,7 +26,7 @@ from engine.panel.read import (
     sales_cells,
 )
 from engine.panel.record import Bools, Floats, Ints, Panel
-from engine.panel.references import filled, trailing_reference
+from engine.panel.references import everyday_reference, filled
 from engine.panel.stock_outs import improbable_zero_runs
 from engine.panel.weeks import incomplete_weeks, week_starts
 from engine.settings import Settings
@@ -34,13 +34,15 @@ from engine.shop import Shop
 
 MAX_CELLS = 12_000_000
 """Above this many series times weeks, the stores are added up: nine dense matrices would not fit beside the models."""
+HALF_A_CENT = 0.005
+"""Rebuilt everyday prices that never differ from the price by more say nothing: the purchases carry no discounts."""
 
 _ADDED_UP = "series by store would be too many for one machine's memory; the stores were added up"
 _REBUILT = (
     "prices were rebuilt from purchases: they wobble with who bought where, and a promotion in which nobody bought "
     "is not seen"
 )
-_NO_REGULAR = "no everyday price is logged; a trailing reference over the last weeks' prices stands for it"
+_NO_REGULAR = "no everyday price is logged; the price path with dips of up to four weeks filled in stands for it"
 _NO_FLAGS = "no mailer or display flags are logged: the effect of promotion flags is part of the effect of price"
 _ZERO_RUNS = "stock-outs are not logged; improbably long runs of zero sales were marked as such"
 
@@ -165,7 +167,7 @@ def _assemble(reader: Reader, settings: Settings, scope: Scope, source: _Source,
     table = _table(found)
     reconstructed = source.rebuild or shop.prices_reconstructed
     price, seen = _price(table["price"], units, sold["revenue"])
-    regular, regular_logged = _regular(table["regular_price"], price, seen)
+    regular, regular_logged = _regular(table["regular_price"], price, seen, reconstructed=reconstructed)
     launched = np.maximum.accumulate((units > 0) | seen, axis=1)
     whole_weeks = ~incomplete_weeks(reader, scope, grid.weeks, units)
     observed = (launched if reconstructed else seen) & whole_weeks & np.isfinite(regular)
@@ -209,13 +211,15 @@ def _price(table: Floats, units: Floats, revenue: Floats) -> tuple[Floats, Bools
     return price, np.isfinite(price)
 
 
-def _regular(table: Floats, price: Floats, seen: Bools) -> tuple[Floats, bool]:
+def _regular(table: Floats, price: Floats, seen: Bools, *, reconstructed: bool) -> tuple[Floats, bool]:
     """Give the everyday price in every cell, and whether it was logged."""
     logged = np.where(table > 0, table, np.nan)
-    trailing = trailing_reference(price, seen)
-    if not np.isfinite(logged).any():
-        return filled(trailing), False
-    return filled(np.where(np.isfinite(logged).any(axis=1, keepdims=True), logged, trailing)), True
+    known = np.isfinite(logged)
+    nothing_said = reconstructed and not (known & (np.abs(logged - price) > HALF_A_CENT)).any()
+    reference = everyday_reference(price, seen, wobbles=reconstructed)
+    if nothing_said or not known.any():
+        return filled(reference), False
+    return filled(np.where(known.any(axis=1, keepdims=True), logged, reference)), True
 
 
 def _stock_out(table: Floats, units: Floats, observed: Bools) -> tuple[Floats, bool]:

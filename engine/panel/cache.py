@@ -19,7 +19,7 @@ from engine.panel.record import Panel
 from engine.settings import Settings
 from engine.shop import Shop
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same tables would give another panel."""
 MATRICES = ("units", "price", "regular_price", "mailer", "display", "stock_out", "experiment", "observed")
 VECTORS = ("series_product", "series_store", "weeks", "week_start")
@@ -66,7 +66,7 @@ def _keep(path: Path, panel: Panel) -> None:
 
 def _load(path: Path) -> Panel | None:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             about = json.loads(stored["about"].tobytes())
             arrays = {name: stored[name] for name in (*MATRICES, *VECTORS)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

@@ -37,7 +37,8 @@ class Panel:
     price: Floats
     """Shelf price per unit that was in force, money: discounts included, coupons not."""
     regular_price: Floats
-    """The everyday price without temporary discounts; a trailing reference where the shop does not log it."""
+    """The everyday price without temporary discounts; where the shop does not log it, the price path
+    with dips of up to four weeks filled in (a cut in the last four weeks still counts as a dip)."""
     mailer: Floats
     """Share of sales or stores in the weekly leaflet, 0…1."""
     display: Floats

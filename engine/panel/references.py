@@ -1,4 +1,4 @@
-"""The everyday price where the shop does not log it: a trailing reference over the prices seen so far."""
+"""The everyday price where the shop does not log it, and carrying prices over weeks without one."""
 
 from __future__ import annotations
 
@@ -6,36 +6,66 @@ import numpy as np
 
 from engine.panel.record import Bools, Floats
 
-REFERENCE_WEEKS = 8
-REFERENCE_QUANTILE = 0.8
+LONGEST_PROMOTION = 4
+"""A lower price that holds for more weeks than this is the new everyday price, from its first week on."""
+WOBBLE = 0.05
+SMOOTHED_WEEKS = 5
 
 
-def trailing_reference(price: Floats, seen: Bools) -> Floats:
-    """Upper quantile of the prices seen in the last eight weeks, this one included.
+def everyday_reference(price: Floats, seen: Bools, *, wobbles: bool = False) -> Floats:
+    """Fill in dips of up to four weeks: what remains is the everyday price.
+
+    The morphological closing of the price path by a flat element of five weeks (Serra 1982): the highest price within
+    each window of five weeks, then the lowest of those over the windows that hold the week. A dip is filled up to the
+    lower of its two sides; rises and lasting cuts keep their date. A cut in the last four weeks still counts as a dip,
+    as only windows wholly inside the data are looked at, so that nothing after the last week is needed.
 
     Args:
         price: (S, T) money per unit.
         seen: (S, T) False where the price is not known; those cells do not count.
+        wobbles: True for prices rebuilt from purchases: the median of the neighbouring everyday prices within 5 % is
+            taken, since the highest of five noisy prices is too high.
 
     Returns:
         (S, T) money per unit; NaN before the first price seen.
     """
-    out = np.full(price.shape, np.nan)
-    known = np.where(seen, price, np.nan)
-    for t in range(price.shape[1]):
-        window = known[:, max(0, t - REFERENCE_WEEKS + 1) : t + 1]
-        has = np.isfinite(window).any(axis=1)
-        out[has, t] = np.nanquantile(window[has], REFERENCE_QUANTILE, axis=1, method="higher")
-    return carried_forward(out)
+    width = min(LONGEST_PROMOTION + 1, price.shape[1])
+    highest = _windows(np.where(seen, price, -np.inf), width).max(axis=2)
+    padded = np.pad(
+        np.where(np.isfinite(highest), highest, np.inf), ((0, 0), (width - 1, width - 1)), constant_values=np.inf
+    )
+    lowest = _windows(padded, width).min(axis=2)
+    reference = carried_forward(np.where(np.isfinite(lowest), lowest, np.nan))
+    return _smoothed(reference, price, seen) if wobbles else reference
+
+
+def _windows(values: Floats, width: int) -> Floats:
+    """(S, T - width + 1, width) view."""
+    return np.lib.stride_tricks.sliding_window_view(values, width, axis=1)
+
+
+def _smoothed(reference: Floats, price: Floats, seen: Bools) -> Floats:
+    """Centre each week's reference among the undiscounted prices near it in time and height."""
+    low = reference * (1 - WOBBLE)
+    near = SMOOTHED_WEEKS // 2
+    padded = np.pad(np.where(seen & (price >= low), price, np.nan), ((0, 0), (near, near)), constant_values=np.nan)
+    around = _windows(padded, SMOOTHED_WEEKS)
+    usable = np.abs(around - reference[:, :, None]) <= WOBBLE * reference[:, :, None]
+    ordered = np.sort(np.where(usable, around, np.inf), axis=2)
+    count = usable.sum(axis=2)
+    below, above = np.maximum(count - 1, 0) // 2, count // 2
+    middle = [
+        np.take_along_axis(ordered, np.minimum(k, SMOOTHED_WEEKS - 1)[:, :, None], axis=2)[:, :, 0]
+        for k in (below, above)
+    ]
+    return np.where(count > 0, (middle[0] + middle[1]) / 2, reference)
 
 
 def carried_forward(values: Floats) -> Floats:
-    """(S, T) with each NaN replaced by the last finite value before it in its row; leading NaN stay."""
-    finite = np.isfinite(values)
-    position = np.where(finite, np.arange(values.shape[1]), -1)
+    """Replace each NaN by the last finite value before it in its row; leading NaN stay."""
+    position = np.where(np.isfinite(values), np.arange(values.shape[1]), -1)
     last = np.maximum.accumulate(position, axis=1)
-    taken = np.take_along_axis(values, np.maximum(last, 0), axis=1)
-    return np.where(last >= 0, taken, np.nan)
+    return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=1), np.nan)
 
 
 def filled(values: Floats) -> Floats:
