@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -122,9 +123,8 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for name, (low, high) in BOUNDS.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ConfigurationError(f"simulation: {name} = {value!r} is refused; allowed: {low:g} to {high:g}")
+            _refuse_outside(name, getattr(self, name), low, high, whole=isinstance(getattr(type(self), name), int))
+        _refuse_calendar(self.first_monday)
         for low_name, high_name in ORDERED:
             if getattr(self, low_name) > getattr(self, high_name):
                 raise ConfigurationError(
@@ -135,6 +135,22 @@ class Scenario:
             raise ConfigurationError(
                 f"simulation: coupon_faces = {self.coupon_faces!r} is refused; give amounts above 0"
             )
+
+
+def _refuse_outside(name: str, value: object, low: float, high: float, *, whole: bool) -> None:
+    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not number or not low <= value <= high:  # type: ignore[operator]
+        kind = "a whole number, " if whole else ""
+        raise ConfigurationError(f"simulation: {name} = {value!r} is refused; allowed: {kind}{low:g} to {high:g}")
+
+
+def _refuse_calendar(first_monday: str) -> None:
+    try:
+        monday = datetime.date.fromisoformat(first_monday).weekday() == 0
+    except (TypeError, ValueError):
+        monday = False
+    if not monday:
+        raise ConfigurationError(f"simulation: first_monday = {first_monday!r} is refused; give a Monday as YYYY-MM-DD")
 
 
 BOUNDS: Mapping[str, tuple[float, float]] = {
@@ -172,6 +188,8 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "promotions_high": (0, 26),
     "depth_low": (0.01, 0.8),
     "depth_high": (0.01, 0.8),
+    "mailer_lift": (-1, 2),
+    "display_lift": (-1, 2),
     "experiment_share": (0, 1),
     "experiment_size": (0.01, 0.4),
     "stock_out_rate": (0, 0.5),
