@@ -114,6 +114,7 @@ class ServerSettings(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     session_hours: Annotated[float, Field(gt=0, le=720)] = 12.0
+    behind_proxy: bool = False
     language: Literal["en", "zh"] = "en"
 
 
