@@ -31,12 +31,12 @@ HELD = {
 RAISED = {
     "": "raised by {move:.1%}: at an elasticity of {elasticity:.1f} and a margin of {margin:.0%}, "
     "the dearer units outweigh the lost ones",
-    "max_change": "raised by {move:.1%}, as far as ±{max_change:.1%} permits: at an elasticity of {elasticity:.1f} and a "
-    "margin of {margin:.0%}, going further would still gain",
-    "min_margin": "raised by {move:.1%} and bound by the smallest margin of {min_margin:.0%}: a price between would gain "
-    "more",
+    "max_change": "raised by {move:.1%}, as far as ±{max_change:.1%} permits: at an elasticity of {elasticity:.1f} "
+    "and a margin of {margin:.0%}, going further would still gain",
+    "min_margin": "raised by {move:.1%}, bound by the smallest margin of {min_margin:.0%}: a price between gains more",
     "endings": "raised by {move:.1%} to a permitted ending ({endings}): another price would gain more",
-    "seen_range": "raised by {move:.1%}, as far as prices were seen (up to {high:.2f}): beyond, the response is unknown",
+    "seen_range": "raised by {move:.1%}, as far as prices were seen (up to {high:.2f}): "
+    "beyond, the response is unknown",
     "index": "raised by {move:.1%}, bound by the index band: without it {free_price:.2f}",
     "index_room": "raised by {move:.1%} to make room in the price index for cuts that gain more: "
     "without the index band {free_price:.2f}",
@@ -45,11 +45,12 @@ RAISED = {
 LOWERED = {
     "": "lowered by {move:.1%}: at an elasticity of {elasticity:.1f} and a margin of {margin:.0%}, "
     "the extra units outweigh the lower price",
-    "max_change": "lowered by {move:.1%}, as far as ±{max_change:.1%} permits: at an elasticity of {elasticity:.1f} and a "
-    "margin of {margin:.0%}, going further would still gain",
+    "max_change": "lowered by {move:.1%}, as far as ±{max_change:.1%} permits: at an elasticity of {elasticity:.1f} "
+    "and a margin of {margin:.0%}, going further would still gain",
     "min_margin": "lowered by {move:.1%}, bound by the smallest margin of {min_margin:.0%}: going further would gain",
     "endings": "lowered by {move:.1%} to a permitted ending ({endings}): another price would gain more",
-    "seen_range": "lowered by {move:.1%}, as far as prices were seen (down to {low:.2f}): beyond, the response is unknown",
+    "seen_range": "lowered by {move:.1%}, as far as prices were seen (down to {low:.2f}): "
+    "beyond, the response is unknown",
     "index": "lowered by {move:.1%}, bound by the index band: without it {free_price:.2f}",
     "index_room": "lowered by {move:.1%} to make room in the price index for raises that gain more: "
     "without the index band {free_price:.2f}",

@@ -117,10 +117,29 @@ def rung_model(problem: PriceProblem, families: Families, ladder: Ladder, around
     """Linearise around prices (P,)."""
     effect = rest_effect(problem, families, around)
     units = draw_units(problem, around, effect)
-    slope = families.outward(((around - problem.unit_cost) * units * problem.cross).mean(axis=0))
+    profit = (around - problem.unit_cost) * units
+    slope = families.outward(_risk_slope(problem, profit))
     own = line_gain(problem, ladder.price, effect)
     gain = own + slope[:, None] * np.log(ladder.price / around[:, None])
     return RungModel(np.where(ladder.rungs, gain, -np.inf), slope, around, effect)
+
+
+def _risk_slope(problem: PriceProblem, profit: Floats) -> Floats:
+    """Slope of each line's value in the log index of its rest, (P,) money, for profits (D, P).
+
+    The slope of a quantile is the mean slope over the draws at that quantile (here: nearest to it in rank).
+    """
+    slope = profit * problem.cross
+    if problem.risk == "mean":
+        return np.asarray(slope.mean(axis=0))
+    gain = profit - draw_profit_today(problem)
+    draws = len(gain)
+    near = max(1, round(draws * LOWER_QUANTILE / 2))
+    middle = LOWER_QUANTILE * (draws - 1)
+    first = max(0, round(middle) - near)
+    order = np.argsort(gain, axis=0, kind="stable")[first : first + 2 * near + 1]
+    tied = np.ptp(gain, axis=0) == 0
+    return np.asarray(np.where(tied, slope.mean(axis=0), np.take_along_axis(slope, order, axis=0).mean(axis=0)))
 
 
 def index_parts(problem: PriceProblem, price: Floats) -> Floats:

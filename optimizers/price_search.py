@@ -96,6 +96,9 @@ class PriceSearch:
         while self.rounds < MAX_ROUNDS and self._left() > 0 and self._improve(self.choices):
             self.model = rung_model(self.problem, self.families, self.ladder, self.price)
             self.bound = self._cheap_bound()
+            self._last = None
+        if self.rounds and self._last is None:
+            self._linearise(self.choices)
         self.cut_off = self.cut_off or self._left() <= 0
 
     def status(self) -> str:
@@ -123,19 +126,29 @@ class PriceSearch:
         return {n: max(0.0, relaxed.dual(row) * scale * unit[n]) for n, row in rows.items() if row is not None}
 
     def _improve(self, choices: ChoiceModel) -> bool:
-        """Solve the model around the prices in hand; True when they moved and the model must be made anew."""
+        """Work on the model around the prices in hand; True when they moved and the model must be made anew."""
         self.rounds += 1
-        here = self._last = self._linearise(choices)
-        rounded = self._round_relaxation(choices, here)
-        if rounded is not None and self._worth(choices, here, rounded) >= self.bound - self.gap / 2 * abs(self.bound):
-            found: Ints | None = rounded
-        else:
-            found = self._solve(choices, here, here.compiled, start=rounded, proves=True)
-        if self.reached_gap() <= self.gap and self._coupled():
+        here = self._linearise(choices)
+        if self._closed():
             return False
-        if found is not None and self._accept(found):
-            return self._coupled()
-        return any(self._accept_within(choices, here, reach) for reach in (2, 1))
+        rounded = self._round_relaxation(choices, here)
+        if rounded is not None and self._accept(rounded) and self._coupled():
+            return True
+        if self._closed():
+            return False
+        if rounded is None or not self._is_best(choices, here, rounded):
+            found = self._solve(choices, here.compiled, gap=self.gap / 2, proves=here)
+            if found is not None and self._accept(found):
+                return self._coupled()
+        return not self._closed() and any(self._accept_within(choices, here, reach) for reach in (2, 1))
+
+    def _is_best(self, choices: ChoiceModel, here: _Round, choice: Ints) -> bool:
+        """Return whether the relaxation proves a choice to be within the gap: the whole integer model has no better."""
+        worth = here.money(float(here.compiled.cost @ choices.start(choice)))
+        return self._keeps_rules(choice) and solver.relative_gap(worth, self.bound) <= self.gap
+
+    def _closed(self) -> bool:
+        return self.reached_gap() <= self.gap
 
     def _linearise(self, choices: ChoiceModel) -> _Round:
         cost = choices.cost(self.model, self.ladder.today)
@@ -147,7 +160,7 @@ class PriceSearch:
                 "the price rules contradict each other: not even today's prices satisfy them; "
                 "widen pricing.index_band or raise pricing.max_changed"
             )
-        here = _Round(compiled, scale, float(self.model.gain[:, self.ladder.today].sum()), relaxed)
+        here = self._last = _Round(compiled, scale, float(self.model.gain[:, self.ladder.today].sum()), relaxed)
         if relaxed.objective is not None:
             self._tighten(here.money(relaxed.objective))
         return here
@@ -164,27 +177,21 @@ class PriceSearch:
         free = core[choices.product]
         low = np.where(free, 0.0, clear)
         compiled = replace(here.compiled, column_low=low, column_high=np.where(free, 1.0, clear))
-        return self._solve(choices, here, compiled, start=None, proves=False)
+        return self._solve(choices, compiled, gap=self.gap / 2)
 
     def _solve(
-        self, choices: ChoiceModel, here: _Round, compiled: solver.CompiledModel, *, start: Ints | None, proves: bool
+        self, choices: ChoiceModel, compiled: solver.CompiledModel, *, gap: float, proves: _Round | None = None
     ) -> Ints | None:
-        """Solve an integer model; `proves`: it is the whole one, so that its bound counts. None: nothing is held."""
-        begin = choices.start(self.choice if start is None else start)
-        solution = solver.solve(compiled, gap=self.gap / 4, seconds=max(self._left(), 0.01), start=begin)
-        if proves:
+        """Solve an integer model; `proves` is given with the whole one, whose bound counts. None: nothing is held."""
+        begin = choices.start(self.choice)
+        solution = solver.solve(compiled, gap=gap, seconds=max(self._left(), 0.01), start=begin)
+        if proves is not None:
             self.cut_off = solution.stop == solver.Stop.TIME_LIMIT
             if solution.bound is not None:
-                self._tighten(here.money(solution.bound))
+                self._tighten(proves.money(solution.bound))
         if solution.values is None:
             return None
         return choices.choice(solution.values, len(self.rows), self.ladder.today)
-
-    def _worth(self, choices: ChoiceModel, here: _Round, choice: Ints) -> float:
-        """Value of a choice under the linearised model, money; -inf where it breaks a rule."""
-        if not self._keeps_rules(choice):
-            return -np.inf
-        return here.money(float(here.compiled.cost @ choices.start(choice)))
 
     def _accept(self, choice: Ints) -> bool:
         """Take the choice if it keeps every rule and its exact value is better."""
@@ -203,7 +210,7 @@ class PriceSearch:
             return False
         near = np.abs(choices.rung - self.choice[choices.product]) <= reach
         compiled = replace(here.compiled, column_high=near.astype(np.float64))
-        found = self._solve(choices, here, compiled, start=None, proves=False)
+        found = self._solve(choices, compiled, gap=self.gap / 2)
         return found is not None and self._accept(found)
 
     def _keeps_rules(self, choice: Ints) -> bool:
