@@ -49,7 +49,7 @@ def run_cycle(
         InputError: data or configuration are refused; nothing is stored.
         InfeasibleError: no plan satisfies the rules; the proposal is stored with the explanation first.
     """
-    from api.outputs import write_outputs
+    from api.outputs import render_outputs, write_outputs
     from engine.sources import open_shop
     from engine.store import open_store
 
@@ -66,9 +66,11 @@ def run_cycle(
         raise
     proposal = assemble(shop, settings, prices, coupons, watch.seconds, now=now, created_by=created_by)
     with watch.stage("store"):
+        # Rendered before anything is kept: a report that cannot be drawn must not leave a proposal without one.
+        files = render_outputs(proposal, language=settings.server.language) if out else {}
         store.save_proposal(proposal)
         if out is not None:
-            write_outputs(proposal, out, language=settings.server.language)
+            write_outputs(files, out)
     return proposal
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from engine.files import write_json, write_text
+from engine.files import to_json, write_text
 from engine.proposal import Proposal
 
 PRICE_COLUMNS = (
@@ -28,19 +28,26 @@ PRICE_COLUMNS = (
 COUPON_COLUMNS = ("customer_id", "offer_id", "expected_incremental_profit", "expected_cost")
 
 
-def write_outputs(proposal: Proposal, out: Path, *, language: str) -> None:
-    """Write the files of a proposal, each atomically; a part that did not run leaves only its header.
+def render_outputs(proposal: Proposal, *, language: str) -> dict[str, str]:
+    """File name → content; a part that did not run leaves only its header."""
+    from api.report import render_report
+
+    return {
+        "prices.csv": price_table(proposal),
+        "coupons.csv": coupon_table(proposal),
+        "report.html": render_report(proposal, language=language),
+        "summary.json": to_json(proposal.summary, indent=2) + "\n",
+    }
+
+
+def write_outputs(files: Mapping[str, str], out: Path) -> None:
+    """Write each file atomically, summary.json last: who finds a new summary finds the rest new, too.
 
     Raises:
         StorageError: the disk did not take a file; what stood there before is intact.
     """
-    from api.report import render_report
-
-    report = render_report(proposal, language=language)
-    write_text(out / "prices.csv", price_table(proposal))
-    write_text(out / "coupons.csv", coupon_table(proposal))
-    write_text(out / "report.html", report)
-    write_json(out / "summary.json", proposal.summary)
+    for name, content in files.items():
+        write_text(out / name, content)
 
 
 def price_table(proposal: Proposal) -> str:

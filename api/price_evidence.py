@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from api.price_stage import Demand, Floats
+from api.price_stage import Demand
 from engine.demand.backtest import backtest
 from engine.progress import Progress
 from engine.settings import Settings
 from engine.shop import Shop
-from optimizers.prices import PricePlan, PriceProblem, evaluate_prices, solve_prices
+from optimizers.check import price_index_change
+from optimizers.prices import PricePlan, PriceProblem, evaluate_prices, raw_predicted_gain, solve_prices
 
 MARGIN_FACTORS = (0.7, 1.3)
 FRONTIER_BANDS: tuple[float | None, ...] = (0.0, 0.002, 0.005, 0.01, 0.02, None)
@@ -26,13 +27,16 @@ def gather_evidence(
 ) -> dict[str, Any]:
     """Everything the report draws from, as JSON types and records."""
     return {
-        "raw_predicted_gain": raw_predicted_gain(demand, problem, settings),
-        "index_change": index_change(problem, plan.price),
+        "raw_predicted_gain": raw_predicted_gain(problem, demand.response.raw, gap=_EXPLORATORY_GAP, seconds=settings.pricing.seconds),
+        "index_change": price_index_change(problem, plan.price),
         "margins": {f"{factor:g}": gain_at_margin(problem, plan, factor) for factor in MARGIN_FACTORS},
         "frontier": frontier(problem, settings),
         "curves": curves(demand, problem, plan),
         "backtest": _backtest(demand, settings, progress),
         "caveats": list(demand.panel.price_caveats),
+        "warnings": [*demand.response.notes, *demand.level.reasons],
+        "diagnostics": [],
+        "sensitivity": None,
     }
 
 
@@ -49,22 +53,6 @@ def _backtest(demand: Demand, settings: Settings, progress: Progress) -> Any:  #
     )
 
 
-def raw_predicted_gain(demand: Demand, problem: PriceProblem, settings: Settings) -> float:
-    """Gain that the unshrunk estimates would promise for their own optimum: what the optimiser's curse looks like."""
-    raw = np.where(np.isfinite(demand.response.raw), demand.response.raw, demand.response.elasticity)
-    ones = np.ones((1, raw.size))
-    naive = replace(problem, own=raw[None, :], cross=problem.cross.mean(axis=0)[None, :], base_scale=ones)
-    return solve_prices(naive, gap=_EXPLORATORY_GAP, seconds=settings.pricing.seconds).objective
-
-
-def index_change(problem: PriceProblem, price: Floats) -> float:
-    """Change of the revenue-weighted price index, as a share: Σ w_i (p_i / p0_i - 1)."""
-    revenue = problem.base_units * problem.current_price
-    if revenue.sum() <= 0:
-        return 0.0
-    return float(np.sum(revenue / revenue.sum() * (price / problem.current_price - 1)))
-
-
 def gain_at_margin(problem: PriceProblem, plan: PricePlan, factor: float) -> float:
     """Gain of the same plan if every unit margin were `factor` times what was assumed."""
     margin = problem.current_price - problem.unit_cost
@@ -79,7 +67,7 @@ def frontier(problem: PriceProblem, settings: Settings) -> list[dict[str, float 
         plan = solve_prices(
             replace(problem, index_band=band), gap=_EXPLORATORY_GAP, seconds=settings.pricing.seconds / 4
         )
-        points.append({"band": band, "gain": plan.objective, "index_change": index_change(problem, plan.price)})
+        points.append({"band": band, "gain": plan.objective, "index_change": price_index_change(problem, plan.price)})
     return points
 
 

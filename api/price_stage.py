@@ -18,7 +18,7 @@ from engine.proposal import PriceLine
 from engine.settings import Settings
 from engine.shop import Shop
 from engine.text import embed_texts
-from optimizers.check import check_prices
+from optimizers.check import check_price_plan
 from optimizers.explain import explain_line
 from optimizers.prices import PriceOutcome, PricePlan, PriceProblem, evaluate_prices, solve_prices
 
@@ -91,7 +91,7 @@ def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceRes
     with watch.stage("price plan"):
         problem = price_problem(demand, settings)
         plan = solve_prices(problem, gap=settings.pricing.gap, seconds=settings.pricing.seconds)
-        check_prices(problem, plan)
+        check_price_plan(problem, plan)
     outcome = evaluate_prices(problem, plan.price)
     current = evaluate_prices(problem, problem.current_price)
     lines = price_lines(demand, problem, plan, outcome, current)
@@ -124,7 +124,7 @@ def price_problem(demand: Demand, settings: Settings) -> PriceProblem:
         base_units=np.where(known, demand.level.product_units, 0.0),
         own=own,
         cross=cross,
-        base_scale=level_draws(demand.level.relative_sd, settings.demand.draws, rng),
+        base_scale=demand.level.draws(settings.demand.draws, rng),
         family=panel.category_code,
         movable=response.identified & known,
         max_change=rules.max_change,
@@ -137,12 +137,6 @@ def price_problem(demand: Demand, settings: Settings) -> PriceProblem:
         price_low=response.price_low,
         price_high=response.price_high,
     )
-
-
-def level_draws(relative_sd: Floats, draws: int, rng: np.random.Generator) -> Floats:
-    """(draws, P) relative errors of the level, log-normal with mean 1."""
-    spread = np.sqrt(np.log1p(np.square(relative_sd)))
-    return np.exp(spread * rng.standard_normal((draws, relative_sd.size)) - np.square(spread) / 2)
 
 
 def price_lines(

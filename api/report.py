@@ -28,7 +28,7 @@ def _environment(language: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    environment.install_gettext_translations(translations(language), newstyle=False)  # type: ignore[attr-defined]
     environment.filters["money"] = money
     environment.filters["percent"] = percent
     environment.globals["say"] = lambda reason: _say(reason, language)
