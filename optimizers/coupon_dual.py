@@ -214,4 +214,6 @@ def _master(rows: Rows, answers: list[Answers]) -> tuple[float, Floats, Multipli
 
     totals = np.stack([a.totals for a in answers])
     mixed = solve_master(totals, rows.budget, rows.segment_budget, rows.floor)
-    return mixed and (mixed.profit, mixed.weights, Multipliers(mixed.total, mixed.segment, mixed.floor))
+    if mixed is None:
+        return None
+    return mixed.profit, mixed.weights, Multipliers(mixed.total, mixed.segment, mixed.floor)

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def respond(
     profit: Any,  # noqa: ANN401 - NumPy arrays; numba compiles for the types it meets
     cost: Any,  # noqa: ANN401
@@ -56,7 +56,7 @@ def respond(
     return value
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def nearest_move(
     profit: Any,  # noqa: ANN401
     cost: Any,  # noqa: ANN401
@@ -78,12 +78,11 @@ def nearest_move(
             if o == now:
                 continue
             score = np.float64(profit[t, o]) - theta * np.float64(cost[t, o]) + (bonus if o > 0 else 0.0)
-            if score > best:
-                best = score
+            best = max(best, score)
         loss[i] = held - best
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def best_exchange(
     who: Any,  # noqa: ANN401
     gain: Any,  # noqa: ANN401
@@ -157,7 +156,7 @@ def best_exchange(
     return best, first, second
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def fingerprint_rows(profit_bits: Any, cost_bits: Any, segment: Any, out: Any) -> None:  # noqa: ANN401
     """Fill `out` (N,) uint64 with a hash of each row's bits and segment (multiply and rotate)."""
     factor = np.uint64(0x9E3779B97F4A7C15)

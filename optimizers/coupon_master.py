@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from optimizers.coupons import Bools, Floats, Ints
-from optimizers.solver import CompiledModel, Solution, relax, solve
+from optimizers.solver import CompiledModel, relax, solve
 
 SCALE = 1e4
 """Objective of the scaled programs: HiGHS' absolute tolerance of 1e-7 is then 1e-11 of the profit."""

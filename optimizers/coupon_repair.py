@@ -236,7 +236,8 @@ def _moves(rows: Rows, choice: Ints, dual: Dual) -> Moves:
 def _least(loss: Floats) -> Ints:
     """The customers with the least losses, in order, ties by their number."""
     some = np.argpartition(loss, 4 * MOVES)[: 4 * MOVES]
-    return some[np.lexsort((some, loss[some]))]
+    order: Ints = some[np.lexsort((some, loss[some]))]
+    return order
 
 
 def _least_losses(rows: Rows, member: Ints, choice: Ints, prices: Multipliers) -> Floats:

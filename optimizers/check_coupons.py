@@ -1,0 +1,126 @@
+"""Independent re-check of a coupon plan: plain NumPy in float64, sharing nothing with what made the plan."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import OfferwrightError
+from optimizers.coupons import CouponPlan, CouponProblem
+
+TOLERANCE = 1e-9
+"""Relative difference at which two sums count as the same."""
+BLOCK = 200_000
+"""Customers looked at together when the bound is recomputed."""
+
+
+class CouponPlanError(OfferwrightError):
+    """A plan breaks a rule or claims what its choice does not give; it must not be shown to anybody."""
+
+
+@dataclass(frozen=True)
+class CouponCheck:
+    """What the re-check found."""
+
+    objective: float
+    spend: float
+    segment_spend: npt.NDArray[np.float64]
+    """(S,) money; empty without segment budgets."""
+    sent: int
+    lagrangian_bound: float
+    """Bound that the plan's shadow prices certify by themselves."""
+
+
+def check_coupons(problem: CouponProblem, plan: CouponPlan) -> CouponCheck:
+    """Recompute everything that the plan says about itself.
+
+    Raises:
+        CouponPlanError: naming every rule that is broken and every figure that does not hold.
+    """
+    choice = np.asarray(plan.choice)
+    n, o = problem.profit.shape
+    if choice.shape != (n,) or (n and not (choice.min() >= 0 and choice.max() < o)):
+        raise CouponPlanError(f"choice has shape {choice.shape} or names an offer outside 0…{o - 1}; {n} customers")
+    at = np.arange(n)
+    profit = problem.profit[at, choice].astype(np.float64)
+    cost = problem.cost[at, choice].astype(np.float64)
+    by_segment = _segment_spend(problem, cost)
+    found = CouponCheck(
+        objective=math.fsum(profit),
+        spend=math.fsum(cost),
+        segment_spend=by_segment,
+        sent=int(np.count_nonzero(choice)),
+        lagrangian_bound=_bound(problem, plan),
+    )
+    faults = _broken_rules(problem, choice, found) + _false_claims(plan, found)
+    if faults:
+        raise CouponPlanError("the coupon plan fails its re-check: " + "; ".join(faults))
+    return found
+
+
+def _segment_spend(problem: CouponProblem, cost: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    if problem.segment is None or problem.segment_budget is None:
+        return np.zeros(0)
+    return np.array([math.fsum(cost[problem.segment == s]) for s in range(len(problem.segment_budget))])
+
+
+def _broken_rules(problem: CouponProblem, choice: npt.NDArray[np.int64], found: CouponCheck) -> list[str]:
+    faults = []
+    if problem.budget is not None and found.spend > problem.budget:
+        faults.append(f"spend {found.spend!r} is over the budget {problem.budget!r}")
+    for number, spent in enumerate(found.segment_spend):
+        assert problem.segment_budget is not None  # noqa: S101 - segment_spend is empty otherwise
+        if spent > problem.segment_budget[number] * (1 + 1e-15):
+            faults.append(f"segment {number} spends {spent!r} of {problem.segment_budget[number]!r}")
+    if problem.min_sent and found.sent < problem.min_sent:
+        faults.append(f"{found.sent} customers are sent a coupon, fewer than min_sent = {problem.min_sent}")
+    if problem.offered is not None and not problem.offered[np.arange(len(choice)), choice].all():
+        faults.append("a customer is sent an offer that is not offered to him")
+    return faults
+
+
+def _false_claims(plan: CouponPlan, found: CouponCheck) -> list[str]:
+    faults = [
+        f"{name} is stated as {stated!r} and is {recomputed!r}"
+        for name, stated, recomputed in (
+            ("objective", plan.objective, found.objective),
+            ("spend", plan.spend, found.spend),
+        )
+        if not math.isclose(stated, recomputed, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    ]
+    slack = TOLERANCE * max(abs(plan.bound), abs(found.objective), 1.0)
+    if plan.bound < found.objective - slack:
+        faults.append(f"bound {plan.bound!r} lies below the objective {found.objective!r}")
+    stated = (plan.bound - found.objective) / abs(plan.bound) if plan.bound else 0.0
+    if math.isfinite(plan.gap) and abs(plan.gap - stated) > 1e-6 * max(stated, 1e-3):
+        faults.append(f"gap is stated as {plan.gap!r} and is {stated!r}")
+    if plan.method == "dual" and plan.bound > found.lagrangian_bound + slack:
+        faults.append(f"bound {plan.bound!r} is weaker than what the shadow prices certify, {found.lagrangian_bound!r}")
+    return faults
+
+
+def _bound(problem: CouponProblem, plan: CouponPlan) -> float:
+    """Lagrangian bound at the plan's shadow prices: valid for any that are not negative."""
+    prices = np.zeros(0) if plan.segment_shadow_price is None else np.maximum(plan.segment_shadow_price, 0)
+    total, floor = max(plan.shadow_price, 0.0), max(plan.floor_shadow_price, 0.0)
+    parts = []
+    for start in range(0, len(problem.profit), BLOCK):
+        block = slice(start, start + BLOCK)
+        money = np.full(len(problem.profit[block]), total)
+        if len(prices) and problem.segment is not None:
+            money += prices[problem.segment[block]]
+        score = problem.profit[block].astype(np.float64) - money[:, None] * problem.cost[block]
+        score[:, 1:] += floor
+        if problem.offered is not None:
+            score[~problem.offered[block]] = -np.inf
+        parts.append(float(score.max(axis=1).sum()))
+    if total > 0:
+        parts.append(total * (math.inf if problem.budget is None else problem.budget))
+    for price, budget in zip(
+        prices, problem.segment_budget if problem.segment_budget is not None else (), strict=False
+    ):
+        parts.append(float(price * budget) if price > 0 else 0.0)
+    return math.fsum([*parts, -floor * (problem.min_sent or 0)])
