@@ -28,7 +28,11 @@ TASTE_DRAWS = 64
 
 @dataclass(frozen=True)
 class LogitTruth:
-    """Expected units of product i in week h: shoppers_ch · E[exp(u_i) / (1 + Σ exp(u_j))]; u = taste - slope · p / base."""
+    """Demand of the coming weeks.
+
+    Expected units of product i in week h: shoppers_ch · E[exp(u_i) / (1 + Σ exp(u_j))],
+    with u = taste - slope · p / base.
+    """
 
     product_ids: tuple[str, ...]
     category: Ints
