@@ -211,7 +211,7 @@ _HIDDEN = {
     "hidden_regular": 0.06,
     "regular_change_sd": 0.04,
     "cost_pass_through": 0.3,
-    "ratio_spread": 0.35,
+    "ratio_spread": 0.25,
     "coupon_hidden_targeting": 0.8,
 }
 
