@@ -243,7 +243,7 @@ def _usable_rows(history: History, design: Design, n_weeks: int) -> tuple[npt.ND
     usable, units = history.usable[cell], history.units[cell]
     offset = design.offset
     if n_weeks < LONG_PANEL:
-        offset = offset + _week_shocks(units, np.exp(offset) * usable, design.rows["week"])
+        offset = offset + _week_shocks(units, np.exp(design.expected) * usable, design.rows["week"])
     return design.values[usable], offset[usable], units[usable]
 
 
@@ -288,7 +288,7 @@ def predict(model: LevelModel, history: History, plan: Plan, targets: Ints, hori
     design = build_design(history, plan, targets, horizon, Wanted(model.names))
     shape = (len(history.units), len(targets))
     if model.booster is None:
-        return np.asarray(np.exp(design.offset), dtype=np.float64).reshape(shape)
+        return np.asarray(np.exp(design.expected), dtype=np.float64).reshape(shape)
     import xgboost
 
     rows = xgboost.DMatrix(design.values, base_margin=design.offset)

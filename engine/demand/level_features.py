@@ -26,6 +26,9 @@ Bools = npt.NDArray[np.bool_]
 SEASON_WEEKS = 52
 SMALL = 0.05
 """Added to weekly units before a logarithm."""
+OFFSET_SHARE = np.array([0.7, 0.7, 1.0, 1.0])
+"""Share of the filter's effects (discount, everyday price, leaflet, display) that goes into the offset. The trees may
+only steepen the fall in price, never flatten it; with the whole effect in the offset they could not correct it."""
 MATURE_WEEKS = 13.0
 """Beyond this age a series is not new. Age must not run on: it would tell the trees which week it is."""
 
@@ -94,8 +97,10 @@ class Design:
     values: Floats32
     """(S·W, K)."""
     names: tuple[str, ...]
-    offset: Floats
+    expected: Floats
     """(S·W,) log expected units by the filter alone."""
+    offset: Floats
+    """(S·W,) what the trees start from: as `expected`, with a part of the price effects only."""
     rows: Mapping[str, Ints] = field(default_factory=dict)
     """"series" and "week" (position) of each row."""
 
@@ -283,24 +288,25 @@ def build_design(history: History, plan: Plan, targets: Ints, horizon: int, want
     as_of = targets - horizon
     anchor = history.anchor[:, as_of]
     planned = drivers(plan.at(targets), anchor)
-    offset = history.filtered.log_mean(as_of, planned)
+    expected = history.filtered.log_mean(as_of, planned)
+    offset = history.filtered.log_mean(as_of, planned * OFFSET_SHARE)
     blocks = {name: values[:, as_of] for name, values in history.known.items() if not name.startswith("price.")}
     blocks |= _planned_features(history, plan.at(targets), planned, as_of)
     blocks |= _calendar(plan.week_start[targets], history)
     blocks["horizon.weeks"] = np.full(offset.shape, float(horizon))
-    blocks["filter.log_mean"] = offset
+    blocks["filter.log_mean"] = expected
     blocks |= {name: history.static[:, [k]] for k, name in enumerate(history.static_names)}
-    return _assemble(blocks, offset, targets, wanted)
+    return _assemble(blocks, expected, offset, targets, wanted)
 
 
-def _assemble(blocks: Mapping[str, Floats], offset: Floats, targets: Ints, wanted: Wanted) -> Design:
+def _assemble(blocks: Mapping[str, Floats], expected: Floats, offset: Floats, targets: Ints, wanted: Wanted) -> Design:
     names = wanted.of(blocks)
     values = np.empty((offset.size, len(names)), dtype=np.float32)
     for k, name in enumerate(names):
         values[:, k] = np.broadcast_to(blocks[name], offset.shape).ravel()
     series, week = np.indices(offset.shape)
     rows = {"series": series.ravel(), "week": targets[week.ravel()]}
-    return Design(values, names, offset.ravel(), rows)
+    return Design(values, names, expected.ravel(), offset.ravel(), rows)
 
 
 def _planned_features(history: History, plan: Plan, planned: Floats, as_of: Ints) -> dict[str, Floats]:
@@ -314,9 +320,9 @@ def _planned_features(history: History, plan: Plan, planned: Floats, as_of: Ints
     }
     return {
         "price.to_mean_13": price - past["price.mean_13"],
-        "price.to_mean_26": price - past["price.mean_26"],
-        "price.to_lowest_13": price - past["price.lowest_13"],
-        "price.to_last": price - past["price.last"],
+        "promotions.lowest_13": past["price.lowest_13"] - past["price.mean_13"],
+        "promotions.last": past["price.last"] - past["price.mean_13"],
+        "promotions.half_year": past["price.mean_26"] - past["price.mean_13"],
         "price.regular_to_mean_13": regular - past["price.regular_mean_13"],
         "price.discount": planned[:, :, 0],
         "price.to_category": price - others["price"],
