@@ -25,6 +25,8 @@ Bools = npt.NDArray[np.bool_]
 PROMOTION, REGULAR, EXPERIMENT = "promotion", "regular", "experiment"
 CLOSING_WEEKS = 7
 """A dip of fewer weeks than this counts as a promotion where the shop does not log its everyday price."""
+MEDIAN_WEEKS = 3
+"""Rebuilt everyday prices wobble with who bought where; a running median of three weeks steadies them."""
 LEAST_VARIANCE = 1e-8
 """A channel that moves less than this (variance of log price) does not move."""
 
@@ -54,12 +56,14 @@ class Channels:
 def split_prices(panel: Panel) -> Channels:
     """Take the prices of a panel apart into channels."""
     usable = usable_cells(panel)
-    price = _log_filled(panel.price, panel.observed)
+    price = _log_filled(panel.price, usable)
     random = (panel.experiment > 0.5) & usable
-    everyday = _everyday(panel, price, random)
+    everyday = _everyday(panel, price, random, usable)
     gap = price - everyday
     promotion = np.where(random, 0.0, np.minimum(gap, 0.0))
     regular = np.where(random, everyday, np.maximum(price, everyday))
+    if panel.prices_reconstructed:
+        regular = rolling_median(everyday)
     experiment = np.where(random, gap, 0.0)
     parts = {PROMOTION: promotion, REGULAR: regular}
     if _moves(experiment, usable):
@@ -70,17 +74,19 @@ def split_prices(panel: Panel) -> Channels:
 def usable_cells(panel: Panel) -> Bools:
     """(S, T) observed, not known to be out of stock, with a positive price; series that never sold are left out."""
     cells = panel.observed & (panel.stock_out < 0.5) & (panel.price > 0) & np.isfinite(panel.price)
+    if panel.prices_reconstructed:
+        cells = cells & (panel.units > 0)
     sold = np.where(cells, panel.units, 0.0).sum(axis=1) > 0
     usable: Bools = cells & sold[:, None]
     return usable
 
 
-def _everyday(panel: Panel, price: Floats, random: Bools) -> Floats:
+def _everyday(panel: Panel, price: Floats, random: Bools, usable: Bools) -> Floats:
     """(S, T) log everyday price, without discounts and without random moves."""
     if not panel.regular_logged:
-        return closing(_log_filled(panel.price, panel.observed & ~random))
+        return closing(_log_filled(panel.price, usable & ~random))
     moves_along = random & (np.abs(panel.regular_price - panel.price) < 0.005 * panel.price)
-    known = panel.observed & ~random if moves_along.sum() > 0.5 * random.sum() else panel.observed
+    known = usable & ~random if moves_along.sum() > 0.5 * random.sum() else usable
     return _log_filled(panel.regular_price, known)
 
 
@@ -93,6 +99,11 @@ def closing(log_price: Floats, weeks: int = CLOSING_WEEKS) -> Floats:
     """
     size = (1, min(weeks, log_price.shape[1]))
     return np.asarray(ndimage.grey_closing(log_price, size=size, mode="nearest"), dtype=np.float64)
+
+
+def rolling_median(log_price: Floats, weeks: int = MEDIAN_WEEKS) -> Floats:
+    """Running median of each row."""
+    return np.asarray(ndimage.median_filter(log_price, size=(1, weeks), mode="nearest"), dtype=np.float64)
 
 
 def _log_filled(price: Floats, known: Bools) -> Floats:

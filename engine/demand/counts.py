@@ -56,6 +56,8 @@ class Design:
     channels: Floats
     """(S, T, K)."""
     n_products: int
+    sold_only: bool = False
+    """True: weeks without a sale are missing (their price is unknown), and the counts are fitted given a sale."""
     fixed: Floats | None = None
     """(P, K) channel coefficients that are given and not estimated; None: estimate them."""
 
@@ -89,7 +91,39 @@ class CountFit:
     control_coefficient: Floats
     """(P, C)."""
     group_ridge: float
+    projection: Floats
+    """(P, C + K, C + K) inverse information of controls and channels together, the controls' prior included."""
     design: Design
+
+    def net_of_all(self, path: Floats) -> tuple[Floats, Floats]:
+        """A path net of series effects, controls and channels, and its information by product net of group-weeks too.
+
+        Args:
+            path: (S, T).
+
+        Returns:
+            (S, T) what is left of the path, and (P,) information.
+        """
+        moves = np.concatenate([self.design.controls, self.design.channels], axis=2)
+        product = self.design.product
+        mask = self.design.usable
+        total = np.maximum(self.weight.sum(axis=1), 1e-12)[:, None]
+        centred = np.where(mask, path - (self.weight * path).sum(axis=1, keepdims=True) / total, 0.0)
+        mean = np.matmul(self.weight[:, None, :], moves)[:, 0, :] / total
+        known = (moves - mean[:, None, :]) * mask[:, :, None]
+        sums = _Sums(self.design)
+        absorbed = np.concatenate([self.group_weight + self.group_ridge, np.full((1, path.shape[1]), np.inf)])
+        by_week = sums.by_product(self.weight[:, :, None] * known) / absorbed[self.design.group][:, :, None]
+        own_week = sums.by_product(self.weight * centred)
+        cross = sums.by_product(np.matmul((self.weight * centred)[:, None, :], known)[:, 0, :])
+        cross = cross - np.matmul(own_week[:, None, :], by_week)[:, 0, :]
+        onto = np.matmul(self.projection, cross[:, :, None])[:, :, 0]
+        left = (centred - np.matmul(known, onto[product][:, :, None])[:, :, 0]) * mask
+        week = sums.by_product(self.weight * left)
+        information = sums.by_product((self.weight * left**2).sum(axis=1)) - (
+            week**2 / absorbed[self.design.group]
+        ).sum(axis=1)
+        return left, np.maximum(information, 0.0)
 
 
 class _Sums:
@@ -160,8 +194,12 @@ class _State:
         """Recompute the mean, the weights and the weighted residuals."""
         log_mean = self.level[:, None] + self.sums.spread(self.group_effect) + self._product_part()
         self.expected = np.exp(np.clip(log_mean, -20.0, 20.0)) * self.mask
-        shrink = 1.0 / (1.0 + self.overdispersion[self.design.product][:, None] * self.expected)
-        self.weight = self.expected * shrink
+        alpha = self.overdispersion[self.design.product][:, None]
+        shrink = 1.0 / (1.0 + alpha * self.expected)
+        slope, self.plain = self.expected, self.expected
+        if self.design.sold_only:
+            self.expected, slope = _given_sold(self.expected, alpha, self.mask)
+        self.weight = slope * shrink
         self.score = (self.units - self.expected) * shrink
 
     def step_groups(self) -> None:
@@ -221,8 +259,12 @@ class _State:
         self._learn_coefficients()
 
     def _learn_overdispersion(self) -> None:
-        excess = self.sums.by_product(((self.units - self.expected) ** 2 - self.expected).sum(axis=1) * 1.0)
-        size = self.sums.by_product((self.expected**2).sum(axis=1))
+        if self.design.sold_only:
+            square, size_cells = self.units**2 - self.expected * (1.0 + self.plain), self.expected * self.plain
+        else:
+            square, size_cells = (self.units - self.expected) ** 2 - self.expected, self.expected**2
+        excess = self.sums.by_product(square.sum(axis=1))
+        size = self.sums.by_product(size_cells.sum(axis=1))
         cells = self.sums.by_product(self.mask.sum(axis=1))
         used = np.clip(1.0 - (self.moves.shape[2] + 1) / np.maximum(cells, 1.0), 0.2, 1.0)
         pooled = max(float(excess.sum() / max(size.sum(), 1e-12)), OVERDISPERSION_RANGE[0])
@@ -251,6 +293,20 @@ class _State:
         spread = np.sqrt(((self.coefficient - self.mean) ** 2 + variance).mean(axis=0))
         c = self.n_controls
         self.sd[:c] = np.clip(spread[:c], 0.02, 2.0)
+
+
+def _given_sold(expected: Floats, alpha: Floats, mask: Floats) -> tuple[Floats, Floats]:
+    """Mean of a negative binomial count that is not zero, and its derivative in the log of the plain mean.
+
+    With p = (1 + alpha mu)^(-1/alpha) the chance of a zero, the mean is m = mu / (1 - p) and
+    dm / d log mu = m - m² p / (1 + alpha mu). (Grogger & Carson, Journal of Applied Econometrics 1991.)
+    """
+    grown = alpha * expected
+    log_zero = -np.log1p(grown) / alpha
+    sold = np.maximum(-np.expm1(log_zero), 1e-12)
+    mean = np.where(mask > 0, expected / sold, 0.0)
+    slope = mean - mean**2 * np.exp(log_zero) / (1.0 + grown)
+    return mean, np.maximum(slope, 1e-12) * mask
 
 
 def fit_counts(design: Design) -> CountFit:
@@ -294,5 +350,6 @@ def _result(state: _State) -> CountFit:
         control_mean=state.mean[:c].copy(),
         control_coefficient=state.coefficient[:, :c].copy(),
         group_ridge=state.group_ridge,
+        projection=np.linalg.inv(full + np.diag(1.0 / state.sd**2)),
         design=design,
     )

@@ -17,6 +17,7 @@ from engine.demand.controls import build_controls
 from engine.demand.counts import CountFit, Design, fit_counts
 from engine.demand.identification import judge_products, price_range
 from engine.demand.noise import noise_precision, unshrunken
+from engine.demand.placebo import calibration, draw_scores
 from engine.demand.shrinkage import Shrunken, default_prior, shrink
 from engine.demand.substitution import Substitution, estimate_substitution
 from engine.panel import Panel
@@ -144,6 +145,7 @@ def fit_panel(
         control_sd=controls.sd,
         channels=channels.values,
         n_products=panel.n_products,
+        sold_only=panel.prices_reconstructed,
         fixed=fixed,
     )
     return fit_counts(design)
@@ -151,7 +153,9 @@ def fit_panel(
 
 def _posterior(panel: Panel, channels: Channels, fit: CountFit, text: Floats | None, seed: int) -> Shrunken:
     rng = np.random.default_rng([seed, 7001])
-    return shrink(unshrunken(fit), noise_precision(fit), panel.category_code, default_prior(channels.names), rng=rng)
+    scale = 1.0 / np.sqrt(calibration(draw_scores(panel, channels, fit, rng)))
+    precision = noise_precision(fit) * scale[:, None] * scale[None, :]
+    return shrink(unshrunken(fit), precision, panel.category_code, default_prior(channels.names), rng=rng)
 
 
 def _assemble(

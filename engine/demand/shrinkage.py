@@ -18,7 +18,7 @@ shop never moved is known through that prior regression alone, with the prior's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ Ints = npt.NDArray[np.int64]
 
 STATES = 100
 PROPOSALS = 300
+ROBUST_PASSES = 2
+OUTLIER = 2.5
 LOG_OMEGA = (-0.5, 0.5)
 """Prior mean and sd of log omega: spread of categories over spread of products within one."""
 
@@ -50,7 +52,7 @@ class Prior:
     slope_sd: Floats
 
 
-EVERYDAY_RATIO = 0.8
+EVERYDAY_RATIO = 0.85
 """Everyday-price over promotion elasticity before the data speak; 0.4 to 1 is what shops show."""
 EVERYDAY_SD = 0.45
 """How far the mean everyday elasticity may lie from that ratio: ±0.25 at a promotion elasticity of -1.8."""
@@ -159,9 +161,14 @@ def shrink(
     shift = np.zeros_like(estimate) if offset is None else offset
     n_categories = int(category.max(initial=-1)) + 1
     levels = _Levels(estimate - shift, precision, category, n_categories, prior)
-    points = _sample_spreads(levels, rng, states)
+    start = np.concatenate([prior.log_sd, prior.slope[np.tril_indices(len(prior.mean), -1)], [LOG_OMEGA[0]]])
+    mode = _mode(levels, start)
+    for _ in range(ROBUST_PASSES):
+        levels = replace(levels, precision=_trusted(levels, precision, mode))
+        mode = _mode(levels, mode)
+    points = _sample_spreads(levels, mode, rng, states)
     kept = tuple(_condition(levels, point) for point in points)
-    return _summary(levels, kept, shift)
+    return _summary(levels, kept, shift, _unpack(points.mean(axis=0), len(prior.mean))[0])
 
 
 def _unpack(point: Floats, k: int) -> tuple[Floats, Floats]:
@@ -214,16 +221,35 @@ def _log_posterior(levels: _Levels, point: Floats) -> float:
     return constant + float(more.sum()) + float(last[0]) + at_mean - 0.5 * float(log_prior)
 
 
-def _sample_spreads(levels: _Levels, rng: np.random.Generator, states: int) -> Floats:
-    """(states, q) draws of the spreads' parameters from their posterior."""
+def _mode(levels: _Levels, start: Floats) -> Floats:
+    """Posterior mode of the spreads' parameters."""
     from scipy import optimize
 
-    prior, k = levels.prior, levels.estimate.shape[1]
-    start = np.concatenate([prior.log_sd, prior.slope[np.tril_indices(k, -1)], [LOG_OMEGA[0]]])
     found = optimize.minimize(
         lambda x: -_log_posterior(levels, x), start, method="L-BFGS-B", bounds=[(-4, 3)] * len(start)
     )
-    mode = np.asarray(found.x)
+    return np.asarray(found.x, dtype=np.float64)
+
+
+def _trusted(levels: _Levels, precision: Floats, mode: Floats) -> Floats:
+    """Noise precision with the channels of outlying estimates taken down.
+
+    An estimate that lies further from its category than `OUTLIER` standard deviations of noise and spread together is
+    no product with an odd elasticity but a product with an odd history (a relaunch, a crop); its noise is widened until
+    it lies at that distance (Huber weights on the marginal distance).
+    """
+    state = _condition(levels, mode)
+    _, _, middle = _moments(state, levels.category)
+    diagonal = np.diagonal(precision, axis1=1, axis2=2)
+    noise = np.divide(1.0, diagonal, out=np.full(diagonal.shape, np.inf), where=diagonal > 0)
+    spread = np.diagonal(state.sigma)
+    distance = np.abs(levels.estimate - middle[levels.category]) / np.sqrt(spread + noise)
+    weight = np.minimum(1.0, OUTLIER / np.maximum(distance, 1e-12))
+    return precision * weight[:, :, None] * weight[:, None, :]
+
+
+def _sample_spreads(levels: _Levels, mode: Floats, rng: np.random.Generator, states: int) -> Floats:
+    """(states, q) draws of the spreads' parameters from their posterior."""
     root = _curvature_root(levels, mode)
     normal = rng.standard_normal((PROPOSALS, len(mode)))
     tail = np.sqrt(rng.chisquare(6, PROPOSALS) / 6)[:, None]
@@ -307,7 +333,7 @@ def _moments(state: _State, category: Ints) -> tuple[Floats, Floats, Floats]:
     return mean, covariance, middle
 
 
-def _summary(levels: _Levels, states: tuple[_State, ...], shift: Floats) -> Shrunken:
+def _summary(levels: _Levels, states: tuple[_State, ...], shift: Floats, sigma: Floats) -> Shrunken:
     n = len(states)
     k = levels.estimate.shape[1]
     mean, second = np.zeros_like(levels.estimate), np.zeros_like(levels.precision)
@@ -319,7 +345,6 @@ def _summary(levels: _Levels, states: tuple[_State, ...], shift: Floats) -> Shru
         middle += categories / n
     mus = np.stack([state.mu_mean for state in states])
     shop_covariance = np.mean([state.mu_covariance for state in states], axis=0) + np.atleast_2d(np.cov(mus.T, ddof=0))
-    sigma = np.mean([state.sigma for state in states], axis=0)
     own_estimate, own_se = _own_evidence(levels, sigma, middle)
     return Shrunken(
         mean=mean + shift,
