@@ -36,7 +36,7 @@ def latest_slot(trigger: CronTrigger, now: datetime) -> datetime | None:
     """Last moment up to `now` at which the trigger fires; None where there was none within a year."""
     for span in _LOOK_BACK:
         fires = trigger.get_next_fire_time(None, now - span)
-        latest = None
+        latest: datetime | None = None
         while fires is not None and fires <= now:
             latest = fires
             fires = trigger.get_next_fire_time(latest, latest + timedelta(microseconds=1))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from api.commands.options import (
+    Command,
     as_json,
     current_time,
     example,
@@ -33,7 +36,13 @@ def _read_shares(_context: click.Context, _option: click.Parameter, text: str | 
         raise click.BadParameter(f"{text!r}: write shares separated by commas, for example 0.5,0.5") from error
 
 
-_shares = {"callback": _read_shares, "metavar": "SHARE,SHARE…"}
+def _share_option(default: str | None, help_text: str) -> Callable[[Command], Command]:
+    metavar = "SHARE,SHARE…"
+    return click.option(
+        "--weights", default=default, show_default=True, callback=_read_shares, metavar=metavar, help=help_text
+    )
+
+
 _name = click.option("--name", help="Identifier under which the store keeps the experiment.")
 _unit = click.option("--unit", default="unit_id", show_default=True, help="Column of the unit's identifier.")
 _out = click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where the result goes (CSV).")
@@ -49,9 +58,7 @@ def experiment() -> None:
 )
 @click.argument("table", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--salt", "salt", required=True, help="Text that makes this experiment's split its own.")
-@click.option(
-    "--weights", default="0.5,0.5", show_default=True, help="Share of each variant, control first.", **_shares
-)
+@_share_option("0.5,0.5", "Share of each variant, control first.")
 @click.option("--coverage", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Share that takes part.")
 @click.option("--proposal", "proposal_id", help="Proposal that the experiment tests; needs --name.")
 @_unit
@@ -96,7 +103,7 @@ def assign(
 @click.option(
     "--variant", default="variant", show_default=True, help="Column of the variant: 0 control, 1 …, -1 outside."
 )
-@click.option("--weights", default=None, help="Planned share of each variant [default: equal].", **_shares)
+@_share_option(None, "Planned share of each variant [default: equal].")
 @click.option(
     "--alpha",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -165,8 +172,8 @@ def _write(frame: pd.DataFrame, out: Path | None) -> None:
         click.echo(text, nl=False)
         return
     write_text(out, text)
-    counts = frame["variant"].value_counts().sort_index()
-    shown = ", ".join(f"{'outside' if variant < 0 else variant}: {count:,}" for variant, count in counts.items())
+    counts = sorted(Counter(frame["variant"].tolist()).items())
+    shown = ", ".join(f"{'outside' if variant < 0 else variant}: {count:,}" for variant, count in counts)
     click.echo(f"wrote {out} ({shown})")
 
 

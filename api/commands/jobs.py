@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,7 +24,7 @@ def list_jobs(settings: Settings, as_json: bool) -> None:
     """List the jobs with their schedule (cron, UTC) and their last run."""
     from api.jobs import JOBS
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     with open_settled_store(settings) as store:
         for job in JOBS.values():
             last = store.jobs.recent(job.name, limit=1)

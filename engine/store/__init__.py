@@ -56,6 +56,7 @@ class Store:
         self.change_state = proposals.change_state
         self.audit = proposals.events
         self.made_by = proposals.made_by
+        self.proposal_counts = proposals.counts
         self._altered = proposals.altered
         self.accounts = Accounts(database)
         self.jobs = JobRuns(database)

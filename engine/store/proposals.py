@@ -239,6 +239,12 @@ class Proposals:
             query = select(ProposalRow.proposal_id).where(ProposalRow.created_by == created_by)
             return connection.execute(query.order_by(ProposalRow.number.desc()).limit(1)).scalar()
 
+    def counts(self) -> Mapping[str, int]:
+        """Count the proposals by state."""
+        query = select(ProposalRow.state, func.count()).group_by(ProposalRow.state)
+        with self._database.read() as connection:
+            return {state: count for state, count in connection.execute(query)}
+
     def altered(self) -> tuple[str, ...]:
         """Say which proposals are no longer what they were when saved, or stand where their audit did not put them."""
         with self._database.read() as connection:

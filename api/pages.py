@@ -1,0 +1,239 @@
+"""The pages: sign-in, the list of proposals, one proposal with its lines, evidence and life."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, get_args
+
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    current_app,
+    flash,
+    g,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
+from werkzeug.wrappers import Response as AnyResponse
+
+from api.access import asker, current_account, current_time, local_path, needs, the_settings, the_store
+from api.drawings import draw_proposal
+from api.language import LANGUAGES
+from api.words import COOKIE, word
+from engine.errors import ConflictError, InputError, StateError
+from engine.proposal import TRANSITIONS, State
+from engine.store import Account, Order, ProposalHeader, Role, Shown
+
+pages = Blueprint("pages", __name__)
+_LINES_ON_A_PAGE = 50
+_YEAR_SECONDS = 365 * 24 * 3600
+_REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
+
+ACTIONS: dict[str, tuple[State, Role]] = {
+    "submit": (State.SUBMITTED, Role.ANALYST),
+    "approve": (State.APPROVED, Role.APPROVER),
+    "request-changes": (State.CHANGES_REQUESTED, Role.APPROVER),
+    "reject": (State.REJECTED, Role.APPROVER),
+    "rework": (State.DRAFT, Role.ANALYST),
+}
+
+
+@pages.app_context_processor
+def _account() -> dict[str, Any]:
+    """Let the page's head show who is signed in."""
+    return {"account": current_account() if "language" in g else None}
+
+
+@pages.get("/")
+def start() -> AnyResponse:
+    """Go to the proposals."""
+    return redirect(url_for("pages.proposals"))
+
+
+@pages.get("/language/<language>")
+def choose_language(language: str) -> AnyResponse:
+    """Remember the language and go back."""
+    if language not in LANGUAGES:
+        abort(HTTPStatus.NOT_FOUND, f"No language {language!r}; there are {', '.join(LANGUAGES)}.")
+    answer = redirect(local_path(request.args.get("next")) or url_for("pages.proposals"))
+    answer.set_cookie(COOKIE, language, max_age=_YEAR_SECONDS, httponly=True, samesite="Lax", secure=request.is_secure)
+    return answer
+
+
+@pages.get("/sign-in")
+def sign_in() -> str | AnyResponse:
+    """Show the form."""
+    if current_account() is not None:
+        return redirect(url_for("pages.proposals"))
+    return render_template("pages/sign_in.html", name="", first=not the_store().accounts.any_user())
+
+
+@pages.post("/sign-in")
+def check_sign_in() -> str | AnyResponse | tuple[str, int] | tuple[str, int, dict[str, str]]:
+    """Check name and password; after too many failures nobody is checked for a while."""
+    accounts, now = the_store().accounts, current_time()
+    name, password = request.form.get("name", ""), request.form.get("password", "")
+    address, key = request.remote_addr or "", bytes(current_app.config["SECRET_KEY"])
+    wait = accounts.wait_before_sign_in(name, address, key=key, now=now)
+    if wait is not None:
+        seconds = max(1, int(wait.total_seconds()))
+        page = _refused(name, word("Too many failed attempts. Wait a few minutes, then try again."))
+        return page, HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(seconds)}
+    token = accounts.sign_in(name, password, now=now, hours=the_settings().server.session_hours)
+    if token is None:
+        accounts.record_failure(name, address, key=key, now=now)
+        return _refused(name, word("Name or password is wrong.")), HTTPStatus.UNAUTHORIZED
+    _open_session(token)
+    return redirect(local_path(request.args.get("next")) or url_for("pages.proposals"))
+
+
+def _refused(name: str, why: str) -> str:
+    return render_template("pages/sign_in.html", name=name, problem=why, first=False)
+
+
+def _open_session(token: str) -> None:
+    session.clear()
+    session["token"] = token
+    session.permanent = True
+
+
+@pages.post("/sign-out")
+def sign_out() -> AnyResponse:
+    """End the session."""
+    token = session.pop("token", None)
+    if token:
+        the_store().accounts.sign_out(token)
+    session.clear()
+    return redirect(url_for("pages.sign_in"))
+
+
+@pages.get("/set-up/<token>")
+def set_up(token: str) -> str:
+    """Show what the link is for."""
+    link = the_store().accounts.look_up_link(token, now=current_time())
+    return render_template("pages/set_up.html", name="", link=link)
+
+
+@pages.post("/set-up/<token>")
+def use_set_up(token: str) -> str | AnyResponse | tuple[str, int]:
+    """Choose a name and password through a one-time link, and be signed in."""
+    accounts, now = the_store().accounts, current_time()
+    name, password = request.form.get("name", ""), request.form.get("password", "")
+    try:
+        account = accounts.use_link(token, name=name, password=password, now=now)
+    except InputError as error:
+        link = accounts.look_up_link(token, now=now)
+        page = render_template("pages/set_up.html", name=name, link=link, problem=str(error))
+        return page, HTTPStatus.UNPROCESSABLE_ENTITY
+    signed_in = accounts.sign_in(account.name, password, now=now, hours=the_settings().server.session_hours)
+    if signed_in is None:
+        raise ConflictError("the user was changed meanwhile; sign in again")
+    _open_session(signed_in)
+    return redirect(url_for("pages.proposals"))
+
+
+@pages.get("/proposals")
+@needs(Role.VIEWER)
+def proposals() -> str:
+    """List the proposals, newest first."""
+    state = request.args.get("state", "")
+    chosen = State(state) if state in set(State) else None
+    page = the_store().proposals(page=_page_number(), size=20, state=chosen)
+    return render_template("pages/proposals.html", page=page, state=chosen, states=list(State))
+
+
+@pages.get("/proposals/<proposal_id>")
+@needs(Role.VIEWER)
+def proposal(proposal_id: str) -> str:
+    """Show one proposal: promise, prices, coupons, evidence, life."""
+    store = the_store()
+    header = store.header(proposal_id)
+    query = _line_query()
+    evidence = store.evidence(proposal_id)
+    return render_template(
+        "pages/proposal.html",
+        proposal=header,
+        summary=header.summary,
+        evidence=evidence,
+        drawings=draw_proposal(header, store),
+        query=query,
+        lines=store.price_lines(proposal_id, **query, page=_page_number(), size=_LINES_ON_A_PAGE),
+        coupons=store.coupon_lines(proposal_id, page=_page_number("coupon_page"), size=20),
+        events=store.audit(proposal_id),
+        experiments=store.experiments.of_proposal(proposal_id),
+        actions=_possible_actions(header, asker()),
+        orders=get_args(Order),
+    )
+
+
+@pages.get("/proposals/<proposal_id>/report")
+@needs(Role.VIEWER)
+def report(proposal_id: str) -> Response:
+    """Show the full report, the page that `offerwright run` writes."""
+    from api.report import render_report
+
+    page = render_report(the_store().proposal(proposal_id), language=g.language)
+    answer = Response(page, mimetype="text/html")
+    answer.headers["Content-Security-Policy"] = _REPORT_POLICY
+    if "download" in request.args:
+        answer.headers["Content-Disposition"] = f'attachment; filename="{proposal_id}.html"'
+    return answer
+
+
+@pages.get("/proposals/<proposal_id>/<any(prices, coupons):table>.csv")
+@needs(Role.VIEWER)
+def export(proposal_id: str, table: str) -> Response:
+    """Give all lines as CSV, in the form that `offerwright run` writes."""
+    from api.outputs import coupon_table, price_table
+
+    whole = the_store().proposal(proposal_id)
+    text = price_table(whole) if table == "prices" else coupon_table(whole)
+    answer = Response(text, content_type="text/csv; charset=utf-8")
+    answer.headers["Content-Disposition"] = f'attachment; filename="{proposal_id}-{table}.csv"'
+    return answer
+
+
+@pages.post("/proposals/<proposal_id>/<any(submit, approve, 'request-changes', reject, rework):action>")
+@needs(Role.ANALYST)
+def change_state(proposal_id: str, action: str) -> AnyResponse:
+    """Move a proposal along its life."""
+    to, role = ACTIONS[action]
+    account = asker()
+    if not account.role.covers(role):
+        abort(HTTPStatus.FORBIDDEN, f"This needs the role {role}; yours is {account.role}.")
+    try:
+        why = request.form.get("why", "")
+        the_store().change_state(proposal_id, to, by=account.name, why=why, now=current_time())
+    except (InputError, StateError, ConflictError) as error:
+        flash(str(error))
+    return redirect(url_for("pages.proposal", proposal_id=proposal_id))
+
+
+def _possible_actions(header: ProposalHeader, account: Account) -> list[str]:
+    """Name the buttons that would work for this person now."""
+    return [
+        action
+        for action, (to, role) in ACTIONS.items()
+        if to in TRANSITIONS[header.state]
+        and account.role.covers(role)
+        and not (to is State.APPROVED and account.name == header.submitted_by)
+    ]
+
+
+def _line_query() -> dict[str, Any]:
+    order, shown = request.args.get("order", "gain"), request.args.get("shown", "changed")
+    return {
+        "order": order if order in get_args(Order) else "gain",
+        "descending": request.args.get("descending", "1") == "1",
+        "contains": request.args.get("contains", "")[:200],
+        "shown": shown if shown in get_args(Shown) else "changed",
+    }
+
+
+def _page_number(name: str = "page") -> int:
+    text = request.args.get(name, "1")
+    return min(max(int(text), 1), 10**6) if text.isascii() and text.isdigit() else 1

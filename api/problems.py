@@ -1,0 +1,74 @@
+"""Errors as HTTP answers: problem+json (RFC 9457) for programs, a page for people."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from flask import Flask, Response, g, render_template, request
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from engine.errors import ConflictError, InfeasibleError, InputError, NotFoundError, OfferwrightError, StateError
+from engine.errors import StorageError as StoreError
+from engine.files import to_json
+
+_log = logging.getLogger(__name__)
+_STATUS: tuple[tuple[type[OfferwrightError], HTTPStatus], ...] = (
+    (NotFoundError, HTTPStatus.NOT_FOUND),
+    (ConflictError, HTTPStatus.CONFLICT),
+    (StateError, HTTPStatus.CONFLICT),
+    (InputError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (InfeasibleError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (StoreError, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
+def wants_json() -> bool:
+    """Whether a program asks."""
+    return request.path.startswith("/api/")
+
+
+def answer_problem(status: int, detail: str) -> Response:
+    """Say what went wrong, in the form that the asker reads."""
+    phrase = HTTPStatus(status).phrase
+    if not wants_json():
+        known = hasattr(g, "language")
+        page = render_template("pages/problem.html", status=status, phrase=phrase, detail=detail) if known else detail
+        return Response(page, status, mimetype="text/html" if known else "text/plain")
+    body = {"type": "about:blank", "title": phrase, "status": status, "detail": detail, "instance": request.path}
+    answer = Response(to_json(body), status, mimetype="application/problem+json")
+    if status == HTTPStatus.UNAUTHORIZED:
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
+
+
+def status_of(error: OfferwrightError) -> HTTPStatus:
+    """HTTP status of one of our errors."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def register_problems(app: Flask) -> None:
+    """Let every error leave the application in a readable form."""
+
+    @app.errorhandler(OfferwrightError)
+    def _ours(error: OfferwrightError) -> Response:
+        return answer_problem(status_of(error), str(error))
+
+    @app.errorhandler(CSRFError)
+    def _stale_form(error: CSRFError) -> Response:
+        return answer_problem(
+            HTTPStatus.BAD_REQUEST, f"The form is too old or was sent from elsewhere: {error.description}"
+        )
+
+    @app.errorhandler(HTTPException)
+    def _http(error: HTTPException) -> Response:
+        answer = answer_problem(error.code or 500, error.description or "")
+        if error.code == HTTPStatus.METHOD_NOT_ALLOWED:
+            answer.headers["Allow"] = ", ".join(getattr(error, "valid_methods", None) or ())
+        return answer
+
+    @app.errorhandler(Exception)
+    def _unforeseen(error: Exception) -> Response:
+        _log.error("unforeseen error", exc_info=error, extra={"route": str(request.url_rule)})
+        return answer_problem(HTTPStatus.INTERNAL_SERVER_ERROR, "This was not foreseen; the log has the whole story.")

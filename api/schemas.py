@@ -1,0 +1,194 @@
+"""What the JSON API takes and gives, as typed models: answers go through them, and OpenAPI is written from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from engine.proposal import CouponLine, PriceLine, State
+from engine.store import AuditEvent, JobRun, Page, ProposalHeader
+
+
+def _null_if_unknown(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Number = Annotated[float | None, BeforeValidator(_null_if_unknown)]
+
+
+class Model(BaseModel):
+    """Common behaviour of all answers."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+
+class ProposalOut(Model):
+    """A proposal without its lines. Money over the horizon, in `currency`."""
+
+    proposal_id: str
+    data: str
+    state: State
+    created_at: datetime
+    created_by: str
+    submitted_by: str | None
+    horizon_weeks: int
+    currency: str
+    summary: dict[str, Any] = Field(description="What summary.json holds.")
+
+
+class PriceLineOut(Model):
+    """One product of a proposal; null: not estimated."""
+
+    product_id: str
+    title: str
+    category: str
+    current_price: Number
+    proposed_price: Number
+    unit_cost: Number
+    units_current: Number
+    units_proposed: Number
+    profit_current: Number
+    profit_proposed: Number
+    gain_low: Number = Field(description="5 % quantile of the line's gain.")
+    gain_high: Number = Field(description="95 % quantile of the line's gain.")
+    elasticity: Number
+    elasticity_se: Number
+    identified: bool
+    why: str
+
+
+class CouponLineOut(Model):
+    """One customer who is sent an offer."""
+
+    customer_id: str
+    offer_id: str
+    expected_incremental_profit: Number
+    expected_cost: Number
+
+
+class AuditEventOut(Model):
+    """One event in the life of a proposal, hashed over the event before it in the whole audit."""
+
+    sequence: int
+    at: datetime
+    actor: str
+    subject: str
+    action: str
+    from_state: str | None
+    to_state: str | None
+    why: str
+    detail: dict[str, Any]
+    previous_sha256: str
+    sha256: str
+
+
+class JobRunOut(Model):
+    """One attempt at a job for one slot of its schedule."""
+
+    run_id: int
+    job: str
+    slot: str
+    attempt: int
+    state: Literal["running", "done", "failed", "abandoned"]
+    started_at: datetime
+    finished_at: datetime | None
+    result: dict[str, Any]
+    error: str | None
+
+
+class JobOut(Model):
+    """A scheduled job with its latest runs."""
+
+    name: str
+    does: str
+    schedule: str | None = Field(description="Cron expression, UTC; null: never.")
+    runs: list[JobRunOut]
+
+
+class PageOut(Model):
+    """Where a list stands; pages count from 1."""
+
+    page: int
+    size: int
+    total: int
+    pages: int
+
+
+class ProposalsOut(PageOut):
+    """One page of proposals, newest first."""
+
+    items: list[ProposalOut]
+
+
+class PriceLinesOut(PageOut):
+    """One page of price lines."""
+
+    items: list[PriceLineOut]
+
+
+class CouponLinesOut(PageOut):
+    """One page of coupon lines."""
+
+    items: list[CouponLineOut]
+
+
+class AuditOut(Model):
+    """Everything that happened to a proposal, oldest first."""
+
+    items: list[AuditEventOut]
+
+
+class JobsOut(Model):
+    """All jobs."""
+
+    items: list[JobOut]
+
+
+class ChangeIn(Model):
+    """Why a proposal changes its state; needed to reject it or to ask for changes."""
+
+    why: str = ""
+
+
+class Problem(Model):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+
+
+def proposals_out(page: Page[ProposalHeader]) -> ProposalsOut:
+    """Put one page of proposals into its form."""
+    return ProposalsOut(items=[ProposalOut.model_validate(item) for item in page.items], **_place(page))
+
+
+def price_lines_out(page: Page[PriceLine]) -> PriceLinesOut:
+    """Put one page of price lines into its form."""
+    return PriceLinesOut(items=[PriceLineOut.model_validate(item) for item in page.items], **_place(page))
+
+
+def coupon_lines_out(page: Page[CouponLine]) -> CouponLinesOut:
+    """Put one page of coupon lines into its form."""
+    return CouponLinesOut(items=[CouponLineOut.model_validate(item) for item in page.items], **_place(page))
+
+
+def audit_out(events: Sequence[AuditEvent]) -> AuditOut:
+    """Put events into their form."""
+    return AuditOut(items=[AuditEventOut.model_validate(event) for event in events])
+
+
+def job_runs_out(runs: Sequence[JobRun]) -> list[JobRunOut]:
+    """Put job runs into their form; who ran them stays inside."""
+    names = JobRunOut.model_fields
+    return [JobRunOut(**{name: getattr(run, name) for name in names}) for run in runs]
+
+
+def _place(page: Page[Any]) -> dict[str, int]:
+    return {"page": page.page, "size": page.size, "total": page.total, "pages": page.pages}
