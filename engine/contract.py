@@ -29,6 +29,8 @@ class Kind(StrEnum):
     """int8, 0 or 1."""
     WEEK = "week"
     """int64: a date (weeks start on Monday) or a running whole number."""
+    WAVE = "wave"
+    """int64: a running whole number; dates or names become their rank, in order."""
     TIME = "timestamp"
     """Naive timestamp; ISO 8601."""
 
@@ -42,6 +44,8 @@ class Column:
     required: bool = False
     high: float | None = None
     """Largest value that can be meant, in the column's unit."""
+    positive: bool = False
+    """True: zero cannot be meant either."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,8 @@ def _id(name: str, *, required: bool = False) -> Column:
     return Column(name, Kind.ID, required)
 
 
-def _amount(name: str, *, required: bool = False, high: float | None = None) -> Column:
-    return Column(name, Kind.AMOUNT, required, high)
+def _amount(name: str, *, required: bool = False, high: float | None = None, positive: bool = False) -> Column:
+    return Column(name, Kind.AMOUNT, required, high, positive)
 
 
 def _texts(*names: str) -> tuple[Column, ...]:
@@ -95,7 +99,7 @@ _PRODUCTS = Table(
         _amount("pack_size"),
         Column("unit", Kind.TEXT),
         _amount("unit_cost", high=ABSURD_PRICE),
-        _amount("list_price", high=ABSURD_PRICE),
+        _amount("list_price", high=ABSURD_PRICE, positive=True),
         Column("image_path", Kind.TEXT),
     ),
     repeats_refuse=True,
@@ -125,8 +129,8 @@ _PRICES_WEEKLY = Table(
         _id("product_id", required=True),
         Column("week", Kind.WEEK, required=True),
         _id("store_id"),
-        _amount("price", required=True, high=ABSURD_PRICE),
-        _amount("regular_price", high=ABSURD_PRICE),
+        _amount("price", required=True, high=ABSURD_PRICE, positive=True),
+        _amount("regular_price", high=ABSURD_PRICE, positive=True),
         Column("mailer", Kind.SHARE),
         Column("display", Kind.SHARE),
         Column("stock_out", Kind.SHARE),
@@ -156,7 +160,7 @@ _COUPON_HISTORY = Table(
     ("customer_id", "wave", "offer_id"),
     (
         _id("customer_id", required=True),
-        Column("wave", Kind.WEEK, required=True),
+        Column("wave", Kind.WAVE, required=True),
         Column("sent", Kind.FLAG, required=True),
         _id("offer_id"),
         _amount("face_value", high=ABSURD_PRICE),

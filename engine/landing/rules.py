@@ -1,0 +1,251 @@
+"""Rules that look at more than one row: repeated keys, absurd prices and dates, unlisted products, costs, variation."""
+
+# ruff: noqa: S608 - names come from the contract, the rest goes through frames.quoted and frames.column_sql
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+
+from engine.contract import ABSURD_RATIO, SALES_TABLES
+from engine.frames import DuckDbBackend
+from engine.landing.rows import drop_rows, first_row
+from engine.landing.stage import Stage
+from engine.landing.weeks import EPOCH
+from engine.shop import Fault
+
+LONE_SHARE = 0.05
+"""Rows after a gap are taken for a mistyped date when they are no more than this share of the table…"""
+GAP_WEEKS = 104
+"""…and the gap is longer than this."""
+DAYS_AHEAD = 366
+"""Dates further in the future than this are mistakes."""
+COST_REFUSES = 0.5
+"""When more than this share of the products cost more than they sell for, the costs are in another unit."""
+MIN_FOR_RATIO = 3
+
+Stages = Mapping[str, Stage]
+
+
+def repeated_keys(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
+    """Rows whose key was there before: copies are set aside, contradictions refuse (where the table says so)."""
+    key = [name for name in stage.table.key if stage.has(name)]
+    if len([name for name in key if name in stage.table.required]) < len(
+        set(stage.table.key) & set(stage.table.required)
+    ):
+        return []
+    listed = ", ".join(_key_columns(stage, key))
+    run = backend.connection.execute
+    run(
+        f"CREATE OR REPLACE TEMP TABLE repeats AS WITH twice AS ("
+        f"SELECT hash({listed}) AS h FROM {stage.view} GROUP BY h HAVING count(*) > 1), "
+        f"candidates AS (SELECT *, hash({listed}) AS h FROM {stage.view} SEMI JOIN twice ON hash({listed}) = twice.h) "
+        f"SELECT __id, row_number() OVER (PARTITION BY {listed} ORDER BY __id) AS copy, "
+        f"hash({_content(stage)}) <> first_value(hash({_content(stage)})) OVER (PARTITION BY {listed} ORDER BY __id) AS differs "
+        "FROM candidates"
+    )
+    shown = " || ', ' || ".join(f"coalesce({name}::VARCHAR, '')" for name in _key_columns(stage, key))
+    column = ", ".join(key)
+    faults: list[Fault] = []
+    if stage.table.repeats_refuse:
+        where = "__id IN (SELECT __id FROM repeats WHERE copy > 1 AND differs)"
+        if found := first_row(stage, backend, where, shown):
+            count, file, row, value = found
+            problem = "the key was there before, with other values, and nobody can say which row is right"
+            remedy = "keep one row for each key"
+            faults.append(Fault(stage.table.name, file, column, row, value, problem, remedy, refuses=True, count=count))
+    where = "__id IN (SELECT __id FROM repeats WHERE copy > 1)"
+    if stage.table.repeats_refuse:
+        where = "__id IN (SELECT __id FROM repeats WHERE copy > 1 AND NOT differs)"
+    fault = drop_rows(stage, backend, column, where, shown, "the key was there before", "keep one row for each key")
+    return [*faults, *([fault] if fault else [])]
+
+
+def _key_columns(stage: Stage, key: list[str]) -> list[str]:
+    """Key columns as SQL; a week may stand as a date."""
+    dated = stage.has("week") and stage.table.name != "transactions"
+    return ["coalesce(__day_week::VARCHAR, week::VARCHAR)" if name == "week" and dated else name for name in key]
+
+
+def _content(stage: Stage) -> str:
+    names = [name for name in stage.present if name != "week"]
+    return ", ".join([*names, *(["week", "__day_week"] if stage.has("week") else [])])
+
+
+def absurd_prices(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
+    """Prices beyond a thousand times the median of their product, and sold units with a negative value."""
+    if stage.table.name == "prices_weekly" and stage.has("price"):
+        price, where, column = "price", "price IS NOT NULL", "price"
+    elif stage.table.name == "transactions" and {"sales_value", "quantity"} <= set(stage.present):
+        price, where, column = "sales_value / quantity", "quantity > 0 AND sales_value > 0", "sales_value"
+    else:
+        return []
+    faults: list[Fault | None] = []
+    if column == "sales_value":
+        problem = "a negative value for units that were sold, that is a negative price"
+        remedy = "correct the sign; a return has a negative quantity"
+        faults.append(drop_rows(stage, backend, column, "sales_value < 0 AND quantity > 0", column, problem, remedy))
+    run = backend.connection.execute
+    run(
+        f"CREATE OR REPLACE TEMP TABLE usual AS SELECT product_id, median({price}) AS typical FROM {stage.view} "
+        f"WHERE {where} GROUP BY product_id HAVING count(*) >= {MIN_FOR_RATIO} AND max({price}) > {ABSURD_RATIO} * median({price})"
+    )
+    far = (
+        f"{where} AND __id IN (SELECT __id FROM {stage.view} JOIN usual USING (product_id) "
+        f"WHERE {where} AND {price} > {ABSURD_RATIO} * typical)"
+    )
+    problem = f"an absurd price: more than {ABSURD_RATIO:,.0f} times the median of the product"
+    faults.append(drop_rows(stage, backend, column, far, column, problem, "check the unit and the decimal separator"))
+    return [fault for fault in faults if fault]
+
+
+def absurd_times(stage: Stage, backend: DuckDbBackend, today: date) -> list[Fault]:
+    """Dates in the future, and a few dates (or week numbers) years away from all others."""
+    faults: list[Fault | None] = []
+    if stage.has("timestamp"):
+        faults += _absurd_days(stage, backend, "timestamp", today)
+    if stage.has("week") and stage.table.name != "transactions":
+        faults += _absurd_days(stage, backend, "week", today)
+    return [fault for fault in faults if fault]
+
+
+def _absurd_days(stage: Stage, backend: DuckDbBackend, column: str, today: date) -> list[Fault | None]:
+    day = "timestamp::DATE" if column == "timestamp" else "__day_week"
+    shown = "timestamp" if column == "timestamp" else "coalesce(__day_week::VARCHAR, week::VARCHAR)"
+    latest = (today + timedelta(days=DAYS_AHEAD)).isoformat()
+    future = drop_rows(
+        stage, backend, column, f"{day} > DATE '{latest}'", shown, f"the date lies after {latest}", "correct the date"
+    )
+    number = f"({day} - {EPOCH}) // 7"
+    if column == "week":
+        number = f"coalesce({number}, week)"
+    lone = _lone_weeks(stage, backend, number)
+    if not lone:
+        return [future]
+    where = " OR ".join(f"{number} {test}" for test in lone)
+    problem = f"the date lies more than {GAP_WEEKS} weeks away from all others"
+    return [future, drop_rows(stage, backend, column, where, shown, problem, "correct the date")]
+
+
+def _lone_weeks(stage: Stage, backend: DuckDbBackend, number: str) -> list[str]:
+    """Conditions on the week number for rows cut off from the bulk by a gap of years."""
+    weeks = backend.connection.execute(
+        f"SELECT {number} AS number, count(*) FROM {stage.view} WHERE {number} IS NOT NULL GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    total = sum(count for _, count in weeks)
+    conditions: list[str] = []
+    seen = 0
+    for (before, count), (after, _) in zip(weeks, weeks[1:], strict=False):
+        seen += count
+        if after - before <= GAP_WEEKS:
+            continue
+        if total - seen <= LONE_SHARE * total:
+            return [*conditions, f">= {after}"]
+        if seen <= LONE_SHARE * total:
+            conditions = [f"<= {before}"]
+    return conditions
+
+
+def unlisted_products(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
+    """Rows of products that the product list lacks."""
+    products = stages.get("products")
+    if products is None or not products.has("product_id"):
+        return []
+    faults: list[Fault | None] = []
+    for name in ("transactions", "sales_weekly", "prices_weekly"):
+        stage = stages.get(name)
+        if stage is None or not stage.has("product_id"):
+            continue
+        where = f"product_id NOT IN (SELECT product_id FROM {products.view} WHERE product_id IS NOT NULL)"
+        problem = f"the product is not listed in {products.files}"
+        faults.append(
+            drop_rows(
+                stage, backend, "product_id", where, "product_id", problem, "list it there, with its category and cost"
+            )
+        )
+    return [fault for fault in faults if fault]
+
+
+def costs_above_prices(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
+    """Products that cost more than they sell for: a remark, or a refusal where most do."""
+    products, priced = stages.get("products"), _unit_prices(stages)
+    if products is None or not products.has("unit_cost") or priced is None:
+        return []
+    backend.connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE usual AS SELECT product_id, median(price) AS typical FROM ({priced}) GROUP BY 1"
+    )
+    known = f"SELECT count(*) FROM {products.view} JOIN usual USING (product_id) WHERE unit_cost IS NOT NULL"
+    total = (backend.connection.execute(known).fetchone() or (0,))[0]
+    where = f"__id IN (SELECT __id FROM {products.view} JOIN usual USING (product_id) WHERE unit_cost > typical)"
+    found = first_row(products, backend, where, "unit_cost")
+    if not found:
+        return []
+    count, file, row, value = found
+    refuses = count > COST_REFUSES * total
+    remedy = "check whether the costs are per unit and in the same currency"
+    problem = "the product costs more than its median price"
+    if refuses:
+        problem += f", as do {count} of the {total} products with a cost"
+    else:
+        remedy += "; kept as it is, so that each unit of it counts as a loss"
+    return [Fault("products", file, "unit_cost", row, value, problem, remedy, refuses=refuses, count=count)]
+
+
+def _unit_prices(stages: Stages) -> str | None:
+    prices, lines = stages.get("prices_weekly"), stages.get("transactions")
+    if prices is not None and {"product_id", "price"} <= set(prices.present):
+        return f"SELECT product_id, price FROM {prices.view}"
+    if lines is not None and {"product_id", "sales_value", "quantity"} <= set(lines.present):
+        return f"SELECT product_id, sales_value / quantity AS price FROM {lines.view} WHERE quantity > 0"
+    return None
+
+
+def variation(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
+    """What can never be estimated from these data: one week only refuses; one product, one customer, one price do not."""
+    sales = [stages[name] for name in SALES_TABLES if name in stages]
+    faults = [fault for stage in sales if (fault := _one_week(stage, backend))]
+    for stage in sales:
+        for column, consequence in (
+            ("product_id", "there is nothing to compare it with, or to substitute"),
+            ("customer_id", "nothing can be learned about customers"),
+        ):
+            if stage.has(column) and _distinct(stage, backend, column) == 1:
+                faults.append(_remark(stage, column, f"the same {column} in every row", consequence))
+    priced = _unit_prices(stages)
+    if priced is None or not sales:
+        return faults
+    moved = backend.connection.execute(
+        f"SELECT count(*) FROM (SELECT product_id FROM ({priced}) GROUP BY 1 HAVING max(price) > 1.001 * min(price))"
+    ).fetchone()
+    if moved and moved[0] == 0:
+        stage = stages.get("prices_weekly") or sales[0]
+        column = "price" if stage.has("price") else "sales_value"
+        consequence = "without price variation no response to prices can be identified, and no price will be moved"
+        faults.append(_remark(stage, column, "no product's price ever changes", consequence))
+    return faults
+
+
+def _one_week(stage: Stage, backend: DuckDbBackend) -> Fault | None:
+    column = "timestamp" if stage.table.name == "transactions" else "week"
+    if not stage.has(column):
+        return None
+    number = (
+        f"(timestamp::DATE - {EPOCH}) // 7" if column == "timestamp" else "coalesce(__day_week::VARCHAR, week::VARCHAR)"
+    )
+    if _distinct(stage, backend, number) != 1:
+        return None
+    shown = first_row(stage, backend, "true", number if column == "week" else "timestamp")
+    return Fault(
+        stage.table.name, stage.files, column, None, shown[3] if shown else "",
+        "every row is of the same week, so that neither demand nor its response can be estimated",
+        "hand in more weeks, at least ten; a year is better", refuses=True,
+    )  # fmt: skip
+
+
+def _distinct(stage: Stage, backend: DuckDbBackend, column: str) -> int:
+    found = backend.connection.execute(f"SELECT count(DISTINCT {column}) FROM {stage.view}").fetchone()
+    return int(found[0]) if found else 0
+
+
+def _remark(stage: Stage, column: str, problem: str, consequence: str) -> Fault:
+    return Fault(stage.table.name, stage.files, column, None, "", problem, consequence, refuses=False)
