@@ -37,6 +37,7 @@ def _quieten_libraries(level: str) -> None:
     """Libraries speak up from warnings on, unless everything is wanted."""
     for name in ("alembic", "apscheduler", "matplotlib", "waitress", "werkzeug", "pyomo", "ibis", "numba"):
         logging.getLogger(name).setLevel(level.upper() if level in {"debug", "error"} else "WARNING")
+    logging.getLogger("waitress.queue").setLevel("ERROR")  # it warns whenever a request waits for a thread at all
 
 
 class HumanFormatter(logging.Formatter):
