@@ -1,7 +1,8 @@
 """The best price plan that the truth allows under the same rules: what a perfect estimator would have gained.
 
 Shares no code with the optimisers. Each round values every rung of every product with the other products where they
-are, splits the index constraint off with one multiplier (bisection), takes the best rungs and starts again from there.
+are, splits the index constraint off with one multiplier (bisection), improves the choice by exchanges of two, and
+starts again from there.
 """
 
 from __future__ import annotations
@@ -99,17 +100,37 @@ def choose(value: Floats, index: Floats, band: float) -> Ints:
     for _ in range(100):
         middle = (low + high) / 2
         low, high = (middle, high) if sign * index[rows, best(sign * middle)].sum() > band else (low, middle)
-    return _fill(best(sign * high), best(sign * low), value, index, band)
+    start = best(sign * high)
+    jumped = abs(index[rows, start].sum()) > band
+    return exchange(np.argmin(np.abs(index), axis=1) if jumped else start, value, index, band)
 
 
-def _fill(choice: Ints, wanted: Ints, value: Floats, index: Floats, band: float) -> Ints:
-    """Take what still fits of the choice just beyond the band, most valuable first."""
-    rows = np.arange(len(choice))
-    worth = value[rows, wanted] - value[rows, choice]
-    choice = choice.copy()
-    for i in np.argsort(-worth, kind="stable"):
-        trial = choice.copy()
-        trial[i] = wanted[i]
-        if worth[i] > 0 and abs(index[rows, trial].sum()) <= band:
-            choice = trial
+def exchange(choice: Ints, value: Floats, index: Floats, band: float) -> Ints:
+    """Improve a feasible choice while moving one product, or two at once, gains and stays within the band."""
+    rows, choice = np.arange(len(choice)), choice.copy()
+    for _ in range(20 * len(choice)):
+        worth = value - value[rows, choice][:, None]
+        shift = index - index[rows, choice][:, None]
+        total = float(index[rows, choice].sum())
+        gain, moves = _best_exchange(worth, shift, total, band)
+        if gain <= 1e-9:
+            break
+        for i, k in moves:
+            choice[i] = k
     return choice
+
+
+def _best_exchange(worth: Floats, shift: Floats, total: float, band: float) -> tuple[float, list[tuple[int, int]]]:
+    """Most valuable exchange of two products; staying where it is counts as one of a product's moves."""
+    best: tuple[float, list[tuple[int, int]]] = (0.0, [])
+    for i, k in np.ndindex(worth.shape):
+        if worth[i, k] + worth.max() <= best[0]:
+            continue
+        pair = np.where(np.abs(total + shift[i, k] + shift) <= band, worth[i, k] + worth, -np.inf)
+        pair[i] = -np.inf
+        if abs(total + shift[i, k]) <= band and worth[i, k] > best[0]:
+            best = float(worth[i, k]), [(i, k)]
+        j, m = np.unravel_index(np.argmax(pair), pair.shape)
+        if pair[j, m] > best[0]:
+            best = float(pair[j, m]), [(i, k), (int(j), int(m))]
+    return best
