@@ -17,8 +17,10 @@ import numpy.typing as npt
 
 from engine.errors import InfeasibleError
 from optimizers import solver
+from optimizers.balance import Alternatives, cancelling_moves
 from optimizers.ladder import Ladder
 from optimizers.price_model import (
+    INDEX_SLACK,
     INDEX_UNIT,
     ChoiceModel,
     Families,
@@ -39,8 +41,10 @@ Ints = npt.NDArray[np.int64]
 MAX_ROUNDS = 12
 CORE = 40
 """Products left free when the relaxation is rounded."""
-INDEX_SLACK = 1e-11
-"""Rounding noise allowed on the index: a billionth of a per cent."""
+HAIR = 0.01
+"""A band narrower than this share of a typical move's part in the index is met by cancelling moves, not by branching."""
+SMALL = 80
+"""Columns up to which the integer model is solved all the same."""
 COUPLING = ("index_up", "index_down", "max_changed")
 
 
@@ -131,6 +135,10 @@ class PriceSearch:
         here = self._linearise(choices)
         if self._closed():
             return False
+        if self._hair_wide(choices):
+            moved = any(self._accept(choice) for choice in self._cancel(choices, here))
+            if moved or len(choices.product) > SMALL:
+                return moved and self._coupled()
         rounded = self._round_relaxation(choices, here)
         if rounded is not None and self._accept(rounded) and self._coupled():
             return True
@@ -178,6 +186,37 @@ class PriceSearch:
         low = np.where(free, 0.0, clear)
         compiled = replace(here.compiled, column_low=low, column_high=np.where(free, 1.0, clear))
         return self._solve(choices, compiled, gap=self.gap / 2)
+
+    def _hair_wide(self, choices: ChoiceModel) -> bool:
+        """Return whether the index band is too narrow for branch and bound."""
+        if self.problem.index_band is None:
+            return False
+        typical = float(np.median(np.abs(self.parts[choices.product, choices.rung])))
+        return self.problem.index_band < HAIR * typical
+
+    def _cancel(self, choices: ChoiceModel, here: _Round) -> list[Ints]:
+        """Round the relaxation to the nearest rungs and cancel what that does to the index, cheapest first."""
+        if here.relaxed.values is None or here.relaxed.row_duals is None:
+            return []
+        nearest = _nearest(choices, here.relaxed.values, len(self.rows), self.ladder.today)
+        net: Floats = np.full(self.ladder.price.shape, -np.inf)
+        net[choices.product, choices.rung] = _net_value(here.compiled, here.relaxed.row_duals)
+        net[:, self.ladder.today] = 0.0
+        elsewhere = np.isfinite(net) & (np.arange(net.shape[1]) != nearest[:, None])
+        product, rung = np.nonzero(elsewhere)
+        options = Alternatives(
+            product,
+            self.parts[product, rung] - self.parts[product, nearest[product]],
+            net[product, nearest[product]] - net[product, rung],
+        )
+        residual = float(self.parts[self.rows, nearest].sum())
+        width = (self.problem.index_band or 0.0) + INDEX_SLACK
+        found = []
+        for moves in cancelling_moves(options, -residual - width, -residual + width):
+            choice = nearest.copy()
+            choice[product[moves]] = rung[moves]
+            found.append(choice)
+        return found
 
     def _solve(
         self, choices: ChoiceModel, compiled: solver.CompiledModel, *, gap: float, proves: _Round | None = None
@@ -245,13 +284,29 @@ def _split(
     A product's lead is how much its best rung, today's included, beats its second at the shadow prices of the coupling
     rules; the `CORE` products of least lead are nearly tied, and so is every product that the relaxation splits.
     """
-    coupling = np.isin([row.parent_component().local_name for row in compiled.rows], COUPLING)
-    net = compiled.cost - np.asarray(compiled.matrix[coupling].T @ duals[coupling])
-    lead = _leads(choices.product, net, products)
+    lead = _leads(choices.product, _net_value(compiled, duals), products)
     split = np.bincount(choices.product, weights=np.abs(values - np.round(values)), minlength=products) > 1e-7
     core = split.copy()
     core[np.argsort(lead, kind="stable")[:CORE]] = True
     return np.round(values), core
+
+
+def _net_value(compiled: solver.CompiledModel, duals: Floats) -> Floats:
+    """Return what each column is worth over today's price after paying the shadow prices of the coupling rules, (C,)."""
+    coupling = np.isin([row.parent_component().local_name for row in compiled.rows], COUPLING)
+    return np.asarray(compiled.cost - np.asarray(compiled.matrix[coupling].T @ duals[coupling]))
+
+
+def _nearest(choices: ChoiceModel, values: Floats, products: int, today: int) -> Ints:
+    """Return the rung on which the relaxation puts most of each product, (P,)."""
+    chosen = np.full(products, today, dtype=np.int64)
+    held = 1 - np.bincount(choices.product, weights=values, minlength=products)
+    most = np.maximum(held, 0.0)
+    for column in range(len(values)):
+        owner = choices.product[column]
+        if values[column] > most[owner]:
+            most[owner], chosen[owner] = values[column], choices.rung[column]
+    return chosen
 
 
 def _leads(product: Ints, net: Floats, products: int) -> Floats:
