@@ -78,6 +78,8 @@ class Selection:
 
     products: tuple[str, ...]
     weeks: Ints
+    price: Floats
+    """(P,) mean price over everything, for a series that shows none of its own: it is never observed, but finite."""
 
 
 def build_scope(shop: Shop, settings: Settings, scope: Scope, selection: Selection | None = None) -> Panel:
@@ -90,7 +92,7 @@ def build_scope(shop: Shop, settings: Settings, scope: Scope, selection: Selecti
         if found.size > MAX_CELLS:
             source = _Source(by_store=False, rebuild=source.rebuild, caveats=(*source.caveats, _ADDED_UP))
             found = _read(reader, scope, source, selection)
-        return _assemble(reader, settings, scope, source, found)
+        return _assemble(reader, settings, scope, source, found, selection.price)
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,16 @@ def _select(reader: Reader, settings: Settings, scope: Scope) -> Selection:
     if sold.empty:
         raise DataError(f"{reader.shop.name}: no product that has a price was sold{until}; nothing can be priced")
     value = sold["revenue"].where(sold["revenue"] > 0, (sold["units"] * sold["price"]).round(4))
-    ranked = sold.assign(value=value).sort_values(["value", "product_id"], ascending=[False, True])
+    if not (value > 0).any():
+        raise DataError(
+            f"{reader.shop.name}: no price is known{until}; "
+            "add prices_weekly, or transactions, or revenue to sales_weekly"
+        )
+    ranked = sold.assign(value=value)[value > 0].sort_values(["value", "product_id"], ascending=[False, True])
     top = ranked.head(settings.demand.top_products)
     weeks = np.arange(int(top["first"].min()), int(top["last"].max()) + 1, dtype=np.int64)
-    return Selection(products=tuple(top["product_id"]), weeks=weeks)
+    mean = (top["revenue"] / top["units"]).where(top["revenue"] > 0, top["price"]).to_numpy(dtype=np.float64)
+    return Selection(products=tuple(top["product_id"]), weeks=weeks, price=mean)
 
 
 def _read(reader: Reader, scope: Scope, source: _Source, selection: Selection) -> _Found:
@@ -160,7 +168,9 @@ def _read(reader: Reader, scope: Scope, source: _Source, selection: Selection) -
     )
 
 
-def _assemble(reader: Reader, settings: Settings, scope: Scope, source: _Source, found: _Found) -> Panel:
+def _assemble(
+    reader: Reader, settings: Settings, scope: Scope, source: _Source, found: _Found, mean_price: Floats
+) -> Panel:
     grid, shop = found.grid, reader.shop
     sold = grid.dense(found.sales, ("units", "revenue"))
     units = np.maximum(np.nan_to_num(sold["units"]), 0.0)
@@ -171,6 +181,9 @@ def _assemble(reader: Reader, settings: Settings, scope: Scope, source: _Source,
     launched = np.maximum.accumulate((units > 0) | seen, axis=1)
     whole_weeks = ~incomplete_weeks(reader, scope, grid.weeks, units)
     observed = (launched if reconstructed else seen) & whole_weeks & np.isfinite(regular)
+    price = np.where(seen, price, regular) if reconstructed else filled(price)
+    stand_in = mean_price[grid.series_product][:, None]
+    price, regular = (np.where(np.isfinite(prices), prices, stand_in) for prices in (price, regular))
     stock_out, inferred = _stock_out(table["stock_out"], units, observed)
     panel = Panel(
         products=describe(reader, grid.products),
@@ -179,7 +192,7 @@ def _assemble(reader: Reader, settings: Settings, scope: Scope, source: _Source,
         weeks=grid.weeks,
         week_start=week_starts(shop, grid.weeks),
         units=units,
-        price=np.where(seen, price, regular) if reconstructed else filled(price),
+        price=price,
         regular_price=regular,
         mailer=_share(table["mailer"]),
         display=_share(table["display"]),

@@ -25,9 +25,9 @@ MATRICES = ("units", "price", "regular_price", "mailer", "display", "stock_out",
 VECTORS = ("series_product", "series_store", "weeks", "week_start")
 
 
-def kept(shop: Shop, settings: Settings, scope: Scope, build: Callable[[], Panel]) -> Panel:
+def kept(shop: Shop, settings: Settings, scope: Scope, build: Callable[[], Panel], selection: str = "") -> Panel:
     """Take the panel from the cache, or build and keep it. A cache that cannot be read or written is done without."""
-    path = settings.home / "cache" / "panels" / f"{_key(shop, settings, scope)}.npz"
+    path = settings.home / "cache" / "panels" / f"{_key(shop, settings, scope, selection)}.npz"
     panel = _load(path)
     if panel is None:
         panel = build()
@@ -35,13 +35,15 @@ def kept(shop: Shop, settings: Settings, scope: Scope, build: Callable[[], Panel
     return panel
 
 
-def _key(shop: Shop, settings: Settings, scope: Scope) -> str:
+def _key(shop: Shop, settings: Settings, scope: Scope, selection: str) -> str:
     made_from = {
         "version": VERSION,
         "shop": shop.fingerprint,
         "calendar": [shop.first_monday, shop.first_week],
         "reconstructed": shop.prices_reconstructed,
         "scope": [scope.until_week, scope.half, scope.salt],
+        "selection": selection,
+        "costs_assumed": shop.costs_assumed,
         "top": settings.demand.top_products,
         "margins": [settings.data.default_margin, sorted(settings.data.margin_by_department.items())],
     }

@@ -43,7 +43,9 @@ def with_costs(panel: Panel, shop: Shop, settings: Settings, weekly_cost: Floats
             "data.default_margin or data.margin_by_department"
         )
     products["unit_cost"] = np.where(unknown, current_prices(panel) * (1 - margin), cost)
-    products["cost_assumed"] = products["cost_assumed"].to_numpy(dtype=bool) | unknown
+    flagged = products["cost_assumed"].to_numpy(dtype=bool)
+    by_source = shop.costs_assumed and not flagged.any()  # filled in from a margin, without saying for which products
+    products["cost_assumed"] = (flagged | by_source) & ~np.isfinite(recent) | unknown
     return replace(panel, products=products)
 
 

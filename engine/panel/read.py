@@ -53,6 +53,10 @@ class Reader:
         table: pd.DataFrame = self._backend.collect(frame).to_pandas()
         return table
 
+    def frame(self, table: pd.DataFrame) -> Frame:
+        """Make a small table of ours lazy on the same connection, so that it can be joined."""
+        return nw.from_native(self._backend.connection.from_df(table))
+
     def transactions(self, scope: Scope) -> Frame:
         """Transactions with a `week` column, up to the scope's last week, of the scope's customers."""
         lines = self.table("transactions")
@@ -61,7 +65,7 @@ class Reader:
         lines = _until(lines, scope)
         if scope.half is None:
             return lines
-        half = nw.from_native(self._backend.connection.from_df(self._customers(scope)))
+        half = self.frame(self._customers(scope))
         return lines.join(half, on="customer_id", how="semi")
 
     def _week_of(self, column: str) -> nw.Expr:
@@ -97,7 +101,7 @@ def sales_cells(reader: Reader, scope: Scope, *, by_store: bool) -> Frame:
     """
     if scope.half is not None or not reader.shop.has("sales_weekly"):
         return _with_store(weekly_sales(reader.transactions(scope), by_store=by_store), by_store=by_store)
-    rows = _with_nulls(_until(reader.table("sales_weekly"), scope), ("revenue",))
+    rows = with_nulls(_until(reader.table("sales_weekly"), scope), ("revenue",))
     lines = _with_store(rows, by_store=by_store).select(
         *CELL_KEYS, _q=parts(nw.col("units")), _v=ticks(nw.col("revenue"))
     )
@@ -107,7 +111,7 @@ def sales_cells(reader: Reader, scope: Scope, *, by_store: bool) -> Frame:
 
 def price_cells(reader: Reader, scope: Scope, *, by_store: bool) -> Frame:
     """Read the shop's own price table by product, store and week; the mean over stores where the chain is asked for."""
-    rows = _with_nulls(_until(reader.table("prices_weekly"), scope), PRICE_COLUMNS)
+    rows = with_nulls(_until(reader.table("prices_weekly"), scope), PRICE_COLUMNS)
     lines = _with_store(rows, by_store=by_store).select(
         *CELL_KEYS, **{name: ticks(nw.col(name).cast(nw.Float64())) for name in PRICE_COLUMNS}
     )
@@ -121,7 +125,7 @@ def price_cells(reader: Reader, scope: Scope, *, by_store: bool) -> Frame:
 
 def rebuilt_cells(reader: Reader, scope: Scope, *, by_store: bool) -> Frame:
     """Prices rebuilt from the scope's transactions: product_id, store_id, week, price, regular_price."""
-    lines = _with_nulls(reader.transactions(scope), ("discount", "coupon_discount"))
+    lines = with_nulls(reader.transactions(scope), ("discount", "coupon_discount"))
     if "store_id" not in lines.collect_schema().names():
         lines = lines.with_columns(store_id=nw.lit(""))
     return _with_store(rebuild_prices(lines, by_store=by_store), by_store=by_store)
@@ -177,7 +181,8 @@ def _until(frame: Frame, scope: Scope) -> Frame:
     return frame if scope.until_week is None else frame.filter(nw.col("week") <= scope.until_week)
 
 
-def _with_nulls(frame: Frame, names: Sequence[str]) -> Frame:
+def with_nulls(frame: Frame, names: Sequence[str]) -> Frame:
+    """Add the columns that the frame lacks, empty."""
     present = frame.collect_schema().names()
     missing = [nw.lit(None).cast(nw.Float64()).alias(name) for name in names if name not in present]
     return frame.with_columns(*missing) if missing else frame

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from engine.frames import open_backend
+from engine.panel import cache
 from engine.panel.build import Selection, build_scope
-from engine.panel.read import Reader, Scope, half_of
+from engine.panel.read import Half, Reader, Scope, half_of
 from engine.panel.record import Bools, Panel
 from engine.settings import Settings
 from engine.shop import Shop
@@ -16,6 +17,7 @@ from engine.shop import Shop
 MIN_COVERAGE = 0.5
 """Households are split only where their transactions hold at least this share of the panel's units."""
 MIN_STORES = 4
+HALVES: tuple[Half, Half] = ("a", "b")
 
 
 def split_panel(shop: Shop, panel: Panel, settings: Settings, seed: int) -> tuple[Panel, Panel, str]:
@@ -42,11 +44,17 @@ def split_panel(shop: Shop, panel: Panel, settings: Settings, seed: int) -> tupl
 
 
 def _by_households(shop: Shop, panel: Panel, settings: Settings, seed: int) -> tuple[Panel, Panel] | None:
-    until, wanted = int(panel.weeks[-1]), Selection(panel.product_ids, panel.weeks)
-    first = build_scope(shop, settings, Scope(until, "a", str(seed)), wanted)
-    second = build_scope(shop, settings, Scope(until, "b", str(seed)), wanted)
+    mean = np.bincount(panel.series_product, panel.price.mean(axis=1)) / np.bincount(panel.series_product)
+    wanted = Selection(panel.product_ids, panel.weeks, mean)
+    scopes = [Scope(int(panel.weeks[-1]), half, str(seed)) for half in HALVES]
+    first, second = (_kept(shop, settings, scope, wanted) for scope in scopes)
     covered = (first.units.sum() + second.units.sum()) / max(panel.units.sum(), 1.0)
     return (first, second) if covered >= MIN_COVERAGE else None
+
+
+def _kept(shop: Shop, settings: Settings, scope: Scope, wanted: Selection) -> Panel:
+    named = "\x1f".join([*wanted.products, str(wanted.weeks[0]), wanted.price.tobytes().hex()])
+    return cache.kept(shop, settings, scope, lambda: build_scope(shop, settings, scope, wanted), named)
 
 
 def _every_product(panel: Panel, rows: Bools) -> bool:

@@ -7,8 +7,10 @@ import numpy as np
 from engine.panel.record import Bools, Floats
 
 TAIL_PROBABILITY = 1e-4
-TRAILING_WEEKS = 13
+TRAILING_WEEKS = 26
 MIN_HISTORY = 6
+CAUTION = 2.0
+"""The dispersion is taken this many standard errors above its estimate."""
 MAX_WEEKS_AT_END = 3
 """A longer run that reaches the end of the data may be a product taken off the list, not one that will come back."""
 
@@ -16,8 +18,10 @@ MAX_WEEKS_AT_END = 3
 def improbable_zero_runs(units: Floats, observed: Bools) -> Bools:
     """Cells in runs of zeros whose probability is below 1e-4.
 
-    The count of a week is negative binomial with the mean of the last 13 observed weeks before the run and their
-    dispersion (method of moments; Poisson where they are not overdispersed): P(0) = (1 + a m)^(-1/a).
+    The count of a week is negative binomial with the mean m of the last 26 observed weeks before the run and a
+    dispersion a two standard errors above their method-of-moments estimate: -log P(0) = log(1 + a m) / a. As m itself
+    comes from n weeks only, k weeks in a row have the predictive probability P(0)^(n log(1 + k / n)), which for
+    Poisson counts is that of a gamma posterior, (n / (n + k))^(n m).
 
     Args:
         units: (S, T) units sold.
@@ -42,15 +46,17 @@ def _mark(units: Floats, observed: Bools, marked: Bools) -> None:
         before = counts[:begin][good[:begin]][-TRAILING_WEEKS:]
         if len(before) < MIN_HISTORY or (end == len(weeks) and end - begin > MAX_WEEKS_AT_END):
             continue
-        if (end - begin) * _log_zero(before) < np.log(TAIL_PROBABILITY):
+        if _log_zeros(before, end - begin) < np.log(TAIL_PROBABILITY):
             marked[weeks[begin:end]] = True
             good[begin:end] = False
 
 
-def _log_zero(counts: Floats) -> float:
-    """Log-probability of a week without a sale, negative binomial by moments."""
-    mean = float(counts.mean())
+def _log_zeros(counts: Floats, weeks: int) -> float:
+    """Log-probability of a run of weeks without a sale after these counts."""
+    mean, n = float(counts.mean()), len(counts)
     if mean <= 0:
         return 0.0
     excess = (float(counts.var(ddof=1)) - mean) / mean**2
-    return -mean if excess <= 1e-9 else -float(np.log1p(excess * mean)) / excess
+    excess = max(excess, 0.0) + CAUTION * np.sqrt(2.0 / (n - 1)) * (1.0 / mean + max(excess, 0.0))
+    weekly = np.log1p(excess * mean) / excess
+    return -float(n * weekly * np.log1p(weeks / n))
