@@ -16,6 +16,7 @@ from engine.demand.channels import Channels, split_prices
 from engine.demand.controls import build_controls
 from engine.demand.counts import CountFit, Design, fit_counts
 from engine.demand.identification import judge_products, price_range
+from engine.demand.neighbours import text_offsets
 from engine.demand.noise import noise_precision, unshrunken
 from engine.demand.placebo import calibration, draw_scores
 from engine.demand.shrinkage import Shrunken, default_prior, shrink
@@ -27,6 +28,8 @@ from engine.settings import Settings
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+LEAST_FOR_TEXT = 20
+"""With fewer products nothing can be learned of what words are worth."""
 OWN_RANGE = (-8.0, 0.0)
 """Draws of the own elasticity are kept in this range: no plan may count on demand that rises with price."""
 
@@ -102,8 +105,9 @@ class Response:
         """
         if self.posterior is None or self.substitution is None:
             raise ValueError("this response was read back without its posterior; estimate it again to draw from it")
-        own = self.posterior.draws(n, rng)[:, :, -1]
-        return np.clip(own, *OWN_RANGE), self.substitution.draws(n, rng)
+        cross = self.substitution.draws(n, rng)
+        own = self.posterior.draws(n, rng)[:, :, -1] + cross * self.substitution.own_share
+        return np.clip(own, *OWN_RANGE), cross
 
 
 def estimate_response(panel: Panel, settings: Settings, *, text: Floats | None = None, seed: int) -> Response:
@@ -121,7 +125,7 @@ def estimate_response(panel: Panel, settings: Settings, *, text: Floats | None =
     channels = split_prices(panel)
     fit = fit_panel(panel, channels)
     posterior = _posterior(panel, channels, fit, text, seed)
-    substitution = estimate_substitution(panel, channels, fit)
+    substitution = estimate_substitution(panel, channels, fit, np.random.default_rng([seed, 7002]))
     return _assemble(panel, settings, channels, fit, posterior, substitution)
 
 
@@ -155,7 +159,12 @@ def _posterior(panel: Panel, channels: Channels, fit: CountFit, text: Floats | N
     rng = np.random.default_rng([seed, 7001])
     scale = 1.0 / np.sqrt(calibration(draw_scores(panel, channels, fit, rng)))
     precision = noise_precision(fit) * scale[:, None] * scale[None, :]
-    return shrink(unshrunken(fit), precision, panel.category_code, default_prior(channels.names), rng=rng)
+    estimate, category, prior = unshrunken(fit), panel.category_code, default_prior(channels.names)
+    first = shrink(estimate, precision, category, prior, rng=rng)
+    if text is None or panel.n_products < LEAST_FOR_TEXT:
+        return first
+    offset = text_offsets(np.asarray(text, dtype=np.float64), first, estimate, precision)
+    return shrink(estimate, precision, category, prior, rng=rng, offset=offset) if offset.any() else first
 
 
 def _assemble(
@@ -167,8 +176,10 @@ def _assemble(
     substitution: Substitution,
 ) -> Response:
     target = channels.target
-    mean, sd = posterior.mean[:, target], np.sqrt(posterior.covariance[:, target, target])
-    raw, raw_se = posterior.own_estimate[:, target], posterior.own_se[:, target]
+    hidden, hidden_sd = substitution.mean * substitution.own_share, substitution.sd * substitution.own_share
+    mean = posterior.mean[:, target] + hidden
+    sd = np.sqrt(posterior.covariance[:, target, target] + hidden_sd**2)
+    raw, raw_se = posterior.own_estimate[:, target] + hidden, posterior.own_se[:, target]
     identified, verdict = judge_products(panel, settings, channels, mean, sd, raw_se)
     low, high = price_range(panel, channels, settings.pricing.max_change)
     return Response(
@@ -183,7 +194,7 @@ def _assemble(
         cross=substitution.mean,
         cross_se=substitution.sd,
         channels=channels.names,
-        channel_mean=posterior.mean,
+        channel_mean=posterior.mean + hidden[:, None],
         channel_sd=np.sqrt(np.maximum(np.diagonal(posterior.covariance, axis1=1, axis2=2), 0.0)),
         shop_mean=posterior.shop_mean,
         shop_sd=np.sqrt(np.diagonal(posterior.shop_covariance)),
