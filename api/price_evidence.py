@@ -16,7 +16,8 @@ from optimizers.check import price_index_change
 from optimizers.prices import PricePlan, PriceProblem, evaluate_prices, raw_predicted_gain, solve_prices
 
 MARGIN_FACTORS = (0.7, 1.3)
-FRONTIER_BANDS: tuple[float | None, ...] = (0.0, 0.002, 0.005, 0.01, 0.02, None)
+FRONTIER_BANDS: tuple[float | None, ...] = (0.0005, 0.002, 0.005, 0.01, 0.02, None)
+"""Half-widths; the first stands for "index-neutral": prices are whole cents, so an exact zero is rarely possible."""
 _EXPLORATORY_GAP = 1e-3
 _CURVES = 12
 _CURVE_POINTS = 13
@@ -27,7 +28,9 @@ def gather_evidence(
 ) -> dict[str, Any]:
     """Everything the report draws from, as JSON types and records."""
     return {
-        "raw_predicted_gain": raw_predicted_gain(problem, demand.response.raw, gap=_EXPLORATORY_GAP, seconds=settings.pricing.seconds),
+        "raw_predicted_gain": raw_predicted_gain(
+            problem, demand.response.raw, gap=_EXPLORATORY_GAP, seconds=settings.pricing.seconds
+        ),
         "index_change": price_index_change(problem, plan.price),
         "margins": {f"{factor:g}": gain_at_margin(problem, plan, factor) for factor in MARGIN_FACTORS},
         "frontier": frontier(problem, settings),
