@@ -49,13 +49,16 @@ def land(
     """
     with storage_errors(raw.name):
         stages, faults = _stage_all(raw, folder, backend, progress)
-        faults += _check(stages, backend, today)
+        whole = {name: stage for name, stage in stages.items() if stage.whole}
+        faults += _check(whole, backend, today)
         if not raw.costs_assumed:
-            faults += rules.costs_above_prices(stages, backend)
+            faults += rules.costs_above_prices(whole, backend)
+        if not raw.prices_reconstructed:
+            faults += rules.unpriced_products(whole, backend)
         progress.advance(0.7)
-        kinds = {name: week_kind(stage, backend) for name, stage in stages.items() if _has_weeks(stage)}
-        calendar, more = make_calendar(stages, kinds, backend, known=(raw.first_monday, raw.first_week))
-        faults += [*more, *rules.variation(stages, backend), *_shares(stages, settings, backend), *_no_price(stages)]
+        kinds = {name: week_kind(stage, backend) for name, stage in whole.items() if stage.has("week") and stage.rows}
+        calendar, more = make_calendar(whole, kinds, backend, known=(raw.first_monday, raw.first_week))
+        faults += [*more, *rules.variation(whole, backend), *_shares(stages, settings, backend), *_no_price(stages)]
         faults = [*_no_sales(raw, stages), *faults]
         shop = None
         if not any(fault.refuses for fault in faults):
@@ -75,17 +78,13 @@ def _stage_all(
     for done, name in enumerate(name for name in TABLES if name in by_name):
         stage, found = stage_table(by_name[name], folder, backend)
         faults += found
-        if stage is not None and stage.rows == 0:
+        if stage is not None and not stage.rows and not stage.rejected:
             faults.append(_empty(stage))
         if stage is not None:
-            faults += [*_rejected_lines(stage, backend), *check_rows(stage, backend)]
+            faults += [*_rejected_lines(stage), *check_rows(stage, backend)]
             stages[name] = stage
         progress.advance(0.5 * (done + 1) / len(by_name))
     return stages, faults
-
-
-def _has_weeks(stage: Stage) -> bool:
-    return stage.has("week")
 
 
 def _check(stages: Mapping[str, Stage], backend: DuckDbBackend, today: date) -> list[Fault]:
@@ -103,25 +102,15 @@ def _empty(stage: Stage) -> Fault:
     return Fault(stage.table.name, stage.files, "", None, "", "the table is empty", remedy, refuses=needed)
 
 
-def _rejected_lines(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
-    """Lines of a CSV file that have more or fewer fields than its header, or an open quote."""
-    name = f"rejects_{stage.table.name}"
-    tables = backend.connection.execute("SELECT table_name FROM duckdb_tables() WHERE temporary").fetchall()
-    if (name,) not in tables:
+def _rejected_lines(stage: Stage) -> list[Fault]:
+    """Lines of CSV files that do not fit the header."""
+    if not stage.rejected:
         return []
-    found = backend.connection.execute(
-        f"SELECT count(DISTINCT (file_id, line)), min(line), arg_min(csv_line, line), arg_min(error_message, line), "
-        f"arg_min(file_path, line) FROM {name} JOIN {name}_scan USING (scan_id, file_id)"
-    ).fetchone()
-    if not found or not found[0]:
-        return []
-    count, line, text, message, path = found
-    shown = (text or "").strip()[:80]
-    problem = f"the line does not fit the header ({str(message).strip().lower()})"
+    first = stage.rejected[0]
+    problem = f"the line does not fit the header ({first.message})"
     remedy = "put texts that hold the separator in double quotes; the line is set aside"
-    return [
-        Fault(stage.table.name, Path(path).name, "", int(line) - 1, shown, problem, remedy, refuses=False, count=count)
-    ]
+    count = len(stage.rejected)
+    return [Fault(stage.table.name, first.file, "", first.row, first.text, problem, remedy, refuses=False, count=count)]
 
 
 def _no_sales(raw: RawShop, stages: Mapping[str, Stage]) -> list[Fault]:
@@ -148,9 +137,10 @@ def _shares(stages: Mapping[str, Stage], settings: Settings, backend: DuckDbBack
     limit = settings.data.max_quarantined_share
     for stage in stages.values():
         found = backend.connection.execute(f"SELECT count(DISTINCT __id) FROM {stage.drops}").fetchone()
-        dropped = int(found[0]) if found else 0
-        if dropped > limit * stage.rows or (dropped and dropped == stage.rows):
-            problem = f"{dropped:,} of {stage.rows:,} rows would have to be set aside, more than {limit:.1%}"
+        dropped = (int(found[0]) if found else 0) + len(stage.rejected)
+        rows = stage.rows + len(stage.rejected)
+        if dropped > limit * rows or (dropped and dropped == rows):
+            problem = f"{dropped:,} of {rows:,} rows would have to be set aside, more than {limit:.1%}"
             remedy = "correct the faults above, or raise data.max_quarantined_share"
             faults.append(Fault(stage.table.name, stage.files, "", None, "", problem, remedy, refuses=True))
     return faults

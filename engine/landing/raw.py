@@ -25,6 +25,8 @@ class Part:
     """Column name -> DuckDB type."""
     typed: bool = True
     """False: the file knows texts only, as CSV does."""
+    path: str = ""
+    """The file that is read."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,14 @@ def parquet_part(label: str, path: str, columns: Mapping[str, str]) -> Part:
 
 
 def csv_part(label: str, path: str, columns: Mapping[str, str], delimiter: str, rejects: str) -> Part:
-    """A UTF-8 CSV file as a part: everything is text, and lines that do not fit the header go to the table `rejects`."""
+    """A UTF-8 CSV file as a part: everything is text, lines that do not fit the header go to the table `rejects`."""
     listed = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in columns)
     sql = (
         f"read_csv({quoted(path)}, header=true, auto_detect=false, columns={{{listed}}}, delim={quoted(delimiter)}, "
         f"quote='\"', escape='\"', store_rejects=true, rejects_table={quoted(rejects)}, "
         f"rejects_scan={quoted(rejects + '_scan')}, rejects_limit=0, max_line_size=16777216)"
     )
-    return Part(label, sql, "row_number() OVER ()", columns, typed=False)
+    return Part(label, sql, "row_number() OVER ()", columns, typed=False, path=path)
 
 
 def select_sql(part: Part) -> str:

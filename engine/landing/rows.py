@@ -96,7 +96,8 @@ def _record(
     )
     found = run(
         f"SELECT count(*), arg_min(__file, __id), arg_min(__row, __id), arg_min(r.value, __id) "
-        f"FROM {target} r JOIN {stage.all_rows} USING (__id) WHERE r.col = {quoted(column)} AND r.problem = {quoted(problem)}"
+        f"FROM {target} r JOIN {stage.all_rows} USING (__id) "
+        f"WHERE r.col = {quoted(column)} AND r.problem = {quoted(problem)}"
     ).fetchone()
     if not found or not found[0]:
         return None

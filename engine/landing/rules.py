@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from itertools import pairwise
 
 from engine.contract import ABSURD_RATIO, SALES_TABLES
 from engine.frames import DuckDbBackend
@@ -30,18 +31,16 @@ Stages = Mapping[str, Stage]
 def repeated_keys(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
     """Rows whose key was there before: copies are set aside, contradictions refuse (where the table says so)."""
     key = [name for name in stage.table.key if stage.has(name)]
-    if len([name for name in key if name in stage.table.required]) < len(
-        set(stage.table.key) & set(stage.table.required)
-    ):
+    if not key:
         return []
-    listed = ", ".join(_key_columns(stage, key))
+    listed, content = ", ".join(_key_columns(stage, key)), _content(stage)
     run = backend.connection.execute
     run(
         f"CREATE OR REPLACE TEMP TABLE repeats AS WITH twice AS ("
         f"SELECT hash({listed}) AS h FROM {stage.view} GROUP BY h HAVING count(*) > 1), "
         f"candidates AS (SELECT *, hash({listed}) AS h FROM {stage.view} SEMI JOIN twice ON hash({listed}) = twice.h) "
         f"SELECT __id, row_number() OVER (PARTITION BY {listed} ORDER BY __id) AS copy, "
-        f"hash({_content(stage)}) <> first_value(hash({_content(stage)})) OVER (PARTITION BY {listed} ORDER BY __id) AS differs "
+        f"hash({content}) <> first_value(hash({content})) OVER (PARTITION BY {listed} ORDER BY __id) AS differs "
         "FROM candidates"
     )
     shown = " || ', ' || ".join(f"coalesce({name}::VARCHAR, '')" for name in _key_columns(stage, key))
@@ -74,9 +73,9 @@ def _content(stage: Stage) -> str:
 
 def absurd_prices(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
     """Prices beyond a thousand times the median of their product, and sold units with a negative value."""
-    if stage.table.name == "prices_weekly" and stage.has("price"):
+    if stage.table.name == "prices_weekly":
         price, where, column = "price", "price IS NOT NULL", "price"
-    elif stage.table.name == "transactions" and {"sales_value", "quantity"} <= set(stage.present):
+    elif stage.table.name == "transactions":
         price, where, column = "sales_value / quantity", "quantity > 0 AND sales_value > 0", "sales_value"
     else:
         return []
@@ -88,7 +87,8 @@ def absurd_prices(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
     run = backend.connection.execute
     run(
         f"CREATE OR REPLACE TEMP TABLE usual AS SELECT product_id, median({price}) AS typical FROM {stage.view} "
-        f"WHERE {where} GROUP BY product_id HAVING count(*) >= {MIN_FOR_RATIO} AND max({price}) > {ABSURD_RATIO} * median({price})"
+        f"WHERE {where} GROUP BY product_id "
+        f"HAVING count(*) >= {MIN_FOR_RATIO} AND max({price}) > {ABSURD_RATIO} * median({price})"
     )
     far = (
         f"{where} AND __id IN (SELECT __id FROM {stage.view} JOIN usual USING (product_id) "
@@ -135,7 +135,7 @@ def _lone_weeks(stage: Stage, backend: DuckDbBackend, number: str) -> list[str]:
     total = sum(count for _, count in weeks)
     conditions: list[str] = []
     seen = 0
-    for (before, count), (after, _) in zip(weeks, weeks[1:], strict=False):
+    for (before, count), (after, _) in pairwise(weeks):
         seen += count
         if after - before <= GAP_WEEKS:
             continue
@@ -149,12 +149,12 @@ def _lone_weeks(stage: Stage, backend: DuckDbBackend, number: str) -> list[str]:
 def unlisted_products(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
     """Rows of products that the product list lacks."""
     products = stages.get("products")
-    if products is None or not products.has("product_id"):
+    if products is None:
         return []
     faults: list[Fault | None] = []
     for name in ("transactions", "sales_weekly", "prices_weekly"):
         stage = stages.get(name)
-        if stage is None or not stage.has("product_id"):
+        if stage is None:
             continue
         where = f"product_id NOT IN (SELECT product_id FROM {products.view} WHERE product_id IS NOT NULL)"
         problem = f"the product is not listed in {products.files}"
@@ -164,6 +164,20 @@ def unlisted_products(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
             )
         )
     return [fault for fault in faults if fault]
+
+
+def unpriced_products(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
+    """A remark on products that were sold but have no row in prices_weekly: they cannot be modelled."""
+    prices, sales = stages.get("prices_weekly"), stages.get("sales_weekly") or stages.get("transactions")
+    if prices is None or sales is None:
+        return []
+    where = f"product_id NOT IN (SELECT product_id FROM {prices.view} WHERE product_id IS NOT NULL)"
+    found = first_row(sales, backend, where, "product_id")
+    if not found:
+        return []
+    count, file, row, value = found
+    problem, remedy = "the product was sold but has no price", "add its prices; it is left out of the price plan"
+    return [Fault(sales.table.name, file, "product_id", row, value, problem, remedy, refuses=False, count=count)]
 
 
 def costs_above_prices(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
@@ -193,15 +207,15 @@ def costs_above_prices(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
 
 def _unit_prices(stages: Stages) -> str | None:
     prices, lines = stages.get("prices_weekly"), stages.get("transactions")
-    if prices is not None and {"product_id", "price"} <= set(prices.present):
+    if prices is not None:
         return f"SELECT product_id, price FROM {prices.view}"
-    if lines is not None and {"product_id", "sales_value", "quantity"} <= set(lines.present):
+    if lines is not None:
         return f"SELECT product_id, sales_value / quantity AS price FROM {lines.view} WHERE quantity > 0"
     return None
 
 
 def variation(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
-    """What can never be estimated from these data: one week only refuses; one product, one customer, one price do not."""
+    """What these data can never tell: a single week refuses; a single product, customer or price is a remark."""
     sales = [stages[name] for name in SALES_TABLES if name in stages]
     faults = [fault for stage in sales if (fault := _one_week(stage, backend))]
     for stage in sales:
@@ -227,8 +241,6 @@ def variation(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
 
 def _one_week(stage: Stage, backend: DuckDbBackend) -> Fault | None:
     column = "timestamp" if stage.table.name == "transactions" else "week"
-    if not stage.has(column):
-        return None
     number = (
         f"(timestamp::DATE - {EPOCH}) // 7" if column == "timestamp" else "coalesce(__day_week::VARCHAR, week::VARCHAR)"
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from engine.contract import TABLES, Kind, Table
-from engine.frames import DuckDbBackend, column_sql, quoted, storage_errors
+from engine.frames import DuckDbBackend, column_sql, quoted
 from engine.landing.raw import Part, RawTable, select_sql
 from engine.landing.types import SQL_TYPES, blank_sql, value_sql, week_date_sql, week_number_sql
 from engine.shop import Fault
@@ -34,6 +34,20 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
 """What shops call the contract's columns: only to say in a fault which column was probably meant."""
 
 
+MAX_SHIFTS = 1_000
+"""With more rejected lines than this, row numbers after them are those of the lines that could be read."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A line of a CSV file that has more or fewer fields than the header, or an open quote."""
+
+    file: str
+    row: int
+    text: str
+    message: str
+
+
 @dataclass(frozen=True)
 class Stage:
     """A typed table, before any rule. SQL views: `stage_NAME` (all rows), `kept_NAME` (rows not set aside so far)."""
@@ -48,6 +62,8 @@ class Stage:
     """The names of the files, for faults of the whole table."""
     typed: bool = True
     """False: the files knew texts only."""
+    rejected: tuple[Rejected, ...] = ()
+    """Lines that could not even be cut into fields; `rows` does not count them."""
 
     @property
     def view(self) -> str:
@@ -69,6 +85,11 @@ class Stage:
         """Values set aside, in rows that stay."""
         return f"blanks_{self.table.name}"
 
+    @property
+    def whole(self) -> bool:
+        """Whether every required column is there; rules that look at several columns need that."""
+        return set(self.table.required) <= set(self.present)
+
     def has(self, column: str) -> bool:
         """Whether the source has this column of the contract."""
         return column in self.present
@@ -87,17 +108,18 @@ def stage_table(raw: RawTable, folder: Path, backend: DuckDbBackend) -> tuple[St
     attributes = _attributes(parts, table)
     path = folder / f"{table.name}.stage.parquet"
     selects = [_part_sql(part, names, table, present, attributes) for part, names in parts]
+    together = " UNION ALL BY NAME ".join(selects)
     try:
-        with storage_errors(str(path)):
-            backend.connection.execute(
-                f"COPY ({' UNION ALL BY NAME '.join(selects)}) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)"
-            )
-    except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.SerializationException) as error:
+        backend.connection.execute(f"COPY ({together}) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+    except duckdb.Error as error:
+        if _no_room(error):
+            raise
         return None, [*faults, _unreadable(raw, error)]
     files = ", ".join(part.label for part in raw.parts[:3]) + (" …" if len(raw.parts) > 3 else "")
-    rows = _open_views(table, path, backend)
+    rejected = _rejected(raw, backend)
+    rows = _open_views(table, path, backend, rejected)
     typed = all(part.typed for part in raw.parts)
-    return Stage(table, path, present, attributes, rows, files, typed), faults
+    return Stage(table, path, present, attributes, rows, files, typed, rejected), faults
 
 
 def _names(part: Part, table: Table) -> dict[str, str]:
@@ -148,17 +170,15 @@ def _part_sql(
     for name in present:
         raw = names.get(name)
         columns.extend(_typed(table, name, raw, part.columns[raw] if raw else ""))
-    for name in attributes:
-        raw = names.get(name)
-        columns.append(
-            f"{column_sql(raw) + '::VARCHAR' if raw and _as_text(part.columns[raw]) else column_sql(raw) if raw else 'NULL'} AS {column_sql(name)}"
-        )
+    columns += [f"{_attribute(names.get(name), part)} AS {column_sql(name)}" for name in attributes]
     columns += [f"{quoted(part.label)} AS __file", "__row::BIGINT AS __row"]
     return f"(SELECT {', '.join(columns)} FROM ({select_sql(part)}))"
 
 
-def _as_text(raw_type: str) -> bool:
-    return raw_type == "VARCHAR" or raw_type.startswith("ENUM")
+def _attribute(raw: str | None, part: Part) -> str:
+    if raw is None:
+        return "NULL"
+    return column_sql(raw) + ("::VARCHAR" if part.columns[raw].startswith("ENUM") else "")
 
 
 def _typed(table: Table, name: str, raw: str | None, raw_type: str) -> list[str]:
@@ -184,18 +204,46 @@ def _typed(table: Table, name: str, raw: str | None, raw_type: str) -> list[str]
     return [*typed, f"{shown} AS {bad}"]
 
 
-def _open_views(table: Table, path: Path, backend: DuckDbBackend) -> int:
+def _open_views(table: Table, path: Path, backend: DuckDbBackend, rejected: tuple[Rejected, ...]) -> int:
     run = backend.connection.execute
     name = table.name
     run(
-        f"CREATE OR REPLACE TEMP VIEW stage_{name} AS "
-        f"SELECT *, file_row_number AS __id FROM read_parquet({quoted(str(path))}, file_row_number=true)"
+        f"CREATE OR REPLACE TEMP VIEW stage_{name} AS SELECT * REPLACE ({_row_sql(rejected)} AS __row), "
+        f"file_row_number AS __id FROM read_parquet({quoted(str(path))}, file_row_number=true)"
     )
     for kind in ("drops", "blanks"):
         run(f"CREATE OR REPLACE TEMP TABLE {kind}_{name} (__id BIGINT, col VARCHAR, value VARCHAR, problem VARCHAR)")
     run(f"CREATE OR REPLACE TEMP VIEW kept_{name} AS SELECT * FROM stage_{name} ANTI JOIN drops_{name} USING (__id)")
     rows = run(f"SELECT count(*) FROM stage_{name}").fetchone()
     return int(rows[0]) if rows else 0
+
+
+def _row_sql(rejected: tuple[Rejected, ...]) -> str:
+    """The row number in the file: the reader does not count the lines that it rejected."""
+    before: dict[str, list[int]] = {}
+    for line in rejected[:MAX_SHIFTS]:
+        shifts = before.setdefault(line.file, [])
+        shifts.append(line.row - len(shifts))
+    cases = "".join(
+        f" WHEN {quoted(file)} THEN list_count(list_filter({shifts}, lambda shift: shift <= __row))"
+        for file, shifts in sorted(before.items())
+    )
+    return f"__row + CASE __file{cases} ELSE 0 END" if cases else "__row"
+
+
+def _rejected(raw: RawTable, backend: DuckDbBackend) -> tuple[Rejected, ...]:
+    name = f"rejects_{raw.name}"
+    if all(part.typed for part in raw.parts):
+        return ()
+    found = backend.connection.execute(
+        f"SELECT file_path, line, any_value(csv_line), any_value(error_message) "
+        f"FROM {name} JOIN {name}_scan USING (scan_id, file_id) GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    labels = {part.path: part.label for part in raw.parts}
+    return tuple(
+        Rejected(labels.get(path, Path(path).name), int(line) - 1, (text or "").strip()[:80], message.strip().lower())
+        for path, line, text, message in found
+    )
 
 
 def _unreadable(raw: RawTable, error: duckdb.Error) -> Fault:
@@ -205,6 +253,15 @@ def _unreadable(raw: RawTable, error: duckdb.Error) -> Fault:
         raw.name, label, "", None, "", f"the file cannot be read ({_without_path(first)})",
         "write it again; it was probably cut off or damaged on the way", refuses=True,
     )  # fmt: skip
+
+
+def _no_room(error: duckdb.Error) -> bool:
+    """Whether the disk or the memory is to blame, rather than the file that was read."""
+    text = str(error).lower()
+    return isinstance(error, duckdb.OutOfMemoryException) or any(
+        word in text
+        for word in ("no space left", "could not write", "cannot write", "failed to write", "file too large")
+    )
 
 
 def _without_path(message: str) -> str:

@@ -85,22 +85,30 @@ def write_quarantine(stages: Mapping[str, Stage], folder: Path, backend: DuckDbB
     Returns:
         The folder; None where nothing was set aside.
     """
-    written = False
-    for stage in stages.values():
-        found = backend.connection.execute(
-            f"SELECT (SELECT count(*) FROM {stage.drops}) + (SELECT count(*) FROM {stage.blanks})"
-        ).fetchone()
-        if not found or not found[0]:
-            continue
+    listed = [stage for stage in stages.values() if _set_aside(stage, backend)]
+    for stage in listed:
         folder.mkdir(exist_ok=True)
-        written = True
-        listed = " UNION ALL ".join(
-            f"SELECT __id, col, value, problem, '{what}' AS set_aside FROM {table}"
-            for table, what in ((stage.drops, "row"), (stage.blanks, "value"))
-        )
-        backend.connection.execute(
-            f'COPY (SELECT __file AS file, __row AS row, col AS "column", value, problem, set_aside '
-            f"FROM ({listed}) JOIN {stage.all_rows} USING (__id) ORDER BY __id, col, problem) "
-            f"TO {quoted(str(folder / (stage.table.name + '.csv')))} (FORMAT csv, HEADER)"
-        )
-    return folder if written else None
+        path = folder / f"{stage.table.name}.csv"
+        backend.connection.execute(f"COPY ({_quarantine_sql(stage)}) TO {quoted(str(path))} (FORMAT csv, HEADER)")
+    return folder if listed else None
+
+
+def _set_aside(stage: Stage, backend: DuckDbBackend) -> bool:
+    found = backend.connection.execute(f"SELECT EXISTS (FROM {stage.drops}) OR EXISTS (FROM {stage.blanks})").fetchone()
+    return bool(stage.rejected) or bool(found and found[0])
+
+
+def _quarantine_sql(stage: Stage) -> str:
+    faults = " UNION ALL ".join(
+        f"SELECT __id, col, value, problem, '{what}' AS set_aside FROM {table}"
+        for table, what in ((stage.drops, "row"), (stage.blanks, "value"))
+    )
+    lines = [
+        f"SELECT {quoted(line.file)}, {line.row}, '', {quoted(line.text)}, {quoted(line.message)}, 'row'"
+        for line in stage.rejected
+    ]
+    named = (
+        f'SELECT __file AS file, __row AS "row", col AS "column", value, problem, set_aside '
+        f"FROM ({faults}) JOIN {stage.all_rows} USING (__id)"
+    )
+    return f"SELECT * FROM ({' UNION ALL '.join([named, *lines])}) ORDER BY ALL"

@@ -228,7 +228,8 @@ WHERE week >= 2
 _ALL_LINES = "SELECT store_id, week, sales_value FROM cj_transactions"
 
 _PROMOTIONS = """
-SELECT product_id, store_id, week, (mailer_location <> '0')::TINYINT AS mailer, (display_location <> '0')::TINYINT AS display
+SELECT product_id, store_id, week, (mailer_location <> '0')::TINYINT AS mailer,
+    (display_location <> '0')::TINYINT AS display
 FROM cj_promotions SEMI JOIN (SELECT product_id FROM cj_priceable WHERE priceable) USING (product_id)
 """
 
@@ -282,13 +283,14 @@ def _coupon_history_sql(settings: Settings) -> str:
     """Household by campaign, all households, sent or not.
 
     Only campaigns that began inside the data and ran for three weeks of it count. `profit` is what the household's
-    purchases of products that the campaign's coupons cover earned while it ran: what the customer paid, less the assumed
+    purchases of products under the campaign's coupons earned while it ran: what the customer paid, less the assumed
     cost. It is net of the whole coupon, as if the shop had paid for the maker's part too: whoever decides on coupons of
     their own bears them. `profit_before` is the same over the 28 days before, for placebos.
     """
     return f"""
 WITH campaigns AS (
-    SELECT campaign_id, campaign_type, start_date::DATE AS first_day, least(end_date::DATE, DATE '2017-12-31') AS last_day
+    SELECT campaign_id, campaign_type, start_date::DATE AS first_day,
+        least(end_date::DATE, DATE '2017-12-31') AS last_day
     FROM cj_campaign_descriptions
     WHERE start_date >= DATE '2017-01-01' AND least(end_date::DATE, DATE '2017-12-31') - start_date::DATE >= 21
 ), waves AS (
@@ -312,10 +314,12 @@ WITH campaigns AS (
     SELECT DISTINCT household_id, wave FROM cj_redemptions JOIN waves USING (campaign_id)
     WHERE redemption_date::DATE BETWEEN first_day AND last_day
 ), worth AS (
-    SELECT offer_id, round(sum(round(coupon * 100)::BIGINT) / 100 / count(DISTINCT (r.household_id, r.campaign_id, day)), 2)
-        AS face_value
+    SELECT offer_id,
+        round(sum(round(coupon * 100)::BIGINT) / 100 / count(DISTINCT (r.household_id, r.campaign_id, day)), 2)
+            AS face_value
     FROM (SELECT DISTINCT household_id, campaign_id, redemption_date::DATE AS day FROM cj_redemptions) r
-    JOIN waves USING (campaign_id) JOIN lines USING (household_id, day) SEMI JOIN covered USING (campaign_id, product_id)
+    JOIN waves USING (campaign_id) JOIN lines USING (household_id, day)
+    SEMI JOIN covered USING (campaign_id, product_id)
     WHERE coupon > 0 GROUP BY offer_id
 ), targeted AS (
     SELECT DISTINCT campaign_id, household_id FROM cj_campaigns

@@ -80,6 +80,7 @@ def read_folder(folder: Path, work: Path, backend: DuckDbBackend) -> RawShop:
             listed = ", ".join(str(path.relative_to(folder)) for path in files[:4])
             problem, remedy = f"the table is there more than once ({listed})", "keep one of them"
             faults.append(Fault(name, listed, "", None, "", problem, remedy, refuses=True))
+            files = files[:1]  # noqa: PLW2901 - more than one would only repeat every row
         for number, path in enumerate(files):
             _open(path, str(path.relative_to(folder)), name, work / f"{name}-{number}.csv", backend, opened)
         faults += opened.faults

