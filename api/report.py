@@ -97,8 +97,24 @@ def _charts(proposal: Proposal, evidence: Mapping[str, Any], language: str) -> d
         "moves": _moves_chart(proposal.prices, words),
         "frontier": _frontier_chart(prices["frontier"], words),
         "curves": [_curve_chart(curve, words) for curve in prices["curves"]],
+        "backtest": _backtest_chart(prices["backtest"], words) if prices["backtest"] else "",
     }
     return drawn
+
+
+def _backtest_chart(tested: Mapping[str, Any], words: Any) -> str:  # noqa: ANN401
+    """Weekly units of all products in the held-out weeks, sold and forecast at the longest horizon."""
+    weeks = tested["weeks"]
+    if len(weeks) < 2:
+        return ""
+    x = [float(week["week"]) for week in weeks]
+    drawn = [charts.Line(x, [week["actual"] for week in weeks], words("sold"), "ink")]
+    colours = ("accent", "second")
+    model = weeks[0]["forecast"]
+    for name, colour in zip([name for name in model if name.startswith("XGBoost, ")], colours, strict=False):
+        drawn.append(charts.Line(x, [week["forecast"][name] for week in weeks], name, colour, dashed=True))
+    caption = words("Units sold and forecast in the held-out weeks")
+    return charts.line_chart(drawn, caption, x_name=words("week"), y_format="{:,.0f}", zero=True)
 
 
 def _promise_chart(proposal: Proposal, words: Any) -> str:  # noqa: ANN401 - gettext's function
