@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.demand.channels import Channels, split_prices
-from engine.demand.controls import build_controls
-from engine.demand.counts import CountFit, Design, fit_counts
+from engine.demand.checks import Check, ResponseDiagnostics
+from engine.demand.counts import CountFit
+from engine.demand.diagnostics import all_checks
+from engine.demand.fitting import fit_panel
 from engine.demand.identification import judge_products, price_range
 from engine.demand.neighbours import text_offsets
 from engine.demand.noise import noise_precision, unshrunken
@@ -25,6 +27,8 @@ from engine.panel import Panel
 from engine.proposal import Reason
 from engine.settings import Settings
 
+__all__ = ["Check", "Response", "ResponseDiagnostics", "diagnose_response", "estimate_response"]
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -32,33 +36,6 @@ LEAST_FOR_TEXT = 20
 """With fewer products nothing can be learned of what words are worth."""
 OWN_RANGE = (-8.0, 0.0)
 """Draws of the own elasticity are kept in this range: no plan may count on demand that rises with price."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One test of the response: the figure, the range it should lie in, and the sentence to print."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    count: int
-    """How many products or product-weeks the figure rests on."""
-    passed: bool | None
-    """None: too little data to tell."""
-    reason: Reason
-
-
-@dataclass(frozen=True)
-class ResponseDiagnostics:
-    """What the response was put through."""
-
-    checks: tuple[Check, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        """Whether no check failed."""
-        return all(check.passed is not False for check in self.checks)
 
 
 @dataclass(frozen=True)
@@ -129,30 +106,23 @@ def estimate_response(panel: Panel, settings: Settings, *, text: Floats | None =
     return _assemble(panel, settings, channels, fit, posterior, substitution)
 
 
-def fit_panel(
-    panel: Panel, channels: Channels, *, without: frozenset[str] = frozenset(), fixed: Floats | None = None
-) -> CountFit:
-    """Explain the panel's counts by its price channels and everything else known.
+def diagnose_response(
+    panel: Panel, half_a: Panel, half_b: Panel, response: Response, settings: Settings, *, seed: int
+) -> ResponseDiagnostics:
+    """Put a response through placebos, a split half and the moves of held-out customers.
 
     Args:
-        without: observed confounders to leave out (engine.demand.controls.CONFOUNDERS).
-        fixed: (P, K) channel elasticities that are given; None: estimate them.
+        panel: the data that the response was estimated on.
+        half_a, half_b: two independent halves of it with the same products.
+        response: what is judged; its identified products, or all where few are, take part in the split half.
+        settings: as for `estimate_response`.
+        seed: of the placebos and of the halves' responses.
     """
-    controls = build_controls(panel, channels, without)
-    design = Design(
-        units=panel.units,
-        usable=channels.usable,
-        product=panel.series_product,
-        group=controls.group,
-        controls=controls.values,
-        control_names=controls.names,
-        control_sd=controls.sd,
-        channels=channels.values,
-        n_products=panel.n_products,
-        sold_only=panel.prices_reconstructed,
-        fixed=fixed,
-    )
-    return fit_counts(design)
+    first = estimate_response(half_a, settings, seed=seed)
+    second = estimate_response(half_b, settings, seed=seed)
+    known = np.isfinite(response.raw_se) & np.isfinite(first.raw_se) & np.isfinite(second.raw_se)
+    rng = np.random.default_rng([seed, 7003])
+    return all_checks(panel, (half_a, half_b), (first.channel_mean, second.channel_mean), known, rng)
 
 
 def _posterior(panel: Panel, channels: Channels, fit: CountFit, text: Floats | None, seed: int) -> Shrunken:

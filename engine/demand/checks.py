@@ -1,0 +1,51 @@
+"""The record of one check of the response, and of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.proposal import Reason
+
+PASSED = "passed: {name}: {value:.3f} (asked for: {low:g} to {high:g}; from {count:,})"
+FAILED = "failed: {name}: {value:.3f} (asked for: {low:g} to {high:g}; from {count:,})"
+TOO_FEW = "not judged: {name}: only {count:,} to judge from"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One test of the response: the figure, the range it should lie in, and the sentence to print."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    count: int
+    """How many products, pairs or product-weeks the figure rests on."""
+    passed: bool | None
+    """None: too little data to tell."""
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class ResponseDiagnostics:
+    """What the response was put through."""
+
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return all(check.passed is not False for check in self.checks)
+
+    def value(self, name: str) -> float:
+        """The figure of the named check; NaN where it was not made."""
+        return next((check.value for check in self.checks if check.name == name), float("nan"))
+
+
+def judged(name: str, value: float, low: float, high: float, count: int, least: int) -> Check:
+    """A check with its verdict: None where it rests on fewer than `least`."""
+    values = {"name": name, "value": value, "low": low, "high": high, "count": count}
+    if count < least or value != value:
+        return Check(name, value, low, high, count, None, Reason(TOO_FEW, values))
+    passed = bool(low <= value <= high)
+    return Check(name, value, low, high, count, passed, Reason(PASSED if passed else FAILED, values))

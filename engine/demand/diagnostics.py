@@ -1,0 +1,132 @@
+"""Diagnostics: what a response must survive before prices are moved on it.
+
+- placebo, other products: price paths of unrelated products must have no effect (95 % intervals cover zero 95 times in
+  a hundred); tests the standard errors.
+- placebo, future prices: next month's price move must have no effect on this week's sales; a failure means that the
+  shop sets prices by demand it sees and the data do not show (a confounder).
+- split half: responses estimated on two independent halves of the customers agree.
+- moves: in weeks whose price lay 6-12 % off the everyday price's own centre, the response of one half predicts the sales
+  of the other half.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.demand.channels import PROMOTION, Channels, split_prices
+from engine.demand.checks import Check, ResponseDiagnostics, judged
+from engine.demand.counts import CountFit
+from engine.demand.fitting import fit_panel
+from engine.demand.placebo import borrowed_paths, calibration, draw_scores, placebo_scores
+from engine.panel import Panel
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+COVERAGE = (0.93, 0.97)
+SPLIT_HALF = (0.5, 1.0)
+MOVES = (0.93, 1.07)
+MOVE_SIZE = (0.06, 0.12)
+LEAD_WEEKS = 3
+"""Future prices start this many weeks ahead: a dip before an announced promotion is not a confounder."""
+LEAST_SCORES = 100
+LEAST_PRODUCTS = 20
+LEAST_CELLS = 100
+OTHER_PRODUCTS = "placebo, prices of unrelated products"
+FUTURE_PRICES = "placebo, future prices"
+AGREEMENT = "split-half correlation of elasticities"
+
+
+def coverage_checks(panel: Panel, channels: Channels, fit: CountFit, rng: np.random.Generator) -> tuple[Check, ...]:
+    """Placebo coverage by unrelated products and by future prices, with calibrated standard errors."""
+    scale = np.sqrt(calibration(draw_scores(panel, channels, fit, rng)))
+    group = fit.design.group
+    rounds = int(np.clip(1000 // max(panel.n_products, 1), 1, 20))
+    strangers = [placebo_scores(fit, borrowed_paths(panel, channels, group, rng)).z for _ in range(rounds)]
+    ahead = placebo_scores(fit, future_paths(channels)).z
+    return (
+        _coverage(OTHER_PRODUCTS, np.concatenate(strangers) / scale),
+        _coverage(FUTURE_PRICES, ahead / scale),
+    )
+
+
+def future_paths(channels: Channels, weeks: int = LEAD_WEEKS) -> Floats:
+    """(S, T, K) price moves of `weeks` weeks later; the last weeks repeat the last."""
+    out = np.empty_like(channels.values)
+    ahead = min(weeks, out.shape[1] - 1)
+    out[:, : out.shape[1] - ahead] = channels.values[:, ahead:]
+    out[:, out.shape[1] - ahead :] = channels.values[:, -1:]
+    return out
+
+
+def _coverage(name: str, z: Floats) -> Check:
+    scores = z[np.isfinite(z)]
+    inside = float((np.abs(scores) < 1.96).mean()) if scores.size else float("nan")
+    return judged(name, inside, *COVERAGE, scores.size, LEAST_SCORES)
+
+
+def agreement(a: Floats, b: Floats, known: Bools) -> Check:
+    """Correlation over products of the elasticities from two halves."""
+    count = int(known.sum())
+    usable = count > 2 and a[known].std() > 1e-9 and b[known].std() > 1e-9
+    value = float(np.corrcoef(a[known], b[known])[0, 1]) if usable else float("nan")
+    return judged(AGREEMENT, value, *SPLIT_HALF, count, LEAST_PRODUCTS)
+
+
+def move_checks(panel: Panel, coefficient: Floats) -> tuple[Check, ...]:
+    """Predicted over actual units in weeks with moves of 6 to 12 %, by channel and direction.
+
+    Args:
+        panel: the half that judges; its level, season and other controls are its own.
+        coefficient: (P, K) channel elasticities from elsewhere.
+    """
+    channels = split_prices(panel)
+    fit = fit_panel(panel, channels, fixed=coefficient)
+    checks = []
+    for k, name in enumerate(channels.names):
+        values = channels.values[:, :, k]
+        centre = np.zeros((len(values), 1)) if name == PROMOTION else _median(values, channels.usable)
+        moved = values - centre
+        for word, sign in (("down", -1.0), ("up", 1.0)):
+            size = sign * moved
+            inside = channels.usable & (size >= np.log1p(MOVE_SIZE[0])) & (size <= np.log1p(MOVE_SIZE[1]))
+            if inside.any():
+                checks.append(_ratio(f"predicted over actual, {name} price {word} 6-12 %", panel, fit, inside))
+    return tuple(checks)
+
+
+def _ratio(name: str, panel: Panel, fit: CountFit, inside: Bools) -> Check:
+    predicted, actual = float(fit.expected[inside].sum()), float(panel.units[inside].sum())
+    return judged(name, predicted / actual if actual > 0 else float("nan"), *MOVES, int(inside.sum()), LEAST_CELLS)
+
+
+def _median(values: Floats, usable: Bools) -> Floats:
+    out = np.zeros((len(values), 1))
+    for row in np.flatnonzero(usable.any(axis=1)):
+        out[row] = np.median(values[row, usable[row]])
+    return out
+
+
+def all_checks(
+    panel: Panel,
+    halves: tuple[Panel, Panel],
+    coefficients: tuple[Floats, Floats],
+    known: Bools,
+    rng: np.random.Generator,
+) -> ResponseDiagnostics:
+    """Every check.
+
+    Args:
+        panel: all the data.
+        halves: two independent halves of it.
+        coefficients: (P, K) posterior means by channel estimated on each half.
+        known: (P,) products that take part in the split-half correlation.
+    """
+    channels = split_prices(panel)
+    fit = fit_panel(panel, channels)
+    target = channels.target
+    checks = [*coverage_checks(panel, channels, fit, rng)]
+    checks.append(agreement(coefficients[0][:, target], coefficients[1][:, target], known))
+    checks.extend(move_checks(halves[1], coefficients[0]))
+    return ResponseDiagnostics(tuple(checks))
