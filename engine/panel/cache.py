@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from engine.errors import StorageError
-from engine.files import write_bytes
+from engine.archive import keep_archive, load_archive, table_of, table_words
 from engine.panel.read import Scope
 from engine.panel.record import Panel
 from engine.settings import Settings
@@ -52,32 +47,19 @@ def _key(shop: Shop, settings: Settings, scope: Scope, selection: str) -> str:
 
 def _keep(path: Path, panel: Panel) -> None:
     about = {
-        "products": {name: panel.products[name].tolist() for name in panel.products},
+        "products": table_words(panel.products),
         "regular_logged": panel.regular_logged,
         "price_caveats": panel.price_caveats,
         "prices_reconstructed": panel.prices_reconstructed,
     }
-    arrays = {name: getattr(panel, name) for name in (*MATRICES, *VECTORS)}
-    stream = io.BytesIO()
-    np.savez(stream, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays)
-    try:
-        write_bytes(path, stream.getvalue())
-    except StorageError:
-        return  # the cache only saves time
+    keep_archive(path, {name: getattr(panel, name) for name in (*MATRICES, *VECTORS)}, about)
 
 
 def _load(path: Path) -> Panel | None:
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            about = json.loads(stored["about"].tobytes())
-            arrays = {name: stored[name] for name in (*MATRICES, *VECTORS)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    found = load_archive(path)
+    if found is None:
         return None
-    products = pd.DataFrame({name: _column(values) for name, values in about.pop("products").items()})
-    about["price_caveats"] = tuple(about["price_caveats"])
-    return Panel(products=products, **arrays, **about)
-
-
-def _column(values: list[object]) -> pd.Series:
-    text = any(isinstance(value, str) for value in values)
-    return pd.Series(values, dtype=object) if text else pd.Series(values)
+    arrays, about = found
+    parts: dict[str, Any] = arrays | about
+    parts |= {"products": table_of(about["products"]), "price_caveats": tuple(about["price_caveats"])}
+    return Panel(**parts)

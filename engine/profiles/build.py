@@ -12,12 +12,13 @@ import pandas as pd
 
 from engine.frames import open_backend, ticks
 from engine.panel.read import Reader, Scope
+from engine.profiles import cache
 from engine.profiles.attributes import attribute_features
 from engine.profiles.behaviour import behaviour_counts, behaviour_features
 from engine.profiles.learning import NORMAL_95, Labels, Weights, auc, auc_gain_interval, learn, rfm
 from engine.profiles.neighbours import neighbour_features
 from engine.profiles.record import Floats, Profiles
-from engine.profiles.shelf import read_shelf
+from engine.profiles.shelf import read_listing, read_shelf
 from engine.settings import Settings
 from engine.shop import Shop
 
@@ -53,6 +54,10 @@ def build_profiles(shop: Shop, settings: Settings, *, as_of: int | None = None) 
     Returns:
         profiles; without customers an empty record, with a note that says so.
     """
+    return cache.kept(shop, settings, as_of, lambda: _build(shop, settings, as_of))
+
+
+def _build(shop: Shop, settings: Settings, as_of: int | None) -> Profiles:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with threadpool_limits(1), open_backend(settings) as backend:  # so that no digit depends on the number of threads
@@ -78,10 +83,11 @@ class _Snapshot:
 class _History:
     """Snapshots of one shop."""
 
-    def __init__(self, reader: Reader, cache: Path) -> None:
+    def __init__(self, reader: Reader, folder: Path) -> None:
         self._reader = reader
-        self._cache = cache
+        self._cache = folder
         self._attributes = attribute_features(reader)
+        self._listing = read_listing(reader)
 
     def profiles(self, as_of: int | None, seed: int) -> Profiles:
         if "customer_id" not in self._reader.columns("transactions"):
@@ -107,7 +113,7 @@ class _History:
         return int(found["first"].iloc[0]), int(found["last"].iloc[0])
 
     def _snapshot(self, week: int, first: int, *, everybody: bool) -> _Snapshot:
-        shelf = read_shelf(self._reader, week, self._cache)
+        shelf = read_shelf(self._reader, self._listing, week, self._cache)
         counts = behaviour_counts(self._reader, shelf, week, shelf.departments)
         if everybody:
             names = sorted(set(counts.index) | set(self._attributes.index))
@@ -118,6 +124,7 @@ class _History:
         raw = pd.concat([raw, attributes.fillna(attributes.median()).fillna(0.0)], axis=1)
         scaled = _scaled(raw)
         scaled = pd.concat([scaled, _scaled(neighbour_features(scaled))], axis=1)
+        scaled.index = pd.Index(list(scaled.index))
         return _Snapshot(scaled[sorted(scaled.columns)], raw)
 
     def _training(self, week: int, first: int) -> tuple[_Snapshot, Labels]:

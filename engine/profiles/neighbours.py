@@ -27,11 +27,11 @@ def neighbour_features(scaled: pd.DataFrame) -> pd.DataFrame:
         scaled: (N, F) scaled features; index customer_id.
 
     Returns:
-        (N, 3) ``household.neighbours …``; no columns for fewer than three customers.
+        (N, 3) ``household.neighbours …``; no columns for fewer than four customers.
     """
     described = [name for name in map(str, scaled.columns) if _describes(name)]
     borrowed = [name for name in BORROWED if name in scaled]
-    if len(scaled) < 3 or not described or not borrowed:
+    if len(scaled) < 4 or not described or not borrowed:
         return pd.DataFrame(index=scaled.index)
     points = scaled[described].to_numpy(dtype=np.float64)
     landmarks = _landmarks(list(scaled.index))
@@ -54,8 +54,8 @@ def _landmarks(names: Sequence[object]) -> Rows:
 
 
 def _nearest(points: Floats, others: Floats, self_pairs: npt.NDArray[np.bool_]) -> Rows:
-    """Row numbers (n, k) of the nearest others by Euclidean distance, ties by row number."""
+    """Row numbers (n, k) of the nearest others by Euclidean distance, in no order."""
     squared = (others**2).sum(axis=1)[None, :] - 2 * points @ others.T
     squared[self_pairs] = np.inf
-    k = min(NEIGHBOURS, len(others) - 1)
-    return np.argsort(np.round(squared, 6), axis=1, kind="stable")[:, :k]
+    k = min(NEIGHBOURS, len(others) - 2)
+    return np.argpartition(squared, k, axis=1)[:, :k]

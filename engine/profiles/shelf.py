@@ -19,10 +19,10 @@ EMBEDDED_PRODUCTS = 1000
 """Products whose texts are read, by revenue: the same as a panel's by default, so that the text cache serves both."""
 
 
-def read_shelf(reader: Reader, as_of: int, cache: Path) -> Shelf:
-    """Describe the products sold up to and with week `as_of`."""
+def read_shelf(reader: Reader, listing: pd.DataFrame, as_of: int, cache: Path) -> Shelf:
+    """Describe the products sold up to and with week `as_of`; `listing` is of `read_listing`."""
     sold = _sold(reader, as_of)
-    listed = _listed(reader).reindex(sold.index)
+    listed = listing.reindex(sold.index)
     table = pd.DataFrame(index=sold.index)
     for name in ("department", "category"):
         table[name] = _texts(listed, name)
@@ -51,7 +51,8 @@ def _sold(reader: Reader, as_of: int) -> pd.DataFrame:
     return pd.DataFrame({"revenue": found["_v"].astype(np.int64), "price": price}, index=found.index)
 
 
-def _listed(reader: Reader) -> pd.DataFrame:
+def read_listing(reader: Reader) -> pd.DataFrame:
+    """Read the product table; index product_id, no rows without it."""
     if not reader.columns("products"):
         return pd.DataFrame(index=pd.Index([], dtype=object))
     wanted = [name for name in ("product_id", "private_label", *TEXTS) if name in reader.columns("products")]
@@ -63,7 +64,7 @@ def _listed(reader: Reader) -> pd.DataFrame:
 def _texts(listed: pd.DataFrame, name: str) -> list[str]:
     if name not in listed:
         return [""] * len(listed)
-    return ["" if pd.isna(value) else str(value) for value in listed[name]]
+    return listed[name].astype(object).where(listed[name].notna(), "").astype(str).tolist()
 
 
 def _tiers(price: pd.Series[float], category: pd.Series[str]) -> npt.NDArray[np.int64]:
