@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from optimizers.coupon_limits import widest_choice
 from optimizers.coupon_rows import Rows, make_rows
 from optimizers.coupons import CouponPlan, CouponProblem, Floats, Ints, relative_gap
 
@@ -62,8 +61,13 @@ class Dual:
     passes: int
 
 
-def allocate_dual(problem: CouponProblem, *, gap: float) -> CouponPlan:
-    """Allocate by multipliers, repair, and certify. `check_reachable` has been called.
+def allocate_dual(problem: CouponProblem, *, gap: float, safe: Ints) -> CouponPlan:
+    """Allocate by multipliers, repair, and certify.
+
+    Args:
+        problem: values, costs and limits.
+        gap: relative gap at which the search may stop.
+        safe: (N,) a choice that keeps every rule, from `check_reachable`.
 
     Returns:
         A plan whose bound and gap hold whatever happened on the way.
@@ -71,8 +75,8 @@ def allocate_dual(problem: CouponProblem, *, gap: float) -> CouponPlan:
     from optimizers.coupon_repair import repair
 
     rows = make_rows(problem)
-    dual = find_multipliers(rows, problem)
-    choice, bound = repair(rows, dual, problem, gap)
+    dual = find_multipliers(rows, safe)
+    choice, bound = repair(rows, dual, safe, gap)
     return finish(problem, choice, bound, dual.multipliers, gap)
 
 
@@ -112,13 +116,12 @@ def _worth(price: float, budget: float) -> float:
     return price * budget if price > 0 else 0.0
 
 
-def find_multipliers(rows: Rows, problem: CouponProblem) -> Dual:
+def find_multipliers(rows: Rows, safe: Ints) -> Dual:
     """Minimise the Lagrangian bound over the multipliers, first on a sample where there are many rows."""
     start = [Multipliers(0.0, np.zeros(rows.n_segments), 0.0)]
     if len(rows.count) >= 4 * COARSE_ROWS:
         start += _nearby(_minimise(_sample(rows), start, None, tolerance=1e-6).multipliers)
-    widest = widest_choice(problem) if rows.floor else None
-    return _minimise(rows, start, widest, tolerance=1e-9)
+    return _minimise(rows, start, safe if rows.floor else None, tolerance=1e-9)
 
 
 def _nearby(prices: Multipliers) -> list[Multipliers]:

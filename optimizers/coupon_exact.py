@@ -7,13 +7,18 @@ from typing import Any
 import numpy as np
 
 from engine.errors import InfeasibleError
-from optimizers.coupon_limits import widest_choice
 from optimizers.coupons import CouponPlan, CouponProblem, Ints, relative_gap
 from optimizers.solver import Solution, Stop, compile_model, relax, solve
 
 
-def allocate_exact(problem: CouponProblem, *, gap: float, seconds: float) -> CouponPlan:
-    """Solve the multiple-choice knapsack as declared. `check_reachable` has been called.
+def allocate_exact(problem: CouponProblem, *, gap: float, seconds: float, safe: Ints) -> CouponPlan:
+    """Solve the multiple-choice knapsack as declared.
+
+    Args:
+        problem: values, costs and limits.
+        gap: relative gap at which the solver may stop.
+        seconds: its time limit.
+        safe: (N,) a choice that keeps every rule, from `check_reachable`; held where the solver holds nothing.
 
     Raises:
         InfeasibleError: the solver proves that no plan keeps the rules.
@@ -23,7 +28,7 @@ def allocate_exact(problem: CouponProblem, *, gap: float, seconds: float) -> Cou
     found = solve(compiled, gap=gap, seconds=seconds)
     if found.stop is Stop.INFEASIBLE:
         raise InfeasibleError("no coupon plan keeps these budgets and min_sent; raise a budget or lower min_sent")
-    choice = _read(problem, cells, found, model)
+    choice = _read(problem, cells, found, model, safe)
     prices = relax(compiled)
     total, by_segment, floor = _shadow_prices(problem, model, prices)
     at = np.arange(problem.n_customers)
@@ -89,8 +94,8 @@ def _weighted(weight: Any, variables: Any, cells: Any) -> Any:  # noqa: ANN401 -
     )
 
 
-def _read(problem: CouponProblem, cells: tuple[Ints, Ints], found: Solution, model: Any) -> Ints:  # noqa: ANN401
-    """The choice that is held; where none is, the widest choice that the floor needs, or nobody."""
+def _read(problem: CouponProblem, cells: tuple[Ints, Ints], found: Solution, model: Any, safe: Ints) -> Ints:  # noqa: ANN401
+    """The choice that is held; where none is, the safe one."""
     from optimizers.coupon_repair import keeps_rules
     from optimizers.coupon_rows import make_rows
 
@@ -101,11 +106,11 @@ def _read(problem: CouponProblem, cells: tuple[Ints, Ints], found: Solution, mod
         rows = make_rows(problem)
         if keeps_rules(rows, choice):
             return choice
-        return _within(problem, choice)
-    return widest_choice(problem) if problem.min_sent else choice
+        return _within(problem, choice, safe)
+    return safe
 
 
-def _within(problem: CouponProblem, choice: Ints) -> Ints:
+def _within(problem: CouponProblem, choice: Ints, safe: Ints) -> Ints:
     """HiGHS keeps rules within 1e-6 only: repair the little that is over, or fall back on what certainly fits."""
     from optimizers.coupon_dual import Dual, Multipliers
     from optimizers.coupon_repair import RESERVE, exchange, keeps_rules
@@ -117,7 +122,6 @@ def _within(problem: CouponProblem, choice: Ints) -> Ints:
     repaired = exchange(rows, choice, dual, reserve=RESERVE)
     if keeps_rules(rows, repaired):
         return repaired
-    safe = widest_choice(problem) if problem.min_sent else np.zeros_like(choice)
     return exchange(rows, safe, dual, reserve=RESERVE)
 
 

@@ -168,3 +168,28 @@ def fingerprint_rows(profit_bits: Any, cost_bits: Any, segment: Any, out: Any) -
             h = (h ^ np.uint64(cost_bits[i, o])) * factor
             h ^= h >> np.uint64(32)
         out[i] = h
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def first_of_kind(member: Any, choice: Any, n_offers: int, most: int, seen: Any, out: Any) -> int:  # noqa: ANN401
+    """List the first `most` customers of each kind (row and offer held).
+
+    Args:
+        member: (N,) row of each customer.
+        choice: (N,) offer held.
+        n_offers: O.
+        most: customers of one kind to list.
+        seen: (T * O,) zeros; counts afterwards.
+        out: (at least most * kinds,) is filled with customers.
+
+    Returns:
+        How many are listed.
+    """
+    found = 0
+    for i in range(member.shape[0]):
+        kind = member[i] * n_offers + choice[i]
+        if seen[kind] < most:
+            out[found] = i
+            found += 1
+        seen[kind] += 1
+    return found

@@ -9,21 +9,26 @@ from engine.errors import InfeasibleError
 from optimizers.coupons import CouponProblem, Floats, Ints
 
 
-def check_reachable(problem: CouponProblem) -> None:
+def check_reachable(problem: CouponProblem) -> Ints:
     """Refuse a `min_sent` that no plan reaches.
+
+    Returns:
+        (N,) a choice that keeps every rule for certain.
 
     Raises:
         InfeasibleError: with the exact most that the budgets buy.
     """
     if not problem.min_sent:
-        return
-    most = int(np.count_nonzero(widest_choice(problem)))
+        return np.zeros(problem.n_customers, dtype=np.int64)
+    widest = widest_choice(problem)
+    most = int(np.count_nonzero(widest))
     if most < problem.min_sent:
         share = 100 * most / problem.min_sent
         raise InfeasibleError(
             f"min_sent = {problem.min_sent:,} cannot be reached: these budgets buy at most {most:,} coupons "
             f"({share:.1f} % of it); raise the budgets or lower min_sent"
         )
+    return widest
 
 
 def widest_choice(problem: CouponProblem) -> Ints:

@@ -7,24 +7,31 @@ the last step, a small integer program over the customers that reduced costs lea
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from optimizers.coupon_dual import Dual, Multipliers, lagrangian
-from optimizers.coupon_limits import widest_choice
 from optimizers.coupon_master import Core, solve_core, solve_core_whole
 from optimizers.coupon_rows import Rows
-from optimizers.coupons import Bools, CouponProblem, Floats, Ints, relative_gap
+from optimizers.coupons import Bools, Floats, Ints, relative_gap
 
 ACTIVE = 1e-9
 """An answer with less weight than this takes no part in a mixture."""
 MAX_CORE_ROWS = 20_000
 MOVES = 1_200
 """Moves among which pairs are looked for; every pair is tried."""
+SEGMENT_MOVES = 120
+"""The same inside one segment."""
+MAX_SEGMENTS_APART = 2_000
+"""With more segments than this they are not gone through one by one."""
 TWINS = 3
 """Of identical customers only so many take part: more would offer the same moves again."""
-MAX_EXCHANGES = 200
+MAX_ROUNDS = 20
+MAX_EXCHANGES = 40
+"""In one list of moves; what is left comes in the next round, when the lists are made anew."""
+CLOSE = 1e-7
+"""Relative gap at which exchanging stops: beyond it the certificate is finer than any estimate of profit."""
 MAX_PROOF_CELLS = 20_000
 MAX_PROOF_MATRIX = 5_000_000
 PROOF_SECONDS = 20.0
@@ -32,13 +39,14 @@ RESERVE = 1e-12
 """Share of a budget kept back when sums taken in another order would overstep it."""
 
 
-def repair(rows: Rows, dual: Dual, problem: CouponProblem, gap: float) -> tuple[Ints, float]:
+def repair(rows: Rows, dual: Dual, safe: Ints, gap: float) -> tuple[Ints, float]:
     """A feasible choice (N,) near the bound, and the bound, which the last step may lower."""
-    choice = exchange(rows, _rounded(rows, dual), dual, reserve=0.0)
-    if not keeps_rules(rows, choice):
-        choice = exchange(rows, choice, dual, reserve=RESERVE)
-    if not keeps_rules(rows, choice):
-        choice = exchange(rows, _safe(rows, problem), dual, reserve=RESERVE)
+    for margin, reserve in ((0.0, 0.0), (0.0, RESERVE), (rows.n_segments + 2.0, RESERVE)):
+        choice = exchange(rows, _rounded(rows, dual, margin), dual, reserve=reserve)
+        if keeps_rules(rows, choice):
+            break
+    else:
+        choice = exchange(rows, safe, dual, reserve=RESERVE)
     if relative_gap(_profit(rows, choice), dual.bound) <= gap:
         return choice, dual.bound
     return _prove(rows, choice, dual, gap)
@@ -46,14 +54,12 @@ def repair(rows: Rows, dual: Dual, problem: CouponProblem, gap: float) -> tuple[
 
 def keeps_rules(rows: Rows, choice: Ints) -> bool:
     """Whether no budget is overspent and the floor is reached, whichever way the sums are taken."""
-    if _slack(rows, choice).min() < 0:
+    slack = _slack(rows, choice)
+    if slack.min() < 0:
         return False
-    return math.isinf(rows.budget) or math.fsum(rows.cost[rows.member, choice].astype(np.float64)) <= rows.budget
-
-
-def _safe(rows: Rows, problem: CouponProblem) -> Ints:
-    """A choice that keeps every rule for certain."""
-    return widest_choice(problem) if rows.floor else np.zeros(problem.n_customers, dtype=np.int64)
+    if slack[-2] > RESERVE * rows.budget:  # far from the limit compared with any rounding
+        return True
+    return math.fsum(rows.cost[rows.member, choice].astype(np.float64)) <= rows.budget
 
 
 def _profit(rows: Rows, choice: Ints) -> float:
@@ -71,14 +77,18 @@ def _slack(rows: Rows, choice: Ints) -> Floats:
 # --- from the mixture to whole customers
 
 
-def _rounded(rows: Rows, dual: Dual) -> Ints:
-    """Solve for the customers on whom the active answers differ, round down, and leave the rest as all agree."""
+def _rounded(rows: Rows, dual: Dual, margin: float = 0.0) -> Ints:
+    """Solve for the customers on whom the active answers differ, round down, and leave the rest as all agree.
+
+    `margin` coupons are asked for beyond the floor: a vertex splits no more customers than there are rules, and
+    rounding takes a coupon from each.
+    """
     base, core_rows, options = _disagreement(rows, dual)
     if not len(core_rows):
         return base[rows.member].astype(np.int64)
     row, offer = np.nonzero(options)
     core = _core(rows, core_rows, row, offer, base)
-    filled = solve_core(core)
+    filled = solve_core(replace(core, floor=core.floor + margin) if rows.floor else core)
     if filled is None:
         return base[rows.member].astype(np.int64)
     return _placed(rows, base, core_rows, row, offer, np.floor(filled + 1e-7).astype(np.int64))
@@ -165,27 +175,41 @@ class Moves:
 def exchange(rows: Rows, choice: Ints, dual: Dual, *, reserve: float) -> Ints:
     """Improve a choice by single moves and pairs of moves until none helps; never adds to a violation."""
     choice = choice.copy()
-    done = 0
-    while done < MAX_EXCHANGES:
-        moves = _moves(rows, choice, dual)
-        made = _exchange_among(rows, choice, moves, dual, reserve, MAX_EXCHANGES - done)
-        done += made
-        if not made:
+    limits = np.concatenate([rows.segment_budget, [rows.budget, 0.0]])
+    kept_back = reserve * np.where(np.isfinite(limits), limits, 0.0)
+    for _ in range(MAX_ROUNDS):
+        slack = _slack(rows, choice) - kept_back
+        # While the floor is not reached, filling up single segments would use the money that the floor needs.
+        apart = slack.min() >= 0 and 1 < rows.n_segments <= MAX_SEGMENTS_APART
+        made = _exchange_within(rows, choice, dual, slack) if apart else 0
+        made += _exchange_among(choice, _moves(rows, choice, dual), dual, slack)
+        close = relative_gap(_profit(rows, choice), dual.bound) <= CLOSE and keeps_rules(rows, choice)
+        if not made or close:
             break
     return choice
 
 
-def _exchange_among(rows: Rows, choice: Ints, moves: Moves, dual: Dual, reserve: float, most: int) -> int:
-    """Make exchanges among these moves, changing `choice` in place; how many were made."""
+def _exchange_within(rows: Rows, choice: Ints, dual: Dual, slack: Floats) -> int:
+    """Exchanges inside one segment after the other: with many segments the common list holds too few of each."""
+    people = _candidates(rows, choice, dual, SEGMENT_MOVES * rows.n_segments)
+    segment = rows.segment[rows.member[people]]
+    by_segment = people[np.argsort(segment, kind="stable")]
+    ends = np.cumsum(np.bincount(segment, minlength=rows.n_segments))
+    return sum(
+        _exchange_among(choice, _moves_of(rows, choice, dual, mine[:SEGMENT_MOVES], SEGMENT_MOVES), dual, slack)
+        for mine in np.split(by_segment, ends[:-1])
+        if len(mine)
+    )
+
+
+def _exchange_among(choice: Ints, moves: Moves, dual: Dual, slack: Floats) -> int:
+    """Make exchanges among these moves, changing `choice` and `slack` in place; how many were made."""
     from optimizers.coupon_kernels import best_exchange
 
-    slack = _slack(rows, choice)
-    held_back = np.concatenate([rows.segment_budget, [rows.budget, 0.0]]) * reserve
-    slack -= np.where(np.isfinite(held_back), held_back, 0.0)
     penalty, toll = _penalties(moves, dual.multipliers)
     gain = moves.gain.copy()
     floor = 1e-13 * max(abs(dual.bound), 1e-300)
-    for made in range(most):
+    for made in range(MAX_EXCHANGES):
         value, *pair = best_exchange(moves.who, gain, moves.money, moves.sent, moves.group, slack, penalty, toll)
         if value <= floor:
             return made
@@ -195,7 +219,7 @@ def _exchange_among(rows: Rows, choice: Ints, moves: Moves, dual: Dual, reserve:
             slack[-2] -= moves.money[move]
             slack[-1] += moves.sent[move]
             gain[moves.who == moves.who[move]] = -np.inf
-    return most
+    return MAX_EXCHANGES
 
 
 def _penalties(moves: Moves, prices: Multipliers) -> tuple[float, float]:
@@ -210,9 +234,18 @@ def _penalties(moves: Moves, prices: Multipliers) -> tuple[float, float]:
 
 def _moves(rows: Rows, choice: Ints, dual: Dual) -> Moves:
     """The moves that give up least Lagrangian value, at most `MOVES` of them."""
+    return _moves_of(rows, choice, dual, _candidates(rows, choice, dual, MOVES), MOVES)
+
+
+def _candidates(rows: Rows, choice: Ints, dual: Dual, many: int) -> Ints:
+    """The customers whose best other offer gives up least, in that order, few of any that are alike."""
+    people = _without_twins(rows, choice) if rows.collapsed else np.arange(len(choice))
+    loss = _least_losses(rows, rows.member[people], choice[people], dual.multipliers)
+    return people[_least(loss, many)]
+
+
+def _moves_of(rows: Rows, choice: Ints, dual: Dual, people: Ints, many: int) -> Moves:
     prices = dual.multipliers
-    loss = _least_losses(rows, rows.member, choice, prices)
-    people = _without_twins(rows, choice, np.argsort(loss, kind="stable") if len(loss) <= 4 * MOVES else _least(loss))
     row = rows.member[people]
     offers = np.arange(rows.profit.shape[1])
     profit, cost = rows.profit[row].astype(np.float64), rows.cost[row].astype(np.float64)
@@ -220,7 +253,7 @@ def _moves(rows: Rows, choice: Ints, dual: Dual) -> Moves:
     at, now = np.arange(len(people)), choice[people]
     given_up = score[at, now][:, None] - score
     given_up[at, now] = np.inf
-    order = np.argsort(given_up, axis=None, kind="stable")[:MOVES]
+    order = np.argsort(given_up, axis=None, kind="stable")[:many]
     order = order[np.isfinite(given_up.ravel()[order])]
     i, to = np.unravel_index(order, given_up.shape)
     return Moves(
@@ -233,11 +266,11 @@ def _moves(rows: Rows, choice: Ints, dual: Dual) -> Moves:
     )
 
 
-def _least(loss: Floats) -> Ints:
-    """The customers with the least losses, in order, ties by their number."""
-    some = np.argpartition(loss, 4 * MOVES)[: 4 * MOVES]
-    order: Ints = some[np.lexsort((some, loss[some]))]
-    return order
+def _least(loss: Floats, many: int) -> Ints:
+    """Places of the `many` least losses, in order, ties by place."""
+    some = np.argpartition(loss, many)[:many] if len(loss) > many else np.arange(len(loss))
+    found: Ints = some[np.lexsort((some, loss[some]))].astype(np.int64)
+    return found
 
 
 def _least_losses(rows: Rows, member: Ints, choice: Ints, prices: Multipliers) -> Floats:
@@ -250,16 +283,14 @@ def _least_losses(rows: Rows, member: Ints, choice: Ints, prices: Multipliers) -
     return loss
 
 
-def _without_twins(rows: Rows, choice: Ints, people: Ints) -> Ints:
-    """Keep the first few of customers with the same row and the same offer."""
-    if not rows.collapsed:
-        return people[:MOVES]
-    kind = rows.member[people] * rows.profit.shape[1] + choice[people]
-    order = np.argsort(kind, kind="stable")
-    grouped = kind[order]
-    start = np.searchsorted(grouped, grouped, side="left")
-    keep = np.sort(order[np.arange(len(order)) - start < TWINS])
-    return people[keep][:MOVES]
+def _without_twins(rows: Rows, choice: Ints) -> Ints:
+    """The first few customers with the same row and the same offer, for each such kind."""
+    from optimizers.coupon_kernels import first_of_kind
+
+    n_offers = rows.profit.shape[1]
+    out = np.empty(len(choice), dtype=np.int64)
+    seen = np.zeros(len(rows.count) * n_offers, dtype=np.int64)
+    return out[: first_of_kind(rows.member, choice, n_offers, TWINS, seen, out)]
 
 
 # --- proof
@@ -283,7 +314,7 @@ def _prove(rows: Rows, choice: Ints, dual: Dual, gap: float) -> tuple[Ints, floa
     fixed = _fixed_profit(rows, core_rows, base)
     held = np.zeros(open_cells.shape)
     np.add.at(held, (rows.member, choice), 1)
-    target = gap * abs(dual.bound) / max(abs(objective - fixed), 1e-300)
+    target = 0.9 * gap * abs(dual.bound) / max(abs(objective - fixed), 1e-300)
     whole, most = solve_core_whole(core, gap=min(target, 0.5), seconds=PROOF_SECONDS, start=held[core_rows[row], offer])
     bound = dual.bound if most is None else min(dual.bound, max(objective, most + fixed))
     if whole is None:

@@ -138,13 +138,13 @@ def _allocate(problem: CouponProblem, method: str, gap: float, seconds: float) -
     from optimizers.coupon_exact import allocate_exact
     from optimizers.coupon_limits import check_reachable
 
-    check_reachable(problem)
+    safe = check_reachable(problem)
     if method == "exact":
-        return allocate_exact(problem, gap=gap, seconds=seconds)
-    plan = allocate_dual(problem, gap=gap)
+        return allocate_exact(problem, gap=gap, seconds=seconds, safe=safe)
+    plan = allocate_dual(problem, gap=gap, safe=safe)
     if method == "dual" or plan.gap <= gap or problem.n_customers > EXACT_CUSTOMERS:
         return plan
-    exact = allocate_exact(problem, gap=gap, seconds=seconds)
+    exact = allocate_exact(problem, gap=gap, seconds=seconds, safe=safe)
     return exact if exact.objective > plan.objective or exact.gap < plan.gap else plan
 
 
