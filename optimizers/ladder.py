@@ -58,7 +58,7 @@ class Ladder:
     """P products, K columns; the column `today` is today's price, the others are NaN where there is no rung."""
 
     price: Floats
-    """(P, K) money per unit, ascending where a rung is; NaN elsewhere."""
+    """(P, K) money per unit, ascending where a rung is; NaN elsewhere. K may be 1."""
     today: int
     """The column of today's price, the same for every product."""
 
@@ -106,12 +106,14 @@ def build_ladder(
     """
     rules.check()
     steps = ladder_steps(rules)
-    moved = _snap(current_price, steps, rules, rules.max_change, _Range.of(current_price, rules, price_low, price_high))
-    keep = movable[:, None] & ~_below_margin(moved, unit_cost, rules.min_margin)
-    moved = np.where(keep, moved, np.nan)
-    middle = len(steps) // 2
-    price = np.concatenate([moved[:, :middle], current_price[:, None], moved[:, middle:]], axis=1)
-    return Ladder(_drop_repeats(price, middle), middle)
+    moved = _snap(current_price, steps, rules, _Range.of(current_price, rules, price_low, price_high))
+    moved = np.where(movable[:, None] & ~_below_margin(moved, unit_cost, rules.min_margin), moved, np.nan)
+    down = np.where(moved < current_price[:, None], moved, np.nan)
+    up = np.where(moved > current_price[:, None], moved, np.nan)
+    # Rungs stand by nearness to today's price on either side, empty columns outermost.
+    down, up = _distinct(-np.sort(-down, axis=1))[:, ::-1], _distinct(np.sort(up, axis=1))
+    down, up = down[:, np.isfinite(down).any(axis=0)], up[:, np.isfinite(up).any(axis=0)]
+    return Ladder(np.concatenate([down, current_price[:, None], up], axis=1), down.shape[1])
 
 
 def ladder_steps(rules: LadderRules, beyond: int = 0) -> Floats:
@@ -134,11 +136,11 @@ def candidates(
     """
     steps = ladder_steps(rules, beyond=1)
     wide = float(max(abs(steps)))
-    anywhere = _Range(np.zeros_like(current_price), np.full_like(current_price, np.inf))
-    cents = _snap(current_price, steps, LadderRules(wide, rules.step), wide, anywhere)
+    anywhere = _Range.of(current_price, LadderRules(wide, rules.step), None, None)
+    cents = _snap(current_price, steps, LadderRules(wide, rules.step), anywhere)
     price, foreign = cents, np.full(cents.shape, rules.endings is not None)
     if rules.endings is not None:
-        ending = _snap(current_price, steps, rules, wide, anywhere)
+        ending = _snap(current_price, steps, rules, anywhere)
         price = np.concatenate([cents, ending], axis=1)
         foreign = np.concatenate([foreign, np.zeros(ending.shape, dtype=np.bool_)], axis=1)
     limit = current_price[:, None] * rules.max_change * (1 + _NOISE)
@@ -178,39 +180,42 @@ def _below_margin(price: Floats, unit_cost: Floats, min_margin: float | None) ->
     return np.asarray(price - unit_cost[:, None] < min_margin * price - _NOISE * price, dtype=np.bool_)
 
 
-def _snap(current: Floats, steps: Floats, rules: LadderRules, reach: float, inside: _Range) -> Floats:
-    """Move each target to the nearest permitted price inside the range and on its own side of today's price, (P, K)."""
+def _snap(current: Floats, steps: Floats, rules: LadderRules, inside: _Range) -> Floats:
+    """Move each target to the nearest permitted price inside the range and on its own side of today's price.
+
+    Where there are several endings, each has its own nearest price, so that one more ending never takes a rung away.
+
+    Returns:
+        (P, K) prices, K the number of steps times that of endings; NaN where there is none.
+    """
+    endings: tuple[float | None, ...] = (None,) if rules.endings is None else tuple(sorted(set(rules.endings)))
     target = current[:, None] * (1 + steps[None, :])
-    span = current * reach * (1 + _NOISE)
-    low = np.maximum(inside.low, current - span)[:, None]
-    high = np.minimum(inside.high, current + span)[:, None]
-    options = _around(target, rules.endings)
-    current3 = current[:, None, None]
-    away = (options - current3) * np.sign(steps)[None, :, None] >= 0.5 / CENTS - _NOISE
-    valid = away & (options >= low[..., None]) & (options <= high[..., None]) & (options > 0)
-    distance = np.where(valid, np.abs(options - target[..., None]), np.inf)
+    side = np.sign(steps)[None, :, None]
+    return np.concatenate([_nearest(current, target, side, _around(target, e), inside) for e in endings], axis=1)
+
+
+def _nearest(current: Floats, target: Floats, side: Floats, options: Floats, inside: _Range) -> Floats:
+    """Choose the valid option (P, K, M) nearest to each target (P, K); NaN where none is valid."""
+    away = (options - current[:, None, None]) * side >= 0.5 / CENTS - _NOISE
+    in_range = (options >= inside.low[:, None, None]) & (options <= inside.high[:, None, None])
+    distance = np.where(away & in_range & (options > 0), np.abs(options - target[..., None]), np.inf)
     best = np.argmin(distance, axis=2)[..., None]
     chosen = np.take_along_axis(options, best, axis=2)[..., 0]
     return np.where(np.isfinite(np.take_along_axis(distance, best, axis=2)[..., 0]), chosen, np.nan)
 
 
-def _around(target: Floats, endings: tuple[float, ...] | None) -> Floats:
-    """Permitted prices near each target, ascending, (P, K, M): whole cents, or nearby units with each ending."""
-    if endings is None:
-        cents = np.round(target * CENTS)[..., None] + np.array([-1.0, 0.0, 1.0])
-        return np.asarray(cents / CENTS, dtype=np.float64)
-    tail = np.array(sorted({round(e * CENTS) for e in endings}), dtype=np.float64)
-    shifts = np.concatenate([tail + unit * CENTS for unit in (-1, 0, 1)])
-    return np.asarray((np.floor(target)[..., None] * CENTS + shifts) / CENTS, dtype=np.float64)
+def _around(target: Floats, ending: float | None) -> Floats:
+    """Permitted prices near each target, ascending, (P, K, 3): whole cents, or nearby units with the ending."""
+    shifts = np.array([-1.0, 0.0, 1.0])
+    if ending is None:
+        return np.asarray((np.round(target * CENTS)[..., None] + shifts) / CENTS, dtype=np.float64)
+    unit = np.round(target - ending)[..., None] + shifts
+    return np.asarray((unit * CENTS + round(ending * CENTS)) / CENTS, dtype=np.float64)
 
 
-def _drop_repeats(price: Floats, today: int) -> Floats:
-    """Keep one of several equal rungs: the one that is furthest inside, so that columns stay ascending."""
+def _distinct(price: Floats) -> Floats:
+    """Keep the first of equal neighbours of each row of sorted prices."""
     result = price.copy()
-    for column in range(price.shape[1]):
-        if column == today:
-            continue
-        between = price[:, column + 1 : today + 1] if column < today else price[:, today:column]
-        same = np.any(np.abs(between - price[:, [column]]) < 0.5 / CENTS - _NOISE, axis=1)
-        result[same, column] = np.nan
+    same = np.abs(np.diff(price, axis=1)) < 0.5 / CENTS - _NOISE
+    result[:, 1:][same] = np.nan
     return result

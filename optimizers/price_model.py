@@ -28,6 +28,8 @@ LOWER_QUANTILE = 0.10
 """What `risk="lower"` maximises, line by line."""
 INDEX_UNIT = 1e6
 """The index row is counted in millionths, so that the solver's absolute tolerance of 1e-6 means 1e-12 of the index."""
+INDEX_SLACK = 5e-10
+"""What counts as zero for the index, as prices come in whole cents: a twentieth of a millionth of a per cent."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,12 @@ class ChoiceModel:
     index_down: object
     max_changed: object
 
+    @property
+    def coupling(self) -> Bools:
+        """(R,) True for the rows that couple products."""
+        rules = [rule for rule in (self.index_up, self.index_down, self.max_changed) if rule is not None]
+        return np.array([any(row is rule for rule in rules) for row in self.compiled.rows], dtype=np.bool_)
+
     def cost(self, model: RungModel, today: int) -> Floats:
         """(C,) objective: gain of each rung over staying at today's price, under a linearisation."""
         return np.asarray(model.gain[self.product, self.rung] - model.gain[self.product, today])
@@ -222,7 +230,8 @@ def _add_coupling(model: solver.PyomoModel, problem: PriceProblem, part: Floats,
         model.index_change = pyo.Expression(
             expr=pyo.quicksum(a * x for a, x in zip((part * INDEX_UNIT).tolist(), take, strict=True))
         )
-        model.index_up = pyo.Constraint(expr=model.index_change <= problem.index_band * INDEX_UNIT)
-        model.index_down = pyo.Constraint(expr=model.index_change >= -problem.index_band * INDEX_UNIT)
+        band = (problem.index_band + INDEX_SLACK) * INDEX_UNIT
+        model.index_up = pyo.Constraint(expr=model.index_change <= band)
+        model.index_down = pyo.Constraint(expr=model.index_change >= -band)
     if problem.max_changed is not None:
         model.max_changed = pyo.Constraint(expr=pyo.quicksum(take) <= problem.max_changed)

@@ -42,7 +42,7 @@ MAX_ROUNDS = 12
 CORE = 40
 """Products left free when the relaxation is rounded."""
 HAIR = 0.01
-"""A band narrower than this share of a typical move's part in the index is met by cancelling moves, not by branching."""
+"""A band narrower than this share of a typical move's part in the index is met by cancelling, not by branching."""
 SMALL = 80
 """Columns up to which the integer model is solved all the same."""
 COUPLING = ("index_up", "index_down", "max_changed")
@@ -181,10 +181,11 @@ class PriceSearch:
         relaxed = here.relaxed
         if relaxed.values is None or relaxed.row_duals is None:
             return None
-        clear, core = _split(choices, here.compiled, relaxed.values, relaxed.row_duals, len(self.rows))
-        free = core[choices.product]
-        low = np.where(free, 0.0, clear)
-        compiled = replace(here.compiled, column_low=low, column_high=np.where(free, 1.0, clear))
+        split = np.abs(relaxed.values - np.round(relaxed.values)) > 1e-7
+        core = _core(self._net(choices, here, relaxed.row_duals), self.parts)
+        core[choices.product[split]] = True
+        free, clear = core[choices.product], np.round(relaxed.values)
+        compiled = replace(here.compiled, column_low=np.where(free, 0.0, clear), column_high=np.where(free, 1.0, clear))
         return self._solve(choices, compiled, gap=self.gap / 2)
 
     def _hair_wide(self, choices: ChoiceModel) -> bool:
@@ -198,10 +199,11 @@ class PriceSearch:
         """Round the relaxation to the nearest rungs and cancel what that does to the index, cheapest first."""
         if here.relaxed.values is None or here.relaxed.row_duals is None:
             return []
-        nearest = _nearest(choices, here.relaxed.values, len(self.rows), self.ladder.today)
-        net: Floats = np.full(self.ladder.price.shape, -np.inf)
-        net[choices.product, choices.rung] = _net_value(here.compiled, here.relaxed.row_duals)
-        net[:, self.ladder.today] = 0.0
+        net = self._net(choices, here, here.relaxed.row_duals)
+        weight = np.full(net.shape, -np.inf)
+        weight[choices.product, choices.rung] = here.relaxed.values
+        weight[:, self.ladder.today] = 1 - np.bincount(choices.product, here.relaxed.values, len(self.rows))
+        nearest = np.argmax(weight, axis=1)
         elsewhere = np.isfinite(net) & (np.arange(net.shape[1]) != nearest[:, None])
         product, rung = np.nonzero(elsewhere)
         options = Alternatives(
@@ -217,6 +219,15 @@ class PriceSearch:
             choice[product[moves]] = rung[moves]
             found.append(choice)
         return found
+
+    def _net(self, choices: ChoiceModel, here: _Round, duals: Floats) -> Floats:
+        """Value of each rung over today's price, less what it pays for the coupling rules at their duals, (P, K)."""
+        rules = choices.coupling
+        price = np.asarray(here.compiled.matrix[rules].T @ duals[rules])
+        net: Floats = np.full(self.ladder.price.shape, -np.inf)
+        net[:, self.ladder.today] = 0.0
+        net[choices.product, choices.rung] = here.compiled.cost - price
+        return net
 
     def _solve(
         self, choices: ChoiceModel, compiled: solver.CompiledModel, *, gap: float, proves: _Round | None = None
@@ -276,50 +287,26 @@ def exact_value(problem: PriceProblem, families: Families, price: Floats) -> flo
     return float(line_gain(problem, price[:, None], effect).sum())
 
 
-def _split(
-    choices: ChoiceModel, compiled: solver.CompiledModel, values: Floats, duals: Floats, products: int
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Return the relaxation's choice by column, (C,) of 0 and 1, and the products that are nearly tied, (P,).
+def _core(net: Floats, parts: Floats) -> npt.NDArray[np.bool_]:
+    """Find the products that are nearly tied at the shadow prices, (P,).
 
-    A product's lead is how much its best rung, today's included, beats its second at the shadow prices of the coupling
-    rules; the `CORE` products of least lead are nearly tied, and so is every product that the relaxation splits.
+    Half of them give up least when they leave their best rung; half give up least for each unit that this shifts the
+    index, which the small products of the first half cannot do.
+
+    Args:
+        net: (P, K) value of each rung less what it pays for the coupling rules; -inf where there is none.
+        parts: (P, K) part in the index.
     """
-    lead = _leads(choices.product, _net_value(compiled, duals), products)
-    split = np.bincount(choices.product, weights=np.abs(values - np.round(values)), minlength=products) > 1e-7
-    core = split.copy()
-    core[np.argsort(lead, kind="stable")[:CORE]] = True
-    return np.round(values), core
-
-
-def _net_value(compiled: solver.CompiledModel, duals: Floats) -> Floats:
-    """Return what each column is worth over today's price after paying the shadow prices of the coupling rules, (C,)."""
-    coupling = np.isin([row.parent_component().local_name for row in compiled.rows], COUPLING)
-    return np.asarray(compiled.cost - np.asarray(compiled.matrix[coupling].T @ duals[coupling]))
-
-
-def _nearest(choices: ChoiceModel, values: Floats, products: int, today: int) -> Ints:
-    """Return the rung on which the relaxation puts most of each product, (P,)."""
-    chosen = np.full(products, today, dtype=np.int64)
-    held = 1 - np.bincount(choices.product, weights=values, minlength=products)
-    most = np.maximum(held, 0.0)
-    for column in range(len(values)):
-        owner = choices.product[column]
-        if values[column] > most[owner]:
-            most[owner], chosen[owner] = values[column], choices.rung[column]
-    return chosen
-
-
-def _leads(product: Ints, net: Floats, products: int) -> Floats:
-    """Best less second-best of each product's net values and 0 (today's price), (P,); infinite without a rung."""
-    first, second = np.zeros(products), np.full(products, -np.inf)
-    for column in np.lexsort((net, product)):
-        owner, worth = product[column], net[column]
-        if worth > first[owner]:
-            first[owner], second[owner] = worth, first[owner]
-        else:
-            second[owner] = max(second[owner], worth)
-    lead = first - second
-    return np.asarray(lead)
+    rows = np.arange(len(net))
+    best = np.argmax(net, axis=1)
+    loss = net[rows, best][:, None] - net
+    loss[rows, best] = np.inf
+    shift = np.abs(parts - parts[rows, best][:, None])
+    rate = np.divide(loss, shift, out=np.full_like(loss, np.inf), where=(shift > 0) & np.isfinite(loss))
+    core = np.zeros(len(net), dtype=np.bool_)
+    for measure in (loss, rate):
+        core[np.argsort(measure.min(axis=1), kind="stable")[: CORE // 2]] = True
+    return core
 
 
 def _power_of_two(value: float) -> float:

@@ -71,6 +71,8 @@ class CompiledModel:
     column_high: Floats
     integer: npt.NDArray[np.bool_]
     build_seconds: float = 0.0
+    source: PyomoModel = field(default=None, repr=False)
+    """The Pyomo model; held because its parts know it by weak reference only."""
 
     def positions(self, variables: Iterable[PyomoVar]) -> npt.NDArray[np.int64]:
         """Column of each Pyomo variable; -1 where the variable is in no rule and not in the objective."""
@@ -173,6 +175,7 @@ def compile_model(model: PyomoModel) -> CompiledModel:
         column_high=np.array([np.inf if v.ub is None else v.ub for v in form.columns], dtype=np.float64),
         integer=np.array([not v.is_continuous() for v in form.columns], dtype=np.bool_),
         build_seconds=time.perf_counter() - started,
+        source=model,
     )
 
 
