@@ -74,7 +74,7 @@ class DemandSettings(Section):
     horizon_weeks: Annotated[int, Field(ge=1, le=52)] = 8
     top_products: Annotated[int, Field(ge=1, le=200_000)] = 1000
     min_weeks_sold: Annotated[int, Field(ge=1, le=520)] = 20
-    trees: Annotated[int, Field(ge=10, le=5000)] = 400
+    trees: Annotated[int, Field(ge=10, le=5000)] = 200
     folds: Annotated[int, Field(ge=2, le=20)] = 5
     draws: Annotated[int, Field(ge=50, le=5000)] = 400
     max_elasticity_se: Annotated[float, Field(gt=0, le=10)] = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ GLM_FEATURES = (
     "age.weeks",
 )
 """What the Poisson regression sees: the lags, prices, promotions and category context of the level model."""
-MAX_LOG = 12.0
+MAX_LOG = 20.0
 
 
 def last_weeks_mean(history: History, as_of: Ints, weeks: int = 4) -> Floats:
@@ -96,17 +97,40 @@ class Glm:
 
 def fit_glm(history: History, plan: Plan, weeks: int, horizon: int, first: int) -> Glm:
     """Fit on the usable cells of the weeks `first` … `weeks` - 1, each seen `horizon` weeks before."""
-    import statsmodels.api as sm
-
     targets = np.arange(horizon + first, weeks)
     features, offset = _glm_rows(history, plan, targets, horizon)
     usable, units = history.usable[:, targets].ravel(), history.units[:, targets].ravel()
-    centre = features[usable].mean(axis=0)
-    scale = np.maximum(features[usable].std(axis=0), 1e-6)
-    rows = _standard(features[usable], centre, scale)
-    model = sm.GLM(units[usable], rows, family=sm.families.Poisson(), offset=offset[usable])
-    ridge = model.fit_regularized(alpha=1e-6, L1_wt=0.0, maxiter=50) if len(rows) < 200 else model.fit(maxiter=50)
-    return Glm(np.asarray(ridge.params, dtype=np.float64), centre, scale, horizon)
+    features, offset, units = features[usable], offset[usable], units[usable]
+    centre, scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
+    rows = _standard(features, centre, scale)
+    kept = _independent(rows)
+    coefficients = np.zeros(rows.shape[1])
+    coefficients[kept] = _poisson(rows[:, kept], units, offset)
+    return Glm(coefficients, centre, scale, horizon)
+
+
+def _independent(rows: Floats) -> Ints:
+    """Positions of columns that are not a combination of those before them; the constant is the first."""
+    pivots = np.abs(np.diag(np.linalg.qr(rows, mode="r")))
+    return np.flatnonzero(pivots > 1e-6 * np.sqrt(len(rows)))
+
+
+def _poisson(rows: Floats, units: Floats, offset: Floats) -> Floats:
+    """(K,) coefficients; the mean ratio alone where the regression does not converge (next to nothing sold)."""
+    import statsmodels.api as sm
+
+    mean = np.zeros(rows.shape[1])
+    mean[0] = np.log((units.sum() + SMALL) / (np.exp(offset).sum() + SMALL))
+    if len(units) < 5 * rows.shape[1]:
+        return mean
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            fitted = sm.GLM(units, rows, family=sm.families.Poisson(), offset=offset).fit(start_params=mean, maxiter=50)
+        except (ValueError, np.linalg.LinAlgError):
+            return mean
+    found = np.asarray(fitted.params, dtype=np.float64)
+    return found if np.isfinite(found).all() and np.abs(found).max() < MAX_LOG else mean
 
 
 def _standard(features: Floats, centre: Floats, scale: Floats) -> Floats:

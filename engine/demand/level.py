@@ -40,11 +40,15 @@ Bools = npt.NDArray[np.bool_]
 MIN_ROWS = 300
 """Fewer product-weeks than this teach trees nothing; the filter alone is used."""
 MAX_ROWS = 250_000
+MAX_CORRECTION = 5.0
+"""The trees may not correct the filter by more than this factor; beyond it they extrapolate from other products."""
 FIRST_WEEKS = 3
 """Weeks of history before the first target that the trees learn from."""
 LONG_PANEL = 60
 """From this many weeks on, weeks have a season to learn from and their common shocks stay in the training data."""
 TEXT_COMPONENTS = 8
+LEARNING = 16.0
+"""Learning rate times trees: more trees take smaller steps."""
 PRICE_DRIVERS = ("discount", "regular")
 
 
@@ -59,14 +63,12 @@ class LevelOptions:
     """Horizons to learn from; None: 1 and doublings of it up to the horizon."""
     parameters: tuple[tuple[str, Any], ...] = ()
     """XGBoost parameters that differ from `TREE_PARAMETERS`."""
-    trees: int | None = None
 
 
 TREE_PARAMETERS: dict[str, Any] = {
     "objective": "count:poisson",
     "tree_method": "hist",
     "base_score": 1.0,
-    "eta": 0.05,
     "max_depth": 6,
     "min_child_weight": 20,
     "subsample": 0.8,
@@ -203,7 +205,7 @@ def _with_trees(
     values, offset, units, names = _training_rows(history, plan, model.horizon, options, seed)
     if len(units) < MIN_ROWS or units.sum() <= 0:
         said = Reason(
-            "level by trailing means alone: {rows} product-weeks are too few to learn from (at least {least})",
+            "forecast from each product's own level alone: {rows} product-weeks are too few for trees (least: {least})",
             {"rows": len(units), "least": MIN_ROWS},
         )
         return replace(model, reasons=(*model.reasons, said))
@@ -269,11 +271,13 @@ def _boost(
 ) -> Any:  # noqa: ANN401 - an xgboost.Booster
     import xgboost
 
-    parameters = {**TREE_PARAMETERS, "nthread": settings.data.threads, "seed": seed, **dict(options.parameters)}
+    trees = settings.demand.trees
+    pace = {"eta": float(np.clip(LEARNING / trees, 0.01, 0.3)), "nthread": settings.data.threads, "seed": seed}
+    parameters = {**TREE_PARAMETERS, **pace, **dict(options.parameters)}
     if options.monotone:
         parameters["monotone_constraints"] = tuple(_sign(name) for name in names)
     rows = xgboost.QuantileDMatrix(values, units, base_margin=offset, max_bin=parameters["max_bin"])
-    return xgboost.train(parameters, rows, options.trees or settings.demand.trees)
+    return xgboost.train(parameters, rows, trees)
 
 
 def _sign(name: str) -> int:
@@ -292,7 +296,9 @@ def predict(model: LevelModel, history: History, plan: Plan, targets: Ints, hori
     import xgboost
 
     rows = xgboost.DMatrix(design.values, base_margin=design.offset)
-    return np.asarray(model.booster.predict(rows), dtype=np.float64).reshape(shape)
+    units = model.booster.predict(rows).astype(np.float64)
+    alone = np.exp(design.expected)
+    return np.asarray(np.clip(units, alone / MAX_CORRECTION, alone * MAX_CORRECTION).reshape(shape), dtype=np.float64)
 
 
 def history_of(model: LevelModel, panel: Panel) -> History:

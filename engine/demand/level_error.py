@@ -21,6 +21,10 @@ MIN_WEEKS = 6
 """Weeks of history before an origin."""
 DEFAULT_COUNT, DEFAULT_SHARE, DEFAULT_COMMON = 2.0, 0.09, 0.08
 """Without a past to measure on: overdispersion 2, 30 % a product, 8 % shop-wide."""
+PRIOR_ORIGINS = 2.0
+"""Independent origins that the assumed shop-wide error counts for; origins that share weeks count for less."""
+MIN_COUNT = 1.0
+"""Counts vary by chance: no product is known better than a Poisson count is."""
 MAX_ORIGINS = 26
 
 
@@ -48,11 +52,13 @@ def measure_error(history: History, plan: Plan, series_product: Ints, n_products
     if not pairs:
         return LevelError(DEFAULT_COUNT, DEFAULT_SHARE, DEFAULT_COMMON, 0)
     ratios = np.array([sold.sum() / hoped.sum() for sold, hoped in pairs])
-    common = float(np.sqrt(np.mean(np.square(np.log(ratios)))))
+    independent = len(pairs) / horizon
+    squares = independent * np.mean(np.square(np.log(ratios))) + PRIOR_ORIGINS * DEFAULT_COMMON**2
+    common = float(np.sqrt(squares / (independent + PRIOR_ORIGINS)))
     sold = np.concatenate([part[0] for part in pairs])
     hoped = np.concatenate([part[1] * ratio for part, ratio in zip(pairs, ratios, strict=True)])
     count, share = _variance_law(np.square(sold - hoped), hoped)
-    return LevelError(count, share, min(common, 1.0), len(pairs))
+    return LevelError(max(count, MIN_COUNT), share, min(common, 1.0), len(pairs))
 
 
 def _totals(

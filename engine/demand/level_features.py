@@ -24,6 +24,8 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 SEASON_WEEKS = 52
+LEAST_SEASON = 8
+"""Weeks beyond a year from which the season is looked at; in less it would only name the weeks."""
 SMALL = 0.05
 """Added to weekly units before a logarithm."""
 OFFSET_SHARE = np.array([0.7, 0.7, 1.0, 1.0])
@@ -71,6 +73,8 @@ class History:
     """Feature name -> (S, T) as of each week; what is a level is in log units relative to the filtered level."""
     group: Ints
     """(S,) category within store, 0…G-1."""
+    group_units: Floats
+    """(G, T) units of each group, promotions taken out."""
     static: Floats
     """(S, E) what does not change: profile mix, text components."""
     static_names: tuple[str, ...]
@@ -168,18 +172,19 @@ def build_history(
     units = np.where(usable, panel.units, 0.0)
     filtered = filter_series(units, usable, live, seen, pooled, group, own=own)
     plain = units / np.exp(np.clip(np.einsum("stk,stk->st", filtered.effects, seen), -3.0, 3.0))
+    group_units = _by_group(np.where(usable, plain, 0.0), group)
     known = {
         **_lags(plain, units, usable, filtered.level),
         **_past_prices(plan, live),
         **_past_promotions(seen, live),
-        **_category(np.where(usable, plain, 0.0), group),
+        **_category(group_units, group),
         "age.weeks": np.minimum(np.cumsum(live, axis=1), MATURE_WEEKS).astype(np.float64),
         "filter.level": filtered.level,
         "filter.variance": filtered.level_variance,
         **{f"filter.effect_{k}": filtered.effects[:, :, k] for k in range(seen.shape[-1])},
     }
     static = np.zeros((len(units), 0)) if static is None else static
-    return History(units, usable, anchor, filtered, known, group, static, static_names)
+    return History(units, usable, anchor, filtered, known, group, group_units, static, static_names)
 
 
 def rolling_mean(values: Floats, counted: Bools, weeks: int) -> Floats:
@@ -241,7 +246,6 @@ def _past_promotions(seen: Floats, live: Bools) -> dict[str, Floats]:
     discount, mailer, display = seen[:, :, 0], seen[:, :, 2], seen[:, :, 3]
     return {
         "promotions.discount_0": discount,
-        "promotions.discount_1": _shifted(discount, 1),
         "promotions.discount_13": rolling_mean(discount, live, 13),
         "promotions.mailer_0": mailer,
         "promotions.mailer_13": rolling_mean(mailer, live, 13),
@@ -249,9 +253,8 @@ def _past_promotions(seen: Floats, live: Bools) -> dict[str, Floats]:
     }
 
 
-def _category(plain: Floats, group: Ints) -> dict[str, Floats]:
+def _category(sums: Floats, group: Ints) -> dict[str, Floats]:
     """How the category's sales stand against their mean of a quarter, promotions taken out."""
-    sums = _by_group(plain, group)
     every = np.ones(sums.shape, dtype=bool)
     quarter = rolling_mean(sums, every, 13) + 1.0
     return {
@@ -293,6 +296,9 @@ def build_design(history: History, plan: Plan, targets: Ints, horizon: int, want
     blocks = {name: values[:, as_of] for name, values in history.known.items() if not name.startswith("price.")}
     blocks |= _planned_features(history, plan.at(targets), planned, as_of)
     blocks |= _calendar(plan.week_start[targets], history)
+    if history.units.shape[1] > SEASON_WEEKS + LEAST_SEASON:
+        blocks |= _year_ago(history, targets, as_of)
+    blocks |= _weeks_before(plan, targets)
     blocks["horizon.weeks"] = np.full(offset.shape, float(horizon))
     blocks["filter.log_mean"] = expected
     blocks |= {name: history.static[:, [k]] for k, name in enumerate(history.static_names)}
@@ -346,7 +352,31 @@ def _calendar(week_start: npt.NDArray[np.datetime64], history: History) -> dict[
     """Holidays near; the season only where more than a year was seen, as it would name the weeks otherwise."""
     near = holiday_distance(week_start)
     features = {"calendar.to_holiday": near[None, :, 0], "calendar.since_holiday": near[None, :, 1]}
-    if history.units.shape[1] > SEASON_WEEKS + 8:
+    if history.units.shape[1] > SEASON_WEEKS + LEAST_SEASON:
         cycle = season(week_start)
         features |= {f"calendar.season_{k}": cycle[None, :, k] for k in range(cycle.shape[1])}
     return features
+
+
+def _year_ago(history: History, targets: Ints, as_of: Ints) -> dict[str, Floats]:
+    """Growth from the origin's week to the target's a year before (three-week means), of category and shop."""
+    then, origin = np.minimum(targets - SEASON_WEEKS + 1, as_of), as_of - SEASON_WEEKS + 1
+    known = origin >= 1
+    features = {}
+    for name, units, row in (
+        ("category.year_ago", history.group_units, history.group),
+        ("calendar.year_ago", history.group_units.sum(axis=0, keepdims=True), np.zeros(1, dtype=np.int64)),
+    ):
+        smooth = np.log(rolling_mean(units, np.ones(units.shape, dtype=bool), 3) + 1.0)
+        growth = smooth[:, np.maximum(then, 0)] - smooth[:, np.maximum(origin, 0)]
+        features[name] = np.where(known, growth, np.nan)[row]
+    return features
+
+
+def _weeks_before(plan: Plan, targets: Ints) -> dict[str, Floats]:
+    """Planned discounts of the weeks just before the target: what was stocked up then is not bought now."""
+    discount = np.clip(np.log(plan.price / plan.regular), -2.5, 0.5)
+    return {
+        f"promotions.before_{lag}": np.where(targets >= lag, discount[:, np.maximum(targets - lag, 0)], np.nan)
+        for lag in (1, 2, 3)
+    }

@@ -29,7 +29,7 @@ NEW_LEVEL_VARIANCE = 2.0
 EFFECT_SD = (1.0, 1.0, 0.5, 0.5)
 """Spread of the series' own effects around the pooled ones: discount, everyday price, leaflet, display."""
 DRIVERS = ("discount", "regular", "mailer", "display")
-MAX_LOG_UNITS = 14.0
+MAX_LOG_UNITS = 20.0
 NEWTON_STEPS = 6
 
 
