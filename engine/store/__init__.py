@@ -17,7 +17,8 @@ from engine.store.database import Database
 from engine.store.experiments import Experiments, StoredExperiment
 from engine.store.idempotency import Answer, Answers
 from engine.store.jobs import JobRun, JobRuns
-from engine.store.proposals import Order, Page, ProposalHeader, Proposals, Shown
+from engine.store.lines import Order, Shown
+from engine.store.proposals import Page, ProposalHeader, Proposals
 from engine.store.schema import is_fresh, require_current
 from engine.store.schema import upgrade as upgrade_schema
 
@@ -107,9 +108,13 @@ def open_store(url: str, *, upgrade: bool = False) -> Store:
         ConflictError: its schema belongs to a newer version.
     """
     database = Database(url)
-    if upgrade and database.is_sqlite and is_fresh(database):
-        upgrade_schema(database)
-    require_current(database)
+    try:
+        if upgrade and database.is_sqlite and is_fresh(database):
+            upgrade_schema(database)
+        require_current(database)
+    except BaseException:
+        database.close()
+        raise
     return Store(database)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from engine.files import plain, to_json
-from engine.store.tables import AuditRow
+from engine.store.tables import AuditRow, as_utc
 
 GENESIS = "0" * 64
 _TABLE = AuditRow.__table__
@@ -51,14 +51,18 @@ class AuditCheck:
 
 
 def append_event(connection: Connection, event: AuditEvent) -> AuditEvent:
-    """Add an event at the end of the chain; call it inside a writing transaction."""
+    """Add an event at the end of the chain; call it inside a writing transaction.
+
+    Raises:
+        ValueError: its time has no zone.
+    """
     last = connection.execute(
         select(AuditRow.sequence, AuditRow.sha256).order_by(AuditRow.sequence.desc()).limit(1)
     ).first()
     sequence, previous = (last.sequence + 1, last.sha256) if last else (1, GENESIS)
     values = {
         "sequence": sequence,
-        "at": event.at.astimezone(UTC),
+        "at": as_utc(event.at),
         "actor": event.actor,
         "subject": event.subject,
         "action": event.action,

@@ -4,54 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.errors import ConflictError, InputError, NotFoundError, StateError
 from engine.files import plain, to_json
-from engine.proposal import TRANSITIONS, CouponLine, PriceLine, Proposal, Reason, State
+from engine.proposal import TRANSITIONS, CouponLine, PriceLine, Proposal, State
 from engine.store.audit import AuditEvent, append_event, read_events
 from engine.store.database import Database
+from engine.store.lines import (
+    ORDERS,
+    Order,
+    Shown,
+    coupon_rows,
+    hashed_coupon_line,
+    hashed_price_line,
+    insert_lines,
+    price_conditions,
+    price_rows,
+    read_coupon_line,
+    read_price_line,
+    select_lines,
+)
 from engine.store.tables import CouponLineRow, PriceLineRow, ProposalRow
 
 RUN_KEY_PREFIX = "job:"
 """A proposal whose `created_by` starts like this belongs to one slot of a scheduled job; a slot has one proposal."""
 
 Item = TypeVar("Item")
-Order = Literal["position", "product", "title", "category", "price", "change", "gain", "elasticity"]
-Shown = Literal["all", "changed", "held"]
-
-_CHUNK = 5000
 _NEEDS_A_REASON = frozenset({State.REJECTED, State.CHANGES_REQUESTED, State.ROLLED_BACK})
-_LINE_NUMBERS = (
-    "current_price",
-    "proposed_price",
-    "unit_cost",
-    "units_current",
-    "units_proposed",
-    "profit_current",
-    "profit_proposed",
-    "gain_low",
-    "gain_high",
-    "elasticity",
-    "elasticity_se",
-)
-_ORDERS: Mapping[Order, ColumnElement[Any]] = {
-    "position": PriceLineRow.position.expression,
-    "product": PriceLineRow.product_id.expression,
-    "title": PriceLineRow.title.expression,
-    "category": PriceLineRow.category.expression,
-    "price": PriceLineRow.proposed_price.expression,
-    "change": PriceLineRow.proposed_price / func.nullif(PriceLineRow.current_price, 0.0),
-    "gain": PriceLineRow.profit_proposed - PriceLineRow.profit_current,
-    "elasticity": PriceLineRow.elasticity.expression,
-}
 
 
 @dataclass(frozen=True)
@@ -101,8 +87,8 @@ class Proposals:
             with self._database.write() as connection:
                 digest = content_sha256(proposal)
                 number = _insert_header(connection, proposal, digest)
-                _insert_many(connection, PriceLineRow, _price_rows(number, proposal.prices))
-                _insert_many(connection, CouponLineRow, _coupon_rows(number, proposal.coupons))
+                insert_lines(connection, PriceLineRow, price_rows(number, proposal.prices))
+                insert_lines(connection, CouponLineRow, coupon_rows(number, proposal.coupons))
                 append_event(connection, _created(proposal, digest))
         except IntegrityError as error:
             raise ConflictError(
@@ -118,8 +104,8 @@ class Proposals:
         """
         with self._database.read() as connection:
             row = _find(connection, proposal_id)
-            prices = connection.execute(_lines(PriceLineRow, row.number).order_by(PriceLineRow.position))
-            coupons = connection.execute(_lines(CouponLineRow, row.number).order_by(CouponLineRow.position))
+            prices = connection.execute(select_lines(PriceLineRow, row.number).order_by(PriceLineRow.position))
+            coupons = connection.execute(select_lines(CouponLineRow, row.number).order_by(CouponLineRow.position))
             return Proposal(
                 proposal_id=row.proposal_id,
                 data=row.data,
@@ -130,8 +116,8 @@ class Proposals:
                 currency=row.currency,
                 summary=row.summary,
                 evidence=row.evidence,
-                prices=tuple(_price_line(line) for line in prices),
-                coupons=tuple(_coupon_line(line) for line in coupons),
+                prices=tuple(read_price_line(line) for line in prices),
+                coupons=tuple(read_coupon_line(line) for line in coupons),
             )
 
     def header(self, proposal_id: str) -> ProposalHeader:
@@ -187,12 +173,12 @@ class Proposals:
             NotFoundError: there is no such proposal.
         """
         with self._database.read() as connection:
-            query = _lines(PriceLineRow, _find(connection, proposal_id).number)
-            query = query.where(*_price_conditions(contains, shown))
-            key = _ORDERS[order]
+            query = select_lines(PriceLineRow, _find(connection, proposal_id).number)
+            query = query.where(*price_conditions(contains, shown))
+            key = ORDERS[order]
             keys = [key.desc().nulls_last() if descending else key.asc().nulls_last(), PriceLineRow.position.asc()]
             items, total = _page(connection, query, keys, page, size)
-        return Page(tuple(_price_line(row) for row in items), page, size, total)
+        return Page(tuple(read_price_line(row) for row in items), page, size, total)
 
     def coupon_lines(self, proposal_id: str, *, page: int = 1, size: int = 50) -> Page[CouponLine]:
         """One page of coupon lines, in the order of the plan.
@@ -201,9 +187,9 @@ class Proposals:
             NotFoundError: there is no such proposal.
         """
         with self._database.read() as connection:
-            query = _lines(CouponLineRow, _find(connection, proposal_id).number)
+            query = select_lines(CouponLineRow, _find(connection, proposal_id).number)
             items, total = _page(connection, query, [CouponLineRow.position.asc()], page, size)
-        return Page(tuple(_coupon_line(row) for row in items), page, size, total)
+        return Page(tuple(read_coupon_line(row) for row in items), page, size, total)
 
     def change_state(self, proposal_id: str, to: State, *, by: str, why: str, now: datetime) -> ProposalHeader:
         """Move a proposal along its life, with an event in the audit, in one transaction.
@@ -241,9 +227,9 @@ class Proposals:
 
     def counts(self) -> Mapping[str, int]:
         """Count the proposals by state."""
-        query = select(ProposalRow.state, func.count()).group_by(ProposalRow.state)
+        query = select(ProposalRow.state, func.count().label("held")).group_by(ProposalRow.state)
         with self._database.read() as connection:
-            return {state: count for state, count in connection.execute(query)}
+            return {row.state: row.held for row in connection.execute(query)}
 
     def altered(self) -> tuple[str, ...]:
         """Say which proposals are no longer what they were when saved, or stand where their audit did not put them."""
@@ -273,12 +259,9 @@ def content_sha256(proposal: Proposal) -> str:
     }
     digest.update(to_json(head).encode())
     for line in proposal.prices:
-        texts = line.product_id, line.title, line.category, bool(line.identified), line.reason.code
-        numbers = tuple(_number(getattr(line, name)) for name in _LINE_NUMBERS)
-        digest.update(repr((*texts, *numbers, to_json(line.reason.values))).encode())
+        digest.update(hashed_price_line(line))
     for coupon in proposal.coupons:
-        money = _number(coupon.expected_incremental_profit), _number(coupon.expected_cost)
-        digest.update(repr((coupon.customer_id, coupon.offer_id, *money)).encode())
+        digest.update(hashed_coupon_line(coupon))
     return digest.hexdigest()
 
 
@@ -350,84 +333,9 @@ def _moved(proposal_id: str, state: State, to: State, *, by: str, why: str, now:
     )
 
 
-def _lines(table: type[PriceLineRow] | type[CouponLineRow], number: int) -> Select[Any]:
-    return select(table.__table__).where(table.proposal_number == number)
-
-
-def _price_conditions(contains: str, shown: Shown) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if contains:
-        columns = (PriceLineRow.product_id, PriceLineRow.title, PriceLineRow.category)
-        conditions.append(or_(*(column.icontains(contains, autoescape=True) for column in columns)))
-    if shown == "changed":
-        conditions.append(PriceLineRow.proposed_price != PriceLineRow.current_price)
-    elif shown == "held":
-        conditions.append(PriceLineRow.proposed_price == PriceLineRow.current_price)
-    return conditions
-
-
 def _page(
     connection: Connection, query: Select[Any], order: Sequence[ColumnElement[Any]], page: int, size: int
 ) -> tuple[Sequence[Row[Any]], int]:
     total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
     rows = connection.execute(query.order_by(*order).limit(size).offset((page - 1) * size)).all()
     return rows, int(total)
-
-
-def _insert_many(
-    connection: Connection, table: type[PriceLineRow] | type[CouponLineRow], rows: Iterator[dict[str, Any]]
-) -> None:
-    while chunk := list(islice(rows, _CHUNK)):
-        connection.execute(insert(table), chunk)
-
-
-def _number(value: float) -> float | None:
-    """NaN and ±∞ as NULL: "not estimated" has one form in the store."""
-    return float(value) if math.isfinite(value) else None
-
-
-def _back(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _price_rows(number: int, lines: Iterable[PriceLine]) -> Iterator[dict[str, Any]]:
-    for position, line in enumerate(lines):
-        yield {
-            "proposal_number": number,
-            "position": position,
-            "product_id": line.product_id,
-            "title": line.title,
-            "category": line.category,
-            **{name: _number(getattr(line, name)) for name in _LINE_NUMBERS},
-            "identified": bool(line.identified),
-            "reason_code": line.reason.code,
-            "reason_values": plain(line.reason.values),
-        }
-
-
-def _coupon_rows(number: int, lines: Iterable[CouponLine]) -> Iterator[dict[str, Any]]:
-    for position, line in enumerate(lines):
-        yield {
-            "proposal_number": number,
-            "position": position,
-            "customer_id": line.customer_id,
-            "offer_id": line.offer_id,
-            "expected_incremental_profit": _number(line.expected_incremental_profit),
-            "expected_cost": _number(line.expected_cost),
-        }
-
-
-def _price_line(row: Row[Any]) -> PriceLine:
-    return PriceLine(
-        product_id=row.product_id,
-        title=row.title,
-        category=row.category,
-        **{name: _back(getattr(row, name)) for name in _LINE_NUMBERS},
-        identified=row.identified,
-        reason=Reason(row.reason_code, row.reason_values),
-    )
-
-
-def _coupon_line(row: Row[Any]) -> CouponLine:
-    profit, cost = _back(row.expected_incremental_profit), _back(row.expected_cost)
-    return CouponLine(row.customer_id, row.offer_id, profit, cost)

@@ -10,6 +10,17 @@ from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
+def as_utc(moment: datetime) -> datetime:
+    """Convert a moment to UTC.
+
+    Raises:
+        ValueError: it has no time zone, so nobody knows which moment it is.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment.isoformat()} has no time zone; hand in datetime.now(UTC)")
+    return moment.astimezone(UTC)
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment in UTC, whatever the database can keep of a time zone."""
 
@@ -24,9 +35,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         """
         if value is None:
             return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value.isoformat()} has no time zone; hand in datetime.now(UTC)")
-        value = value.astimezone(UTC)
+        value = as_utc(value)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
