@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from api.heldout import judge_halves
 from api.price_stage import Demand
 from engine.demand.backtest import backtest
+from engine.demand.response import diagnose_response
+from engine.panel import split_panel
 from engine.progress import Progress
 from engine.settings import Settings
 from engine.shop import Shop
@@ -27,6 +30,8 @@ def gather_evidence(
     shop: Shop, settings: Settings, demand: Demand, problem: PriceProblem, plan: PricePlan, progress: Progress
 ) -> dict[str, Any]:
     """Everything the report draws from, as JSON types and records."""
+    first, second, split = split_panel(shop, demand.panel, settings, settings.seed)
+    checked = diagnose_response(demand.panel, first, second, demand.response, settings, seed=settings.seed)
     return {
         "raw_predicted_gain": raw_predicted_gain(
             problem, demand.response.raw, gap=_EXPLORATORY_GAP, seconds=settings.pricing.seconds
@@ -36,9 +41,10 @@ def gather_evidence(
         "frontier": frontier(problem, settings),
         "curves": curves(demand, problem, plan),
         "backtest": _backtest(demand, settings, progress),
+        "heldout": judge_halves(demand.panel, (first, second), split, problem, settings, text=demand.features.text),
         "caveats": list(demand.panel.price_caveats),
         "warnings": [*demand.response.notes, *demand.level.reasons],
-        "diagnostics": [],
+        "diagnostics": list(checked.checks),
         "sensitivity": None,
     }
 
