@@ -7,11 +7,25 @@ and reads the past as of its origin; of the target week it knows the plan: price
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from engine.demand.backtest_record import (
+    FILTER,
+    FREE_TREES,
+    GLM,
+    LOGLOG,
+    NAIVE,
+    TREES,
+    Backtest,
+    BacktestCoverage,
+    BacktestInterval,
+    BacktestRow,
+    BacktestWeek,
+)
+from engine.demand.backtest_score import HeldOut, score_differences, score_rows, score_weeks
 from engine.demand.baselines import fit_glm, fit_loglog, last_weeks_mean
 from engine.demand.level import FIRST_WEEKS, LevelModel, LevelOptions, fit_level, history_of, predict
 from engine.demand.level_features import History, Plan, by_product, drivers, plan_of
@@ -20,24 +34,16 @@ from engine.progress import Progress, Silent
 from engine.proposal import Reason
 from engine.settings import Settings
 
+__all__ = ["Backtest", "BacktestCoverage", "BacktestInterval", "BacktestRow", "BacktestWeek", "backtest"]
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 TEST_WEEKS = 8
 LONG_HORIZON = 8
 MIN_TRAINING_WEEKS = 6
-NEW_WEEKS = 13
-"""A product first seen fewer weeks than this before the test is new."""
-RESAMPLES = 999
-
-NAIVE = "last 4 weeks"
-LOGLOG = "log-log, fixed effects"
-GLM = "Poisson GLM"
-FILTER = "filtered Poisson"
-TREES = "XGBoost"
-FREE_TREES = "XGBoost, not monotone"
-
+NORMAL_95 = 1.645
+WITHOUT = "without "
 ABLATIONS: Mapping[str, frozenset[str]] = {
     "price": frozenset({"price"}),
     "promotions": frozenset({"promotions"}),
@@ -48,68 +54,6 @@ ABLATIONS: Mapping[str, frozenset[str]] = {
     "text": frozenset({"text"}),
     "profile and text": frozenset({"profile", "text"}),
 }
-
-
-@dataclass(frozen=True)
-class BacktestRow:
-    """Accuracy of one model at one horizon, on one segment of the products."""
-
-    model: str
-    horizon: int
-    """Weeks ahead."""
-    segment: str
-    """"all"; "high", "medium", "low" (thirds of the products by units before the test); "thin"; "new"."""
-    wape: float
-    """Σ |units - forecast| / Σ units over product-weeks."""
-    bias: float
-    """Σ forecast / Σ units - 1."""
-    n: int
-    """Product-weeks."""
-    units: float
-
-
-@dataclass(frozen=True)
-class BacktestInterval:
-    """WAPE of `model` less that of `other`, with a 90 % bootstrap interval over products."""
-
-    model: str
-    other: str
-    horizon: int
-    difference: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class BacktestWeek:
-    """One test week, all products together."""
-
-    week: int
-    actual: float
-    forecast: Mapping[str, float] = field(default_factory=dict)
-    """"model, h ahead" -> units."""
-
-
-@dataclass(frozen=True)
-class Backtest:
-    """What the held-out weeks say. The headline figures are of all products, one week ahead; NaN: nothing held out."""
-
-    rows: tuple[BacktestRow, ...] = ()
-    ablations: tuple[BacktestRow, ...] = ()
-    """`model` names what was left out."""
-    intervals: tuple[BacktestInterval, ...] = ()
-    weeks: tuple[BacktestWeek, ...] = ()
-    wape: float = float("nan")
-    bias: float = float("nan")
-    wape_naive: float = float("nan")
-    wape_glm: float = float("nan")
-    horizons: tuple[int, ...] = ()
-    reasons: tuple[Reason, ...] = ()
-
-    def row(self, model: str, horizon: int, segment: str = "all") -> BacktestRow | None:
-        """The row of a model, if it is there."""
-        wanted = (model, horizon, segment)
-        return next((row for row in self.rows if (row.model, row.horizon, row.segment) == wanted), None)
 
 
 @dataclass(frozen=True)
@@ -167,10 +111,14 @@ def backtest(
     runs = _variants(inputs, ablations=ablations)
     progress = progress or Silent()
     forecasts: dict[tuple[str, int], Floats] = {}
+    coverage: BacktestCoverage | None = None
     for done, window in enumerate(windows):
-        forecasts |= _forecasts(inputs, window, runs)
+        models = {name: _fit(inputs, window, options) for name, options in runs.items()}
+        forecasts |= _forecasts(inputs, window, models)
+        if window.horizon == 1:
+            coverage = _coverage(inputs, window, models[TREES])
         progress.advance((done + 1) / len(windows))
-    return _summary(inputs, windows, forecasts, reasons)
+    return _summary(inputs, windows, forecasts, coverage, reasons)
 
 
 def _windows(n_weeks: int, horizon: int) -> tuple[_Window, ...]:
@@ -202,14 +150,13 @@ def _variants(inputs: _Inputs, *, ablations: bool) -> dict[str, LevelOptions]:
     variants[FREE_TREES] = LevelOptions(monotone=False)
     for name, groups in ABLATIONS.items():
         if all(given.get(group, True) for group in groups):
-            variants[f"without {name}"] = LevelOptions(without=groups)
+            variants[WITHOUT + name] = LevelOptions(without=groups)
     return variants
 
 
-def _forecasts(inputs: _Inputs, window: _Window, variants: Mapping[str, LevelOptions]) -> dict[tuple[str, int], Floats]:
+def _forecasts(inputs: _Inputs, window: _Window, models: Mapping[str, LevelModel]) -> dict[tuple[str, int], Floats]:
     """(model, horizon) -> (S, W) forecasts of the target weeks."""
     plan = plan_of(inputs.panel)
-    models = {name: _fit(inputs, window, options) for name, options in variants.items()}
     history = history_of(models[TREES], inputs.panel)
     found = _baselines(history, plan, window)
     for name, model in models.items():
@@ -218,11 +165,30 @@ def _forecasts(inputs: _Inputs, window: _Window, variants: Mapping[str, LevelOpt
     return {(name, window.horizon): units for name, units in found.items()}
 
 
+def _coverage(inputs: _Inputs, window: _Window, model: LevelModel) -> BacktestCoverage | None:
+    """Forecast the whole test from the week before it, and see whether the stated errors hold."""
+    if len(window.targets) != model.horizon:
+        return None
+    panel, history, plan = inputs.panel, history_of(model, inputs.panel), plan_of(inputs.panel)
+    test = HeldOut(panel, window.targets)
+    weekly = [predict(model, history, plan, window.targets[[k]], k + 1)[:, 0] for k in range(len(window.targets))]
+    hoped = np.where(test.usable, np.column_stack(weekly), 0.0).sum(axis=1)
+    hoped = by_product(hoped, panel.series_product, panel.n_products)
+    sold = by_product(test.units.sum(axis=1), panel.series_product, panel.n_products)
+    if sold.sum() <= 0:
+        return None
+    there = hoped > 0
+    spread = model.error.relative_sd(hoped[there]) * hoped[there]
+    inside = np.abs(sold[there] - hoped[there]) <= NORMAL_95 * spread
+    total_error = float(hoped.sum() / sold.sum()) - 1.0
+    return BacktestCoverage(int(there.sum()), float(inside.mean()), total_error, model.error.common_sd)
+
+
 def _fit(inputs: _Inputs, window: _Window, options: LevelOptions) -> LevelModel:
     return fit_level(
         first_weeks(inputs.panel, window.trained),
         inputs.settings,
-        horizon=window.horizon,
+        horizon=inputs.settings.demand.horizon_weeks,
         profile_mix=inputs.profile_mix,
         text=inputs.text,
         seed=inputs.seed,
@@ -255,23 +221,17 @@ def _summary(
     inputs: _Inputs,
     windows: tuple[_Window, ...],
     forecasts: Mapping[tuple[str, int], Floats],
+    coverage: BacktestCoverage | None,
     reasons: tuple[Reason, ...],
 ) -> Backtest:
-    targets = windows[0].targets
-    usable = inputs.panel.observed[:, targets] & (inputs.panel.stock_out[:, targets] < 0.5)
-    units = np.where(usable, inputs.panel.units[:, targets], 0.0)
-    segments = _segments(inputs.panel, int(targets[0]), inputs.settings.demand.min_weeks_sold)
-    rows = [
-        _score(name, horizon, segment, units, forecast, usable & chosen[:, None])
-        for (name, horizon), forecast in forecasts.items()
-        for segment, chosen in segments.items()
-    ]
-    rows = [row for row in rows if row.n]
+    test = HeldOut(inputs.panel, windows[0].targets)
+    rows = score_rows(test, forecasts, inputs.settings.demand.min_weeks_sold)
     tested = Backtest(
-        rows=tuple(row for row in rows if not row.model.startswith("without ")),
-        ablations=tuple(row for row in rows if row.model.startswith("without ")),
-        intervals=_intervals(inputs, windows, units, usable, forecasts),
-        weeks=_weeks(inputs.panel, targets, units, usable, forecasts),
+        rows=tuple(row for row in rows if not row.model.startswith(WITHOUT)),
+        ablations=tuple(row for row in rows if row.model.startswith(WITHOUT)),
+        intervals=score_differences(test, forecasts, inputs.seed),
+        weeks=score_weeks(test, forecasts),
+        coverage=coverage,
         horizons=tuple(window.horizon for window in windows),
         reasons=reasons,
     )
@@ -282,81 +242,4 @@ def _summary(
         bias=head.bias if head else float("nan"),
         wape_naive=naive.wape if naive else float("nan"),
         wape_glm=glm.wape if glm else float("nan"),
-    )
-
-
-def _segments(panel: Panel, start: int, thin_weeks: int) -> dict[str, Bools]:
-    """Segment -> (S,) series in it, judged by what was known before the test."""
-    sold = np.where(panel.observed, panel.units, 0.0)[:, :start]
-    volume = by_product(sold.sum(axis=1), panel.series_product, panel.n_products)
-    third = np.argsort(np.argsort(-volume, kind="stable")) * 3 // max(panel.n_products, 1)
-    seen = np.maximum.accumulate(panel.observed, axis=1)[:, :start].sum(axis=1)
-    new = (seen < NEW_WEEKS) & (start >= NEW_WEEKS)
-    classes = {name: (third == k)[panel.series_product] for k, name in enumerate(("high", "medium", "low"))}
-    return {
-        "all": np.ones(len(panel.series_product), dtype=bool),
-        **classes,
-        "thin": ((sold > 0).sum(axis=1) < thin_weeks) & ~new,
-        "new": new,
-    }
-
-
-def _score(name: str, horizon: int, segment: str, units: Floats, forecast: Floats, counted: Bools) -> BacktestRow:
-    sold, hoped = units[counted], forecast[counted]
-    total = float(sold.sum())
-    scale = total if total > 0 else float("nan")
-    return BacktestRow(
-        model=name,
-        horizon=horizon,
-        segment=segment,
-        wape=float(np.abs(sold - hoped).sum()) / scale,
-        bias=float(hoped.sum()) / scale - 1.0,
-        n=int(counted.sum()),
-        units=total,
-    )
-
-
-def _intervals(
-    inputs: _Inputs,
-    windows: tuple[_Window, ...],
-    units: Floats,
-    usable: Bools,
-    forecasts: Mapping[tuple[str, int], Floats],
-) -> tuple[BacktestInterval, ...]:
-    """XGBoost against each simpler model; products are resampled whole, as their weeks are not independent."""
-    rng = np.random.default_rng(inputs.seed)
-    n = inputs.panel.n_products
-    draws = rng.multinomial(n, np.full(n, 1.0 / n), size=RESAMPLES).astype(np.float64)
-
-    def errors(key: tuple[str, int]) -> Floats:
-        missed = np.where(usable, np.abs(units - forecasts[key]), 0.0).sum(axis=1)
-        return by_product(missed, inputs.panel.series_product, n)
-
-    sold = by_product(units.sum(axis=1), inputs.panel.series_product, n)
-    if sold.sum() <= 0:
-        return ()
-    found = []
-    for horizon in (window.horizon for window in windows):
-        for other in (NAIVE, LOGLOG, GLM, FILTER, FREE_TREES):
-            if (other, horizon) not in forecasts:
-                continue
-            gap = errors((TREES, horizon)) - errors((other, horizon))
-            total = draws @ sold
-            spread = (draws @ gap)[total > 0] / total[total > 0]
-            low, high = (float(q) for q in np.quantile(spread, (0.05, 0.95)))
-            found.append(BacktestInterval(TREES, other, horizon, float(gap.sum() / sold.sum()), low, high))
-    return tuple(found)
-
-
-def _weeks(
-    panel: Panel, targets: Ints, units: Floats, usable: Bools, forecasts: Mapping[tuple[str, int], Floats]
-) -> tuple[BacktestWeek, ...]:
-    totals = {
-        f"{name}, {horizon} ahead": np.where(usable, forecast, 0.0).sum(axis=0)
-        for (name, horizon), forecast in forecasts.items()
-        if name in (TREES, NAIVE, GLM)
-    }
-    return tuple(
-        BacktestWeek(int(panel.weeks[t]), float(units[:, k].sum()), {name: float(v[k]) for name, v in totals.items()})
-        for k, t in enumerate(targets)
     )
