@@ -79,8 +79,9 @@ def explain_line(problem: PriceProblem, plan: PricePlan, product: int) -> Reason
     price, today = float(plan.price[product]), float(problem.current_price[product])
     rule = next((name for name in _ORDER if name in plan.binding[product]), "")
     if price == today:
-        return _reason(HELD[rule] if rule else HELD[_why_no_move(problem, product)], values)
-    if not rule and plan.free_price is not None and _own_gain(problem, product, price) < 0:
+        why = _why_no_rung(problem, product)
+        return _reason(HELD[why or rule or "no_gain"], values)
+    if rule not in ("index", "max_changed") and _own_gain(problem, product, price) < 0:
         rule = "family"
     if rule == "index" and (price > values["free_price"]) == (price > today):
         rule = "index_room"
@@ -115,11 +116,11 @@ def _reason(template: str, values: dict[str, Any]) -> Reason:
     return Reason(template, {name: value for name, value in values.items() if "{" + name in template})
 
 
-def _why_no_move(problem: PriceProblem, product: int) -> str:
-    """Tell "no other price is permitted", and by which rule, from "none gains"."""
+def _why_no_rung(problem: PriceProblem, product: int) -> str:
+    """Return the rule by which no other price is permitted at all; empty where others are."""
     alone = _alone(problem, product)
     if problem_ladder(alone).choices[0] > 1:
-        return "no_gain"
+        return ""
     relaxed = {
         "endings": replace(alone, endings=None),
         "min_margin": replace(alone, min_margin=None),

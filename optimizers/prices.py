@@ -274,7 +274,8 @@ def _check_rules(problem: PriceProblem) -> None:
     for name in ("price_low", "price_high"):
         seen = getattr(problem, name)
         if seen is not None:
-            _refuse(problem, np.isnan(seen), name, seen, "give a price, or 0 and infinity for no limit")
+            unknown = np.isnan(seen) & problem.movable
+            _refuse(problem, unknown, name, seen, "give a price, or 0 and infinity for no limit, or hold the product")
 
 
 def _refuse(problem: PriceProblem, bad: npt.ArrayLike, name: str, value: Floats, remedy: str) -> None:

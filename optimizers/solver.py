@@ -160,6 +160,7 @@ def compile_model(model: PyomoModel) -> CompiledModel:
         form = LinearStandardFormCompiler().write(model, mixed_form=True, set_sense=None)
     except InfeasibleConstraintException as error:
         raise InfeasibleError(f"a rule of the model can never hold: {error}") from error
+    _refuse_impossible(form)
     kind = np.array([row.bound_type for row in form.rows], dtype=np.int64)
     rhs = np.asarray(form.rhs, dtype=np.float64)
     return CompiledModel(
@@ -177,6 +178,15 @@ def compile_model(model: PyomoModel) -> CompiledModel:
         build_seconds=time.perf_counter() - started,
         source=model,
     )
+
+
+def _refuse_impossible(form: PyomoModel) -> None:
+    """Name a rule whose variables are all fixed and which does not hold; HiGHS would only say "infeasible"."""
+    empty = np.flatnonzero(np.bincount(form.A.tocsc().indices, minlength=len(form.rows)) == 0)
+    for number in empty.tolist():
+        row, rhs = form.rows[number], form.rhs[number]
+        if (row.bound_type >= 0 and rhs < 0) or (row.bound_type <= 0 and rhs > 0):
+            raise InfeasibleError(f"a rule of the model can never hold: '{row.constraint.name}'")
 
 
 def solve(
