@@ -9,13 +9,14 @@ from engine.panel.record import Floats, Panel
 
 RECENT_OBSERVATIONS = 4
 """Rebuilt prices wobble from week to week; the median of this many observed weeks stands for the last."""
+RECENT_WEEKS = 13
 
 
 def current_prices(panel: Panel) -> Floats:
     """Everyday price in force at the end of the panel.
 
     Logged prices: `regular_price` in the last observed week of each series. Rebuilt prices: the median of its last
-    four observed weeks. A product in several stores: the mean over stores, weighted by units sold in the panel.
+    four observed weeks. A product in several stores: the mean over stores, weighted by units of the last thirteen weeks.
 
     Returns:
         (P,) money per unit; NaN for a product that has no observed week.
@@ -24,7 +25,8 @@ def current_prices(panel: Panel) -> Floats:
     by_series = np.array(
         [_last_median(row, seen, depth) for row, seen in zip(panel.regular_price, panel.observed, strict=True)]
     )
-    weight = np.where(np.isfinite(by_series), panel.units.sum(axis=1) + 1e-9, 0.0)
+    lately = panel.units[:, -RECENT_WEEKS:].sum(axis=1)  # a store that closed has no say
+    weight = np.where(np.isfinite(by_series), lately + 1e-9, 0.0)
     total = np.bincount(panel.series_product, weights=weight, minlength=panel.n_products)
     value = np.bincount(panel.series_product, weights=weight * np.nan_to_num(by_series), minlength=panel.n_products)
     price: Floats = np.divide(value, total, out=np.full(panel.n_products, np.nan), where=total > 0)

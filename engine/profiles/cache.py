@@ -15,7 +15,7 @@ from engine.profiles.record import Profiles
 from engine.settings import Settings
 from engine.shop import Shop
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same tables would give other profiles."""
 WORDS = ("intercept", "auc", "auc_rfm", "auc_gain_low", "auc_gain_high", "as_of", "learned", "target")
 

@@ -315,3 +315,50 @@ def test_the_number_of_threads_changes_no_byte(tmp_path: Path, tables: dict[str,
     one = build_panel(shop, small_settings(tmp_path / "one"))
     two = build_panel(shop, small_settings(tmp_path / "two", "data.threads=3"))
     assert same(one, two)
+
+
+def test_prices_by_store_with_sales_of_the_chain_are_averaged(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
+    base = price_table()
+    dear = base.assign(store_id="S1", price=base["price"] * 1.5)
+    prices = pd.concat([base.assign(store_id="S0"), dear], ignore_index=True)
+    weekly_only = {"sales_weekly": tables["sales_weekly"], "prices_weekly": prices, "products": listing()}
+    panel = build_panel(land(tmp_path / "shop", weekly_only), small_settings(tmp_path))
+    plain = build_panel(land(tmp_path / "plain", weekly_only | {"prices_weekly": base}), small_settings(tmp_path))
+    assert panel.units.shape == (8, 20)
+    assert panel.price == pytest.approx(plain.price * 1.25, abs=1e-3)
+
+
+def test_one_price_table_holds_for_every_store_that_sold(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
+    sales = _by_store({"sales_weekly": tables["sales_weekly"], "prices_weekly": price_table()}, stores=3)[
+        "sales_weekly"
+    ]
+    sales = sales[(sales["product_id"] != "P5") | (sales["store_id"] == "S1")]
+    shop = land(tmp_path / "shop", {"sales_weekly": sales, "prices_weekly": price_table(), "products": listing()})
+    panel = build_panel(shop, small_settings(tmp_path))
+    assert len(panel.series_product) == 7 * 3 + 1
+    for row, product in enumerate(panel.series_product):
+        shelf = price_table().loc[lambda d, p=panel.product_ids[product]: d["product_id"] == p]
+        assert panel.price[row] == pytest.approx(shelf["price"].to_numpy())
+
+
+def test_a_closed_store_has_no_say_in_the_price_in_force(tmp_path: Path) -> None:
+    weeks = np.arange(30)
+    rows = [
+        pd.DataFrame({"product_id": "P0", "store_id": store, "week": weeks[:end], "price": price, "units": 10.0})
+        for store, price, end in (("open", 3.0, 30), ("closed", 9.0, 10))
+    ]
+    table = pd.concat(rows, ignore_index=True)
+    shop = land(
+        tmp_path / "shop", {"sales_weekly": table.drop(columns="price"), "prices_weekly": table.drop(columns="units")}
+    )
+    panel = build_panel(shop, small_settings(tmp_path))
+    assert current_prices(panel) == pytest.approx([3.0])
+
+
+def test_recent_units_pass_over_weeks_out_of_stock(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
+    prices = price_table().assign(stock_out=lambda d: ((d["product_id"] == "P2") & (d["week"] >= 17)).astype(float))
+    sales = tables["sales_weekly"].assign(units=10.0)
+    sales.loc[(sales["product_id"] == "P2") & (sales["week"] >= 17), "units"] = 1.0
+    shop = land(tmp_path / "shop", {"sales_weekly": sales, "prices_weekly": prices})
+    panel = build_panel(shop, small_settings(tmp_path))
+    assert recent_units(panel, 4) == pytest.approx([10.0] * 8)
