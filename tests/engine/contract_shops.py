@@ -62,7 +62,11 @@ def customers() -> pd.DataFrame:
 
 
 def coupon_history() -> pd.DataFrame:
-    rows = [(c, wave, int((i + w) % 2)) for w, wave in enumerate(("2024-01", "2024-02")) for i, c in enumerate(("c1", "c2", "c3"))]
+    rows = [
+        (c, wave, int((i + w) % 2))
+        for w, wave in enumerate(("2024-01", "2024-02"))
+        for i, c in enumerate(("c1", "c2", "c3"))
+    ]
     return pd.DataFrame(rows, columns=["customer_id", "wave", "sent"]).assign(profit=1.5, randomised=1)
 
 
