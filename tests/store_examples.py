@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from argon2 import PasswordHasher
+
 from engine.proposal import CouponLine, PriceLine, Proposal, Reason, State
 
+PASSWORD = "correct horse battery"
 NOW = datetime(2026, 11, 23, 5, 0, 0, 123456, tzinfo=UTC)
 
 
@@ -45,3 +48,8 @@ def make_proposal(proposal_id="P1", *, prices=None, coupons=None, created_by="cl
         prices=(price_line(),) if prices is None else tuple(prices),
         coupons=(CouponLine("c1", "A", 1.5, 0.5),) if coupons is None else tuple(coupons),
     )
+
+
+def cheap_hasher():
+    """Argon2id at its lowest cost: tests sign in hundreds of times."""
+    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)

@@ -7,10 +7,16 @@ import uuid
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
+from store_examples import cheap_hasher
 
 from engine.store import open_store, upgrade_store
 
 POSTGRESQL = os.environ.get("OFFERWRIGHT_TEST_POSTGRESQL")
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(monkeypatch):
+    monkeypatch.setattr("engine.store.accounts.password_hasher", cheap_hasher)
 
 
 def postgresql_schema():

@@ -11,7 +11,13 @@ from store_examples import NOW
 
 from engine.errors import ConflictError, InputError, NotFoundError
 from engine.store import Role
-from engine.store.accounts import FAILURE_WINDOW, FAILURES_PER_ADDRESS, FAILURES_PER_NAME_AND_ADDRESS, LINK_HOURS
+from engine.store.accounts import (
+    FAILURE_WINDOW,
+    FAILURES_PER_ADDRESS,
+    FAILURES_PER_NAME_AND_ADDRESS,
+    LINK_HOURS,
+    password_hasher,
+)
 from engine.store.database import Database
 from engine.store.tables import Table
 
@@ -22,6 +28,12 @@ HOUR = timedelta(hours=1)
 
 def first_user(store, name="ana"):
     return store.accounts.use_link(store.accounts.first_link(now=NOW), name=name, password=PASSWORD, now=NOW)
+
+
+def test_passwords_are_hashed_at_the_recommended_cost():
+    hasher = password_hasher()
+    assert hasher.type.name == "ID"
+    assert (hasher.memory_cost, hasher.time_cost) >= (64 * 1024, 3), "RFC 9106, section 4"
 
 
 def test_the_first_link_makes_an_administrator_once(store):
