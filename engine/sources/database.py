@@ -45,7 +45,7 @@ def read_database(url: str, work: Path) -> RawShop:
     finally:
         engine.dispose()
     ignored = tuple(sorted(name for name in there if name not in TABLES))
-    return RawShop(engine.url.database or engine.url.drivername, tables, ignored=ignored)
+    return RawShop(Path(engine.url.database or engine.url.drivername).stem, tables, ignored=ignored)
 
 
 def _engine(url: str) -> sa.Engine:

@@ -150,7 +150,7 @@ def _open_database(url: str, settings: Settings, progress: Progress, today: date
             raw = read_database(url, copies)
         digests = Digests(None)
         content = tuple(f"{path.name} {digests.of(path)}" for path in sorted(copies.iterdir()))
-        source = _Source(Path(raw.name).stem or "database", content, lambda _work, _backend: raw)
+        source = _Source(raw.name or "database", content, lambda _work, _backend: raw)
         return _landed(source, settings, progress, today)
 
 
