@@ -202,6 +202,7 @@ def _assemble(
         regular_logged=regular_logged,
         price_caveats=_caveats(table, source, (reconstructed, not regular_logged, inferred)),
         prices_reconstructed=reconstructed,
+        stock_out_logged=not inferred,
     )
     return with_costs(panel, shop, settings, table["unit_cost"])
 

@@ -14,7 +14,7 @@ from engine.panel.record import Panel
 from engine.settings import Settings
 from engine.shop import Shop
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same tables would give another panel."""
 MATRICES = ("units", "price", "regular_price", "mailer", "display", "stock_out", "experiment", "observed")
 VECTORS = ("series_product", "series_store", "weeks", "week_start")
@@ -51,6 +51,7 @@ def _keep(path: Path, panel: Panel) -> None:
         "regular_logged": panel.regular_logged,
         "price_caveats": panel.price_caveats,
         "prices_reconstructed": panel.prices_reconstructed,
+        "stock_out_logged": panel.stock_out_logged,
     }
     keep_archive(path, {name: getattr(panel, name) for name in (*MATRICES, *VECTORS)}, about)
 

@@ -16,7 +16,8 @@ def current_prices(panel: Panel) -> Floats:
     """Everyday price in force at the end of the panel.
 
     Logged prices: `regular_price` in the last observed week of each series. Rebuilt prices: the median of its last
-    four observed weeks. A product in several stores: the mean over stores, weighted by units of the last thirteen weeks.
+    four observed weeks. A product in several stores: the mean over stores, weighted by units of the
+    last thirteen weeks.
 
     Returns:
         (P,) money per unit; NaN for a product that has no observed week.

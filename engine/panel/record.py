@@ -43,7 +43,7 @@ class Panel:
     """Share of sales or stores in the weekly leaflet, 0…1."""
     display: Floats
     stock_out: Floats
-    """1 where the product was known not to be there: units are a lower limit of demand."""
+    """1 where the product was known not to be there: units are a lower limit of demand. See `stock_out_logged`."""
     experiment: Floats
     """1 where the price was moved at random, and logged."""
     observed: Bools
@@ -53,6 +53,9 @@ class Panel:
     prices_reconstructed: bool = False
     """True where prices were rebuilt from purchases: they wobble with who bought where, and a week without a sale
     shows no price of its own (the trailing everyday price stands in for it)."""
+    stock_out_logged: bool = True
+    """False where `stock_out` was read off the sales themselves: such cells may be left out of a fit, but not out of
+    the test of a forecast, for they were chosen by their outcome."""
 
     @property
     def n_products(self) -> int:
