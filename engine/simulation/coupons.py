@@ -30,6 +30,8 @@ class Response:
     """(N,) expected profit of a purchase before the coupon, money."""
     face: Floats
     """(O,) money."""
+    looks: Floats
+    """(N, O) chance of redemption as the attributes alone foretell it, which is what the shop targets by."""
 
     def truth(self, customer_ids: tuple[str, ...]) -> CouponTruth:
         """Take the expectation of incremental profit and cost."""
@@ -74,13 +76,21 @@ def make_response(scenario: Scenario, customers: pd.DataFrame, rng: np.random.Ge
     poor = (customers["income_band"] == "low").to_numpy(dtype=np.float64)
     rich = (customers["income_band"] == "high").to_numpy(dtype=np.float64)
     face = np.array([0.0, *scenario.coupon_faces])
-    usual = _logistic(-0.4 + 1.2 * often + 0.25 * near + 0.15 * family + rng.normal(0, 0.3, n))
     basket = np.exp(1.9 + 0.25 * family + 0.20 * rich + 0.10 * often)
-    moved = _logistic(-1.7 - 0.9 * often + 0.6 * near + 0.6 * family + 0.7 * poor + rng.normal(0, 0.3, n))
-    pull = face / (face + 1.5)
-    gain = scenario.coupon_effect * (1 - usual)[:, None] * moved[:, None] * pull[None, :]
     redeems = _logistic(0.5 + 0.7 * often[:, None] + 1.2 * app[:, None] + 0.3 * face[None, :]) * (face > 0)
-    return Response(np.clip(usual[:, None] + gain, 0, 1), redeems, basket, face)
+    usual = -0.4 + 1.2 * often + 0.25 * near + 0.15 * family
+    moved = -1.7 - 0.9 * often + 0.6 * near + 0.6 * family + 0.7 * poor
+    seen = _purchase_chance(scenario, usual, moved, face)
+    buys = _purchase_chance(scenario, usual + rng.normal(0, 0.3, n), moved + rng.normal(0, 0.3, n), face)
+    return Response(buys, redeems, basket, face, seen * redeems)
+
+
+def _purchase_chance(scenario: Scenario, usual: Floats, moved: Floats, face: Floats) -> Floats:
+    """(N, O) chance of a purchase: the usual one, plus what a coupon moves of those who would not have bought."""
+    plain = _logistic(usual)
+    pull = face / (face + 1.5)
+    gain = scenario.coupon_effect * (1 - plain)[:, None] * _logistic(moved)[:, None] * pull[None, :]
+    return np.clip(plain[:, None] + gain, 0, 1)
 
 
 def make_history(
@@ -118,7 +128,7 @@ def _targeted_offer(
     scenario: Scenario, response: Response, customer: Ints, intention: Floats, rng: np.random.Generator
 ) -> Ints:
     """Follow the shop's own habit: coupons go to those who look most likely to redeem."""
-    likely = response.buys * response.redeems
+    likely = response.looks
     score = _centred(likely[:, 1:].mean(axis=1))[customer] + rng.normal(0, 0.8, len(customer))
     score = score + scenario.coupon_hidden_targeting * intention
     sent = score > np.quantile(score, 1 - SEND_SHARE_TARGETED)
