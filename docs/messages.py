@@ -43,12 +43,18 @@ def update_catalogue(language: str) -> list[str]:
     """
     path = CATALOGUES / language / "LC_MESSAGES" / "messages.po"
     known = read_catalogue(language)
-    catalogue = Catalog(locale=language, project="Offerwright", fuzzy=False, charset="utf-8")
+    about = "# Sentences of Offerwright in another language; brought up to date by docs/messages.py."
+    catalogue = Catalog(locale=language, header_comment=about, fuzzy=False, charset="utf-8")
     for message, places in find_messages().items():
         catalogue.add(message, known.get(message, ""), locations=[(place, 0) for place in places])
     text = BytesIO()
     write_po(text, catalogue, width=120, omit_header=False, include_lineno=False, sort_output=True)
-    kept = re.sub(rb'"(POT-Creation|PO-Revision)-Date:.*?\\n"\n', b"", text.getvalue())
+    kept = re.sub(
+        rb'"(POT-Creation-Date|PO-Revision-Date|Project-Id-Version|Report-Msgid-Bugs-To|Last-Translator|Language-Team'
+        rb'|Generated-By):.*?\\n"\n',
+        b"",
+        text.getvalue(),
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(kept)
     return [message for message in find_messages() if not known.get(message)]

@@ -1,4 +1,4 @@
-"""The documentation cannot lag: what the code has, the pages name, and the other way round; every sentence is translated."""
+"""The documentation cannot lag: what the code has, the pages name and the reverse; every sentence is translated."""
 
 from __future__ import annotations
 
