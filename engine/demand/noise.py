@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.float64]
 LAGS = 4
 PRIOR_WEEKS = 15.0
 """The shop's ratio counts as much as this many informative weeks of the product's own."""
+LARGEST_LEVERAGE = 0.7
 INFLATION_RANGE = (0.6, 8.0)
 LARGEST_SE = 10.0
 """A channel with a larger standard error than this carries no information."""
@@ -52,6 +53,19 @@ def informative_weeks(fit: CountFit, moves: Floats) -> Floats:
     )
 
 
+def leverage(fit: CountFit, moves: Floats, inverse: Floats) -> Floats:
+    """(P, T) how much of each week's residual its own moves have explained away, at most `LARGEST_LEVERAGE`.
+
+    Residuals of the few weeks that decide an estimate are too small; dividing them by 1 - leverage undoes it (HC3:
+    MacKinnon & White, Journal of Econometrics 1985).
+    """
+    by_series = np.matmul(moves, inverse[fit.design.product])
+    own = fit.weight * (by_series * moves).sum(axis=2)
+    total = np.zeros((fit.design.n_products, own.shape[1]))
+    np.add.at(total, fit.design.product, own)
+    return np.clip(total, 0.0, LARGEST_LEVERAGE)
+
+
 def variance_inflation(fit: CountFit, moves: Floats, inverse: Floats, has: npt.NDArray[np.bool_]) -> Floats:
     """(P, K) robust over model variance of each coefficient, averaged with the shop's.
 
@@ -60,7 +74,7 @@ def variance_inflation(fit: CountFit, moves: Floats, inverse: Floats, has: npt.N
         inverse: (P, K, K) inverse information.
         has: (P, K) where there is information.
     """
-    influence = np.matmul(weekly_scores(fit, moves), inverse)
+    influence = np.matmul(weekly_scores(fit, moves), inverse) / (1.0 - leverage(fit, moves, inverse))[:, :, None]
     weeks = np.maximum((fit.weight > 0).sum(axis=1).max(initial=0), 1)
     used = fit.design.controls.shape[2] + 2.0
     robust = long_run_variance(influence) * weeks / max(weeks - used, 0.5 * weeks)

@@ -16,12 +16,11 @@ from engine.demand.channels import Channels, split_prices
 from engine.demand.checks import Check, ResponseDiagnostics
 from engine.demand.counts import CountFit
 from engine.demand.diagnostics import all_checks
+from engine.demand.elasticities import Elasticities, shrink_elasticities
 from engine.demand.fitting import fit_panel
 from engine.demand.identification import judge_products, price_range
-from engine.demand.neighbours import text_offsets
 from engine.demand.noise import noise_precision, unshrunken
 from engine.demand.placebo import calibration, draw_scores
-from engine.demand.shrinkage import Shrunken, default_prior, shrink
 from engine.demand.substitution import Substitution, estimate_substitution
 from engine.panel import Panel
 from engine.proposal import Reason
@@ -32,8 +31,6 @@ __all__ = ["Check", "Response", "ResponseDiagnostics", "diagnose_response", "est
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-LEAST_FOR_TEXT = 20
-"""With fewer products nothing can be learned of what words are worth."""
 OWN_RANGE = (-8.0, 0.0)
 """Draws of the own elasticity are kept in this range: no plan may count on demand that rises with price."""
 
@@ -71,7 +68,7 @@ class Response:
     notes: tuple[Reason, ...] = ()
     """Sentences that every proposal made with this response must print."""
     diagnostics: ResponseDiagnostics = ResponseDiagnostics()
-    posterior: Shrunken | None = field(default=None, repr=False)
+    posterior: Elasticities | None = field(default=None, repr=False)
     substitution: Substitution | None = field(default=None, repr=False)
 
     def draws(self, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -125,16 +122,12 @@ def diagnose_response(
     return all_checks(panel, (half_a, half_b), (first.channel_mean, second.channel_mean), known, rng)
 
 
-def _posterior(panel: Panel, channels: Channels, fit: CountFit, text: Floats | None, seed: int) -> Shrunken:
+def _posterior(panel: Panel, channels: Channels, fit: CountFit, text: Floats | None, seed: int) -> Elasticities:
     rng = np.random.default_rng([seed, 7001])
     scale = 1.0 / np.sqrt(calibration(draw_scores(panel, channels, fit, rng)))
     precision = noise_precision(fit) * scale[:, None] * scale[None, :]
-    estimate, category, prior = unshrunken(fit), panel.category_code, default_prior(channels.names)
-    first = shrink(estimate, precision, category, prior, rng=rng)
-    if text is None or panel.n_products < LEAST_FOR_TEXT:
-        return first
-    offset = text_offsets(np.asarray(text, dtype=np.float64), first, estimate, precision)
-    return shrink(estimate, precision, category, prior, rng=rng, offset=offset) if offset.any() else first
+    words = None if text is None else np.asarray(text, dtype=np.float64)
+    return shrink_elasticities(unshrunken(fit), precision, panel.category_code, channels.names, rng=rng, text=words)
 
 
 def _assemble(
@@ -142,13 +135,13 @@ def _assemble(
     settings: Settings,
     channels: Channels,
     fit: CountFit,
-    posterior: Shrunken,
+    posterior: Elasticities,
     substitution: Substitution,
 ) -> Response:
     target = channels.target
     hidden, hidden_sd = substitution.mean * substitution.own_share, substitution.sd * substitution.own_share
     mean = posterior.mean[:, target] + hidden
-    sd = np.sqrt(posterior.covariance[:, target, target] + hidden_sd**2)
+    sd = np.sqrt(posterior.sd[:, target] ** 2 + hidden_sd**2)
     raw, raw_se = posterior.own_estimate[:, target] + hidden, posterior.own_se[:, target]
     identified, verdict = judge_products(panel, settings, channels, mean, sd, raw_se)
     low, high = price_range(panel, channels, settings.pricing.max_change)
@@ -165,14 +158,14 @@ def _assemble(
         cross_se=substitution.sd,
         channels=channels.names,
         channel_mean=posterior.mean + hidden[:, None],
-        channel_sd=np.sqrt(np.maximum(np.diagonal(posterior.covariance, axis1=1, axis2=2), 0.0)),
+        channel_sd=posterior.sd,
         shop_mean=posterior.shop_mean,
-        shop_sd=np.sqrt(np.diagonal(posterior.shop_covariance)),
+        shop_sd=posterior.shop_sd,
         notes=_notes(channels, fit, posterior),
         posterior=posterior,
         substitution=substitution,
     )
 
 
-def _notes(channels: Channels, fit: CountFit, posterior: Shrunken) -> tuple[Reason, ...]:
+def _notes(channels: Channels, fit: CountFit, posterior: Elasticities) -> tuple[Reason, ...]:
     return ()

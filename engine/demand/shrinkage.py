@@ -23,22 +23,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from engine.demand.channels import EXPERIMENT, PROMOTION, REGULAR
-
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 STATES = 100
 PROPOSALS = 300
 ROBUST_PASSES = 2
-OUTLIER = 2.5
+OUTLIER = 3.5
 LOG_OMEGA = (-0.5, 0.5)
 """Prior mean and sd of log omega: spread of categories over spread of products within one."""
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What is believed before the shop's data: literature (Bijmolt, van Heerde & Pieters, JMR 2005), made wide."""
+    """What is believed before the shop's data."""
 
     mean: Floats
     """(K,) mean of mu."""
@@ -50,31 +48,6 @@ class Prior:
     slope: Floats
     """(K, K) mean of L below the diagonal."""
     slope_sd: Floats
-
-
-EVERYDAY_RATIO = 0.85
-"""Everyday-price over promotion elasticity before the data speak; 0.4 to 1 is what shops show."""
-EVERYDAY_SD = 0.45
-"""How far the mean everyday elasticity may lie from that ratio: ±0.25 at a promotion elasticity of -1.8."""
-
-
-def default_prior(names: tuple[str, ...]) -> Prior:
-    """Prior of the channels that a panel has."""
-    full = (PROMOTION, REGULAR, EXPERIMENT)
-    link = np.array([[0.0, 0.0, 0.0], [EVERYDAY_RATIO, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    innovation = np.diag([1.2**2, EVERYDAY_SD**2, 0.8**2])
-    spread = np.linalg.inv(np.eye(3) - link)
-    mean = spread @ np.array([-1.8, 0.0, 0.0])
-    slope = np.array([[0.0, 0.0, 0.0], [0.7, 0.0, 0.0], [0.2, 0.5, 0.0]])
-    keep = [full.index(name) for name in names]
-    return Prior(
-        mean=mean[keep],
-        covariance=(spread @ innovation @ spread.T)[np.ix_(keep, keep)],
-        log_sd=np.log([0.5, 0.3, 0.3])[keep],
-        log_sd_sd=np.full(len(keep), 0.6),
-        slope=slope[np.ix_(keep, keep)],
-        slope_sd=np.full((len(keep), len(keep)), 0.35),
-    )
 
 
 @dataclass(frozen=True)
@@ -127,7 +100,7 @@ class Shrunken:
     sigma: Floats
     """(K, K) spread of products within a category, posterior mean."""
     offset: Floats
-    """(P, K) what the text neighbours add to the category's mean."""
+    """(P, K) known shift from the category's mean."""
     states: tuple[_State, ...] = field(repr=False)
     category: Ints = field(repr=False)
 
@@ -156,19 +129,28 @@ def shrink(
         estimate: (P, K); the value does not matter where the precision is zero.
         precision: (P, K, K) inverse noise covariance, positive semi-definite.
         category: (P,) 0…C-1.
+        prior: of the shop's mean and of the spreads.
+        rng: draws the spreads.
         offset: (P, K) known shift of a product's expected coefficient from its category's.
+        states: number of draws of the spreads that are kept.
     """
     shift = np.zeros_like(estimate) if offset is None else offset
-    n_categories = int(category.max(initial=-1)) + 1
-    levels = _Levels(estimate - shift, precision, category, n_categories, prior)
+    levels = _Levels(estimate - shift, precision, category, int(category.max(initial=-1)) + 1, prior)
+    levels, mode = _trusted_mode(levels)
+    points = _sample_spreads(levels, mode, rng, states)
+    kept = tuple(_condition(levels, point) for point in points)
+    return _summary(levels, kept, shift, _unpack(points.mean(axis=0), len(prior.mean))[0])
+
+
+def _trusted_mode(levels: _Levels) -> tuple[_Levels, Floats]:
+    """The estimates with outliers taken down, and the mode of the spreads' parameters."""
+    prior, precision = levels.prior, levels.precision
     start = np.concatenate([prior.log_sd, prior.slope[np.tril_indices(len(prior.mean), -1)], [LOG_OMEGA[0]]])
     mode = _mode(levels, start)
     for _ in range(ROBUST_PASSES):
         levels = replace(levels, precision=_trusted(levels, precision, mode))
         mode = _mode(levels, mode)
-    points = _sample_spreads(levels, mode, rng, states)
-    kept = tuple(_condition(levels, point) for point in points)
-    return _summary(levels, kept, shift, _unpack(points.mean(axis=0), len(prior.mean))[0])
+    return levels, mode
 
 
 def _unpack(point: Floats, k: int) -> tuple[Floats, Floats]:
@@ -181,7 +163,7 @@ def _unpack(point: Floats, k: int) -> tuple[Floats, Floats]:
 
 def _absorb(spread: Floats, info: Floats, linear: Floats) -> tuple[Floats, Floats, Floats]:
     """Integrate x ~ N(m, spread) out of exp(-x'Jx/2 + h'x): new J and h in terms of m, and the log constant."""
-    k = spread.shape[0]
+    k = spread.shape[-1]
     ratio = np.eye(k) + spread @ info
     inverse = np.linalg.inv(ratio)
     log_det = np.log(np.maximum(np.linalg.det(ratio), 1e-300))

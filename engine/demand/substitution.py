@@ -128,7 +128,9 @@ def _by_group(panel: Panel, channels: Channels, fit: CountFit) -> tuple[Floats, 
         known = np.column_stack([calendar, promoted[g]])
         left, score, information = _one_group(effect[g], index[g], weight, known)
         if information > 1e-3:
-            robust = float(long_run_variance((score - left**2 * weight * (score.sum() / information))[None, :, None])[0, 0])
+            robust = float(
+                long_run_variance((score - left**2 * weight * (score.sum() / information))[None, :, None])[0, 0]
+            )
             estimate[g] = score.sum() / information
             variance[g] = max(robust, 1e-8) / information**2 * weeks / max(weeks - known.shape[1] - 1, 1)
     return estimate, variance
@@ -144,10 +146,13 @@ def _one_group(effect: Floats, index: Floats, weight: Floats, known: Floats) -> 
 
 
 def _calendar(weeks: int) -> Floats:
-    """(T, q) constant, trend and, where there is more than a year, the season."""
+    """(T, q) constant, trend and the season: waves where there is more than a year, else a cubic."""
     clock = np.arange(weeks)
-    columns = [np.ones(weeks), clock / max(weeks, 1) - 0.5]
-    if weeks >= WEEKS_FOR_SEASON:
+    trend = clock / max(weeks, 1) - 0.5
+    columns = [np.ones(weeks), trend]
+    if weeks < WEEKS_FOR_SEASON:
+        columns += [trend**2, trend**3]
+    else:
         angle = 2 * np.pi * clock / YEAR_WEEKS
         columns += [np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)]
     return np.column_stack(columns)
