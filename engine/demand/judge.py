@@ -2,11 +2,17 @@
 
 A model that re-judges its own plan confirms its own errors. The judge therefore shares neither data nor model with the
 plan: it takes sales that were held out (other households, other stores) and fits, category by category, a Poisson
-pseudo-maximum-likelihood regression with a constant for every series and every category-week, with one slope for all
-products of a category and no shrinkage (Santos Silva and Tenreyro, "The Log of Gravity", Review of Economics and
-Statistics, 2006; effects absorbed as in Correia, Guimarães and Zylkin, "Fast Poisson estimation with high-dimensional
-fixed effects", Stata Journal, 2020). It shares the plan's definition of an everyday price (`engine.demand.channels`),
-as the question is about that price. It is noisier than the plan's own estimate, but its errors are its own.
+pseudo-maximum-likelihood regression with a constant for every series and every category-week (Santos Silva and
+Tenreyro, "The Log of Gravity", Review of Economics and Statistics, 2006; effects absorbed as in Correia, Guimarães and
+Zylkin, "Fast Poisson estimation with high-dimensional fixed effects", Stata Journal, 2020). It shares the plan's
+definition of an everyday price (`engine.demand.channels`), as the question is about that price.
+
+Every product has a slope of its own and nothing is shrunk: a plan raises what is less elastic than its neighbours, so
+that a judge who gave all of a category the same slope would miss what the plan is made of. Unshrunken slopes are noisy,
+but what was noise in one half is not repeated in the other, the gain is nearly linear in the slopes, and over many
+products the noise averages out; what is left is in the interval. Only a product whose slope is hardly known
+(`MAX_SE`) takes its category's, and a category that is hardly known the mean of all. The judge has no view on
+substitution beyond what the category-week constants absorb.
 """
 
 from __future__ import annotations
@@ -31,8 +37,6 @@ MIN_SERIES = 3
 """A category with fewer series is all absorbed by its week effects; it is given the mean slope of the others."""
 MAX_SE = 1.5
 """A slope less certain than this says nothing; the mean slope of the others takes its place."""
-STORES_FOR_OWN_SLOPE = 10
-"""With this many series a product, products are given slopes of their own instead of their category's."""
 MAX_STEPS = 60
 
 
@@ -53,9 +57,9 @@ class Judgement:
     slope_se: Floats
     """(P,) its standard error."""
     own_evidence: Bools
-    """(P,) False: the mean slope of all categories stood in."""
+    """(P,) False: the slope of the category, or the mean of all, stood in."""
     method: str
-    """"category" or "product": for whom a slope was fitted."""
+    """"product" or "category": for whom slopes were fitted first."""
 
     def agrees(self, promised: float) -> bool:
         """Whether the promised gain lies within the judged interval."""
@@ -70,6 +74,16 @@ class Slopes:
     """(G,) NaN where nothing could be fitted."""
     se: Floats
     """(G,) standard error, clustered by series; inf where nothing could be fitted."""
+    blocks: tuple[tuple[Ints, Floats], ...] = ()
+    """Groups fitted together, with the correlation of their slopes' errors; groups in no block stand alone."""
+
+    def draws(self, count: int, rng: np.random.Generator) -> Floats:
+        """Draw slopes from their joint normal distribution, (count, G); a slope of unknown error is not moved."""
+        noise = rng.standard_normal((count, len(self.se)))
+        for groups, correlation in self.blocks:
+            values, vectors = np.linalg.eigh(correlation)
+            noise[:, groups] = noise[:, groups] @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+        return np.asarray(self.slope + np.where(np.isfinite(self.se), self.se, 0.0) * noise)
 
 
 def judge_plan(
@@ -81,7 +95,7 @@ def judge_plan(
     base_units: Floats,
     seed: int,
     prices_from: Panel | None = None,
-    pool: Literal["auto", "category", "product"] = "auto",
+    by: Literal["product", "category"] = "product",
 ) -> Judgement:
     """Judge a price plan on held-out sales.
 
@@ -94,7 +108,7 @@ def judge_plan(
         seed: of the draws that make the interval.
         prices_from: a panel of the same series and weeks whose prices are taken (the whole shop's, where prices are
             rebuilt from purchases and a half has not bought everything every week); None: the held-out panel's.
-        pool: for whom a slope is fitted; "auto": products where each has many series (stores), else categories.
+        by: for whom slopes are fitted; "category" is the more certain and the coarser.
 
     Raises:
         ProblemError: shapes differ, or the held-out sales cannot tell any slope.
@@ -102,15 +116,10 @@ def judge_plan(
     arrays = {"current_price": current_price, "price": price, "unit_cost": unit_cost, "base_units": base_units}
     _check(panel, arrays)
     channels = _channels(panel, prices_from)
-    method = _method(panel, pool)
-    label = panel.category_code if method == "category" else np.arange(panel.n_products, dtype=np.int64)
-    slopes = fit_slopes(panel, channels, label)
-    mean, spread = _mean_slope(slopes)
-    known = slopes.se[label] <= MAX_SE
-    slope = np.where(known, slopes.slope[label], mean)
-    se = np.where(known, slopes.se[label], spread)
-    draws = _gain_draws(slopes, label, (mean, spread), arrays, np.random.default_rng([seed, 77]))
-    low, high = np.quantile(draws, (0.05, 0.95))
+    ladder = _fallbacks(panel, channels, by)
+    normal = np.random.default_rng([seed, 77])
+    slope, se, own, drawn = _draw_slopes(ladder, panel.n_products, normal)
+    low, high = np.quantile(_gain(drawn, arrays), (0.05, 0.95))
     return Judgement(
         gain=float(_gain(slope[None, :], arrays)[0]),
         gain_low=float(low),
@@ -118,8 +127,8 @@ def judge_plan(
         profit_current=float(base_units @ (current_price - unit_cost)),
         slope=slope,
         slope_se=se,
-        own_evidence=known,
-        method=method,
+        own_evidence=own,
+        method=by,
     )
 
 
@@ -131,11 +140,15 @@ def fit_slopes(panel: Panel, channels: Channels, label: Ints) -> Slopes:
     """
     groups = int(label.max(initial=-1)) + 1
     slope, se = np.full(groups, np.nan), np.full(groups, np.inf)
+    blocks = []
     for rows, labels in _categories(panel, label):
-        found, error = _fit_category(panel, channels, rows, labels)
-        for position, group in enumerate(sorted(set(labels.tolist()))):
-            slope[group], se[group] = found[position], error[position]
-    return Slopes(slope, se)
+        present = np.unique(labels)
+        fit = _fit_category(panel, channels, rows, labels)
+        if fit is not None:
+            own = slice(0, len(present))
+            slope[present], se[present] = fit.coefficient[own], fit.se[own]
+            blocks.append((present, fit.correlation[own, own]))
+    return Slopes(slope, se, tuple(blocks))
 
 
 def _check(panel: Panel, arrays: dict[str, Floats]) -> None:
@@ -162,9 +175,37 @@ def _channels(panel: Panel, prices_from: Panel | None) -> Channels:
     return replace(channels, usable=channels.usable & sold[:, None])
 
 
-def _method(panel: Panel, pool: str) -> Literal["category", "product"]:
-    many = len(panel.series_product) >= STORES_FOR_OWN_SLOPE * max(panel.n_products, 1)
-    return "product" if pool == "product" or (pool == "auto" and many) else "category"
+def _fallbacks(panel: Panel, channels: Channels, by: str) -> list[tuple[Ints, Slopes]]:
+    """Labels (P,) and slopes, the finest first; the last is the mean of all categories, the same for everybody."""
+    category = panel.category_code
+    coarse = fit_slopes(panel, channels, category)
+    mean, spread = _mean_slope(coarse)
+    everybody = np.zeros(panel.n_products, dtype=np.int64)
+    rest = [(category, coarse), (everybody, Slopes(np.array([mean]), np.array([spread])))]
+    if by == "category":
+        return rest
+    product = np.arange(panel.n_products, dtype=np.int64)
+    return [(product, fit_slopes(panel, channels, product)), *rest]
+
+
+def _draw_slopes(
+    ladder: list[tuple[Ints, Slopes]], products: int, rng: np.random.Generator
+) -> tuple[Floats, Floats, Bools, Floats]:
+    """Give every product the first slope that is known well enough.
+
+    Returns:
+        slopes (P,), their standard errors (P,), whether each is the finest (P,), and joint draws (DRAWS, P).
+    """
+    slope, se = np.full(products, np.nan), np.full(products, np.nan)
+    drawn = np.full((DRAWS, products), np.nan)
+    for step, (label, slopes) in enumerate(ladder):
+        last = step == len(ladder) - 1
+        take = np.isnan(slope) & (last | (slopes.se[label] <= MAX_SE))
+        slope[take], se[take] = slopes.slope[label][take], slopes.se[label][take]
+        drawn[:, take] = slopes.draws(DRAWS, rng)[:, label[take]]
+        if step == 0:
+            own = take
+    return slope, se, own, drawn
 
 
 def _categories(panel: Panel, label: Ints) -> Iterator[tuple[Ints, Ints]]:
@@ -176,8 +217,8 @@ def _categories(panel: Panel, label: Ints) -> Iterator[tuple[Ints, Ints]]:
             yield rows, label[panel.series_product[rows]]
 
 
-def _fit_category(panel: Panel, channels: Channels, rows: Ints, labels: Ints) -> tuple[Floats, Floats]:
-    """Slopes of the sorted labels and their standard errors; NaN and inf where they cannot be told."""
+def _fit_category(panel: Panel, channels: Channels, rows: Ints, labels: Ints) -> AbsorbedFit | None:
+    """Fit one category; the first coefficients are those of the sorted labels."""
     groups = sorted(set(labels.tolist()))
     usable = channels.usable[rows]
     units = np.where(usable, panel.units[rows], 0.0)
@@ -187,13 +228,22 @@ def _fit_category(panel: Panel, channels: Channels, rows: Ints, labels: Ints) ->
     own = [np.where(labels[:, None] == group, target, 0.0) for group in groups]
     rest = [channels.values[rows][:, :, k] for k in range(len(channels.names)) if k != channels.target]
     design = np.stack([*own, *rest, panel.mailer[rows], panel.display[rows]], axis=2)
-    fit = poisson_absorbed(np.where(usable, panel.units[rows], 0.0), design, usable)
-    if fit is None:
-        return np.full(len(groups), np.nan), np.full(len(groups), np.inf)
-    return fit[0][: len(groups)], fit[1][: len(groups)]
+    return poisson_absorbed(np.where(usable, panel.units[rows], 0.0), design, usable)
 
 
-def poisson_absorbed(units: Floats, design: Floats, usable: Bools) -> tuple[Floats, Floats] | None:
+@dataclass(frozen=True)
+class AbsorbedFit:
+    """A regression with absorbed effects."""
+
+    coefficient: Floats
+    """(K,) NaN for a regressor without variation of its own."""
+    se: Floats
+    """(K,) clustered by row, never below the cell-wise robust ones; inf where there is no variation of its own."""
+    correlation: Floats
+    """(K, K) of the coefficients' errors."""
+
+
+def poisson_absorbed(units: Floats, design: Floats, usable: Bools) -> AbsorbedFit | None:
     """Poisson pseudo-maximum likelihood with row and column effects absorbed.
 
     Args:
@@ -202,8 +252,7 @@ def poisson_absorbed(units: Floats, design: Floats, usable: Bools) -> tuple[Floa
         usable: (S, T) cells that count.
 
     Returns:
-        (K,) coefficients and (K,) standard errors, clustered by row (never below the cell-wise robust ones); NaN and
-        inf for a regressor without variation of its own. None where there are too few cells or no convergence.
+        the fit; None where there are too few cells or it does not converge.
     """
     cells = int(usable.sum())
     effects = int(usable.any(axis=1).sum() + usable.any(axis=0).sum())
@@ -221,7 +270,7 @@ def poisson_absorbed(units: Floats, design: Floats, usable: Bools) -> tuple[Floa
         mean = mask * np.exp(eta)
         deviance = _deviance(units, mean, usable)
         if abs(last - deviance) <= 1e-9 * (1.0 + abs(deviance)):
-            return step.coefficient, _standard_errors(step, units - mean, cells, effects)
+            return _with_errors(step, units - mean, cells, effects)
         last = deviance
     return None
 
@@ -280,17 +329,19 @@ def _deviance(units: Floats, mean: Floats, usable: Bools) -> float:
     return float(2 * part.sum())
 
 
-def _standard_errors(step: _Step, residual: Floats, cells: int, effects: int) -> Floats:
+def _with_errors(step: _Step, residual: Floats, cells: int, effects: int) -> AbsorbedFit:
     score = step.inner * residual[:, :, None]
     rows = score.sum(axis=1)
     count = max(int((np.abs(rows) > 0).any(axis=1).sum()), 2)
     clustered = count / (count - 1) * rows.T @ rows
     single = score.reshape(-1, score.shape[2])
     robust = cells / max(cells - effects - score.shape[2], 1) * single.T @ single
-    variance = np.maximum(
-        np.diag(step.inverse @ clustered @ step.inverse), np.diag(step.inverse @ robust @ step.inverse)
-    )
-    return np.asarray(np.where(step.kept, np.sqrt(np.maximum(variance, 0.0)), np.inf))
+    by_row, by_cell = (step.inverse @ middle @ step.inverse for middle in (clustered, robust))
+    variance = np.maximum(np.maximum(np.diag(by_row), np.diag(by_cell)), 0.0)
+    scale = np.sqrt(np.maximum(np.diag(by_cell), 1e-300))
+    correlation = by_cell / np.outer(scale, scale)
+    np.fill_diagonal(correlation, 1.0)
+    return AbsorbedFit(step.coefficient, np.where(step.kept, np.sqrt(variance), np.inf), correlation)
 
 
 def _mean_slope(slopes: Slopes) -> tuple[float, float]:
@@ -316,18 +367,3 @@ def _gain(slope: Floats, arrays: dict[str, Floats]) -> Floats:
     today, price, cost = arrays["current_price"], arrays["price"], arrays["unit_cost"]
     factor = np.exp(slope * np.log(price / today))
     return np.asarray((factor * (price - cost) - (today - cost)) @ arrays["base_units"])
-
-
-def _gain_draws(
-    slopes: Slopes,
-    label: Ints,
-    mean: tuple[float, float],
-    arrays: dict[str, Floats],
-    rng: np.random.Generator,
-) -> Floats:
-    """Gains under draws of the slopes, one draw for each group, (DRAWS,)."""
-    own = np.isfinite(slopes.slope) & (slopes.se <= MAX_SE)
-    centre = np.where(own, slopes.slope, mean[0])
-    spread = np.where(own, slopes.se, mean[1])
-    drawn = centre + spread * rng.standard_normal((DRAWS, len(centre)))
-    return _gain(drawn[:, label], arrays)
