@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from engine.coupon_response import CouponResponse, estimate_coupon_response
+from engine.coupon_response import CouponResponse, PolicyValue, estimate_coupon_response
 from engine.errors import ConfigurationError
 from engine.profiles import build_profiles
 from engine.progress import Stopwatch
@@ -32,6 +33,8 @@ class CouponResult:
     lines: tuple[CouponLine, ...]
     reason: Reason | None
     """Why nothing is sent, where nothing is."""
+    value: PolicyValue | None
+    """What the plan is expected to earn, with the errors of all customers taken together; None without a plan."""
     evidence: Mapping[str, Any]
 
 
@@ -46,30 +49,35 @@ def propose_coupons(shop: Shop, settings: Settings, watch: Stopwatch) -> CouponR
         profiles = build_profiles(shop, settings) if shop.has("transactions") and shop.has("customers") else None
         response = estimate_coupon_response(shop, settings, profiles=profiles, seed=settings.seed)
     if response is None:
-        return CouponResult(None, None, None, (), NO_HISTORY, {"reason": NO_HISTORY})
+        return CouponResult(None, None, None, (), NO_HISTORY, None, {"reason": NO_HISTORY})
     with watch.stage("coupon plan"):
         problem = coupon_problem(response, settings)
         plan = allocate_coupons(problem, method=settings.coupons.method, gap=settings.coupons.gap)
         check_coupons(problem, plan)
     reason = None if response.credible or settings.coupons.send_unless_credible else NOT_CREDIBLE
-    return CouponResult(
-        response, problem, plan, coupon_lines(response, plan), reason, _evidence(response, plan, reason)
-    )
+    lines, value = coupon_lines(response, plan), response.value_of(plan.choice)
+    return CouponResult(response, problem, plan, lines, reason, value, _evidence(response, plan, reason))
 
 
 def coupon_problem(response: CouponResponse, settings: Settings) -> CouponProblem:
     """Pose the allocation; where the estimate is not credible every offer is closed."""
-    profit = response.profit.astype(np.float32)
+    profit = _estimates(response, settings).astype(np.float32)
     cost = response.cost.astype(np.float32)
     closed = ~_open_offers(response, settings)
-    closed |= not (response.credible or settings.coupons.send_unless_credible)
+    if not settings.coupons.send_unless_credible:
+        closed |= ~response.offer_credible | (not response.credible)
     closed[0] = False
     refused = closed[None, :] | (profit < settings.coupons.min_profit)
     refused[:, 0] = False
     return CouponProblem(profit=np.where(refused, np.float32(-1.0), profit), cost=cost, budget=settings.coupons.budget)
 
 
-def _open_offers(response: CouponResponse, settings: Settings) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _estimates(response: CouponResponse, settings: Settings) -> npt.NDArray[np.float64]:
+    """(N, O) what is allocated on: the credible offers', or every offer's where the user insists."""
+    return response.estimated_profit if settings.coupons.send_unless_credible else response.profit
+
+
+def _open_offers(response: CouponResponse, settings: Settings) -> npt.NDArray[np.bool_]:
     wanted = settings.coupons.offers
     if wanted is None:
         return np.ones(len(response.offer_ids), dtype=np.bool_)
@@ -103,8 +111,17 @@ def _evidence(response: CouponResponse, plan: CouponPlan, reason: Reason | None)
         "verdict": list(response.verdict),
         "overlap": response.overlap,
         "placebo": response.placebo,
+        "agreement": response.agreement,
+        "policy": response.policy,
         "offers": [
-            {"offer_id": str(offer), "sent": int(sent[o]), "mean_profit": float(response.profit[:, o].mean())}
+            {
+                "offer_id": str(offer),
+                "face_value": float(response.face_value[o]),
+                "credible": bool(response.offer_credible[o]),
+                "sent": int(sent[o]),
+                "mean_profit": float(response.estimated_profit[:, o].mean()),
+                "mean_cost": float(response.cost[:, o].mean()),
+            }
             for o, offer in enumerate(response.offer_ids)
             if o > 0
         ],

@@ -47,10 +47,13 @@ def _promise(
 ) -> tuple[float, float, float]:
     """Mean and 90 % interval of the promised gain; prices and coupons err independently."""
     draws = prices.outcome.gain_draws if prices else np.zeros(settings.demand.draws)
-    if coupons and coupons.lines and coupons.response:
+    if coupons and coupons.value:
         rng = np.random.default_rng([settings.seed, 2])
-        draws = draws + coupons.gain_mean + coupons.gain_sd * rng.standard_normal(draws.size)
-    return float(draws.mean()), float(np.quantile(draws, LOW)), float(np.quantile(draws, HIGH))
+        draws = draws + coupons.value.mean + coupons.value.se * rng.standard_normal(draws.size)
+    mean = (float(prices.outcome.gain.sum()) if prices else 0.0) + (
+        coupons.value.mean if coupons and coupons.value else 0.0
+    )
+    return mean, float(np.quantile(draws, LOW)), float(np.quantile(draws, HIGH))
 
 
 def _price(prices: PriceResult) -> dict[str, Any]:
@@ -81,6 +84,9 @@ def _coupons(settings: Settings, coupons: CouponResult) -> dict[str, Any]:
         "spend": plan.spend if plan else 0.0,
         "shadow_price": plan.shadow_price if plan else 0.0,
         "sent": len(coupons.lines),
+        "promised_gain": coupons.value.mean if coupons.value else 0.0,
+        "promised_gain_low": coupons.value.low if coupons.value else 0.0,
+        "promised_gain_high": coupons.value.high if coupons.value else 0.0,
         "credible": coupons.response.credible if coupons.response else False,
         "reason": coupons.reason.english() if coupons.reason else None,
     }

@@ -95,7 +95,9 @@ def proposal(title="Oat milk 1 l", state=State.DRAFT, **changes):
         "coupons": {
             "reason": None,
             "verdict": [],
-            "offers": [{"offer_id": "A", "sent": 1, "mean_profit": 0.2}],
+            "offers": [
+                {"offer_id": "A", "sent": 1, "mean_profit": 0.2, "mean_cost": 0.4, "face_value": 1.0, "credible": True}
+            ],
         },
     }
     values = {
