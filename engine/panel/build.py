@@ -13,6 +13,7 @@ from engine.frames import Frame, open_backend
 from engine.panel import cache
 from engine.panel.costs import with_costs
 from engine.panel.grid import Grid, make_grid
+from engine.panel.pending import settle_pending
 from engine.panel.products import describe
 from engine.panel.read import (
     PRICE_COLUMNS,
@@ -177,7 +178,8 @@ def _assemble(
     table = _table(found)
     reconstructed = source.rebuild or shop.prices_reconstructed
     price, seen = _price(table["price"], units, sold["revenue"])
-    regular, regular_logged = _regular(table["regular_price"], price, seen, reconstructed=reconstructed)
+    flags = np.maximum(_share(table["mailer"]), _share(table["display"]))
+    regular, regular_logged = _regular(table["regular_price"], price, seen, flags, reconstructed=reconstructed)
     launched = np.maximum.accumulate((units > 0) | seen, axis=1)
     whole_weeks = ~incomplete_weeks(reader, scope, grid.weeks, units)
     observed = (launched if reconstructed else seen) & whole_weeks & np.isfinite(regular)
@@ -225,14 +227,15 @@ def _price(table: Floats, units: Floats, revenue: Floats) -> tuple[Floats, Bools
     return price, np.isfinite(price)
 
 
-def _regular(table: Floats, price: Floats, seen: Bools, *, reconstructed: bool) -> tuple[Floats, bool]:
+def _regular(table: Floats, price: Floats, seen: Bools, flags: Floats, *, reconstructed: bool) -> tuple[Floats, bool]:
     """Give the everyday price in every cell, and whether it was logged."""
     logged = np.where(table > 0, table, np.nan)
     known = np.isfinite(logged)
     nothing_said = reconstructed and not (known & (np.abs(logged - price) > HALF_A_CENT)).any()
     reference = everyday_reference(price, seen, wobbles=reconstructed)
     if nothing_said or not known.any():
-        return filled(reference), False
+        settled = reference if reconstructed else settle_pending(reference, price, seen, flags)
+        return filled(settled), False
     return filled(np.where(known.any(axis=1, keepdims=True), logged, reference)), True
 
 

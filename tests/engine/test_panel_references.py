@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from engine.panel.pending import settle_pending
 from engine.panel.references import carried_forward, everyday_reference, filled
 from engine.panel.stock_outs import improbable_zero_runs
 
@@ -99,3 +100,52 @@ def test_few_weeks_are_marked_where_zeros_are_chance(mean: float, spread: float 
     marked = improbable_zero_runs(units, np.ones(units.shape, dtype=bool))
     assert (units == 0).any()
     assert marked.mean() < 0.002
+
+
+def shop_of(promotion_weeks: int, cut: float, deal: float) -> np.ndarray:
+    """Forty products over sixty weeks: a promotion every ten weeks, a lasting cut every thirty; all staggered."""
+    price = np.full((40, 60), 10.0)
+    for row in range(40):
+        for week in range(row % 10, 60, 10):
+            price[row, week : week + promotion_weeks] *= 1 - deal
+        for week in range(row % 30 + 5, 60, 30):
+            price[row, week:] *= 1 - cut
+    return price
+
+
+def test_a_small_cut_that_holds_is_settled_as_lasting_and_a_deep_new_one_is_not() -> None:
+    price = shop_of(promotion_weeks=2, cut=0.05, deal=0.25)
+    price = np.vstack([price, path((10.0, 57), (9.5, 3)), path((10.0, 59), (7.5, 1))])
+    seen = np.ones(price.shape, dtype=bool)
+    reference = everyday_reference(price, seen)
+    assert reference[-2:, -1].tolist() == [10.0, 10.0]
+    settled = settle_pending(reference, price, seen, np.zeros(price.shape))
+    assert settled[-2, 56:].tolist() == [10.0, 9.5, 9.5, 9.5]
+    assert settled[-1, -1] == 10.0
+
+
+def test_an_advertised_cut_is_a_promotion_whatever_its_depth() -> None:
+    price = np.vstack([shop_of(promotion_weeks=2, cut=0.05, deal=0.25), path((10.0, 57), (9.5, 3))])
+    seen = np.ones(price.shape, dtype=bool)
+    flags = np.zeros(price.shape)
+    flags[-1, 57:] = 1.0
+    settled = settle_pending(everyday_reference(price, seen), price, seen, flags)
+    assert settled[-1, -1] == 10.0
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 20)), elements=st.sampled_from([8.0, 9.0, 10.0])),
+    st.data(),
+)
+def test_settling_only_ever_moves_the_end_of_a_path_to_its_price(price: np.ndarray, data: st.DataObject) -> None:
+    seen = data.draw(arrays(np.bool_, price.shape))
+    reference = everyday_reference(price, seen)
+    settled = settle_pending(reference, price, seen, np.zeros(price.shape))
+    for row in range(len(price)):
+        changed = np.flatnonzero(~((settled[row] == reference[row]) | np.isnan(reference[row])))
+        if len(changed):
+            assert len(changed) == changed[-1] - changed[0] + 1
+            assert changed[-1] == price.shape[1] - 1
+            last = price[row, np.flatnonzero(seen[row])[-1]]
+            assert (settled[row, changed] == last).all()
