@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from engine.coupon_response import CouponResponse, PolicyValue, estimate_coupon_response
 from engine.errors import ConfigurationError
@@ -35,6 +36,8 @@ class CouponResult:
     """Why nothing is sent, where nothing is."""
     value: PolicyValue | None
     """What the plan is expected to earn, with the errors of all customers taken together; None without a plan."""
+    profit_current: float | None
+    """Expected profit of one wave in which nobody is sent a coupon, money; None where the history cannot tell."""
     evidence: Mapping[str, Any]
 
 
@@ -49,14 +52,28 @@ def propose_coupons(shop: Shop, settings: Settings, watch: Stopwatch) -> CouponR
         profiles = build_profiles(shop, settings) if shop.has("transactions") and shop.has("customers") else None
         response = estimate_coupon_response(shop, settings, profiles=profiles, seed=settings.seed)
     if response is None:
-        return CouponResult(None, None, None, (), NO_HISTORY, None, {"reason": NO_HISTORY})
+        return CouponResult(None, None, None, (), NO_HISTORY, None, None, {"reason": NO_HISTORY})
     with watch.stage("coupon plan"):
         problem = coupon_problem(response, settings)
         plan = allocate_coupons(problem, method=settings.coupons.method, gap=settings.coupons.gap)
         check_coupons(problem, plan)
     reason = None if response.credible or settings.coupons.send_unless_credible else NOT_CREDIBLE
     lines, value = coupon_lines(response, plan), response.value_of(plan.choice)
-    return CouponResult(response, problem, plan, lines, reason, value, _evidence(response, plan, reason))
+    return CouponResult(
+        response, problem, plan, lines, reason, value, profit_without_coupons(shop), _evidence(response, plan, reason)
+    )
+
+
+def profit_without_coupons(shop: Shop) -> float | None:
+    """Profit of one wave without coupons: the mean over those who were sent none (at random, where that was done)."""
+    history = pd.read_parquet(shop.tables["coupon_history"])
+    if "profit" not in history:
+        return None
+    unsent = history[history["sent"] == 0]
+    if "randomised" in history and (unsent["randomised"] == 1).any():
+        unsent = unsent[unsent["randomised"] == 1]
+    mean = unsent["profit"].mean()
+    return float(mean * history["customer_id"].nunique()) if np.isfinite(mean) else None
 
 
 def coupon_problem(response: CouponResponse, settings: Settings) -> CouponProblem:

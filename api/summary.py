@@ -21,7 +21,7 @@ def summarise(
 ) -> dict[str, Any]:
     """Figures of the parts that ran; money over the horizon in the shop's currency."""
     promised, low, high = _promise(settings, prices, coupons)
-    profit_current = float(prices.current.profit.sum()) if prices else None
+    profit_current = _profit_current(prices, coupons)
     return {
         "data": shop.name,
         "seed": settings.seed,
@@ -40,6 +40,13 @@ def summarise(
         "coupons": _coupons(settings, coupons) if coupons else None,
         "demand": _demand(prices) if prices else None,
     }
+
+
+def _profit_current(prices: PriceResult | None, coupons: CouponResult | None) -> float | None:
+    """Profit at today's prices over the horizon; where coupons ran alone, of one wave without any."""
+    if prices:
+        return float(prices.current.profit.sum())
+    return coupons.profit_current if coupons else None
 
 
 def _promise(
