@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import click
 
-from engine.errors import OfferwrightError
+from engine.errors import OfferwrightError, StorageError
 
 COMMANDS: Mapping[str, str] = {
     "run": "api.commands.run:run",
@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "db": "api.commands.store:db",
     "user": "api.commands.store:user",
 }
+_DISK_STATUS = 2
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
@@ -70,19 +71,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(_exit_status(arguments))
+    sys.exit(run_command(arguments))
 
 
-def _exit_status(arguments: list[str]) -> int:
+def run_command(arguments: list[str]) -> int:
+    """Run one command line and return its exit status; errors are shown on standard error."""
     debug = "--debug" in arguments
     try:
-        cli.main(args=arguments, prog_name="offerwright", standalone_mode=False)
+        status = cli.main(args=arguments, prog_name="offerwright", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.Exit as error:
-        return error.exit_code
     except BaseException as error:
         return _explain(error, debug=debug)
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def _explain(error: BaseException, *, debug: bool) -> int:
@@ -98,11 +98,12 @@ def _explain(error: BaseException, *, debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     if isinstance(error, OfferwrightError):
-        return _refusal(str(error), error.exit_status, debug=debug)
+        status = _DISK_STATUS if isinstance(error, StorageError) else error.exit_status
+        return _refusal(str(error), status, debug=debug)
     if isinstance(error, OSError) and error.errno in _DISK:
         place = error.filename or "the disk"
         remedy = "free some space, then run again (nothing half was kept)"
-        return _refusal(f"{place}: {error.strerror}; {remedy}", 2, debug=debug)
+        return _refusal(f"{place}: {error.strerror}; {remedy}", _DISK_STATUS, debug=debug)
     hint = "" if debug else "\nThis was not foreseen; run again with --debug for the whole story."
     return _refusal(f"{type(error).__name__}: {error}{hint}", 1, debug=debug)
 

@@ -10,6 +10,7 @@ from apscheduler.triggers.cron import CronTrigger
 from engine.errors import ConfigurationError
 
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WEEKDAY_PART = re.compile(r"(?:\*|([0-7]|[a-z]{3})(?:-([0-7]|[a-z]{3}))?)(?:/([1-7]))?")
 _LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=8), timedelta(days=32), timedelta(days=366))
 
 
@@ -21,15 +22,31 @@ def cron_trigger(expression: str, key: str) -> CronTrigger:
     Raises:
         ConfigurationError: it is not a cron expression; `key` is the setting named.
     """
-    fields = expression.split()
-    if len(fields) == 5:
-        fields[4] = re.sub(r"(?<![/\d])[0-7](?!\d)", lambda found: _WEEKDAYS[int(found[0])], fields[4])
+    fields = expression.lower().split()
     try:
+        if len(fields) == 5 and fields[4] != "*":
+            fields[4] = ",".join(dict.fromkeys(day for part in fields[4].split(",") for day in _weekdays(part)))
         return CronTrigger.from_crontab(" ".join(fields), timezone=UTC)
     except ValueError as error:
         raise ConfigurationError(
             f"{key} = {expression!r} is refused ({error}); write minute hour day month weekday, such as '0 5 * * mon'"
         ) from error
+
+
+def _weekdays(part: str) -> list[str]:
+    """Name the weekdays of one part of the field: a day, a range, all, each with an optional step."""
+    found = _WEEKDAY_PART.fullmatch(part)
+    if found is None:
+        raise ValueError(f"{part!r} is no weekday")
+    low = _weekday_number(found[1] or "0")
+    high = _weekday_number(found[2]) if found[2] else (low if found[1] else 6)
+    if high < low:
+        high += 7
+    return [_WEEKDAYS[day % 7] for day in range(low, high + 1, int(found[3] or 1))]
+
+
+def _weekday_number(word: str) -> int:
+    return int(word) if word.isdigit() else _WEEKDAYS.index(word)
 
 
 def latest_slot(trigger: CronTrigger, now: datetime) -> datetime | None:
