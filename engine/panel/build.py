@@ -179,7 +179,8 @@ def _assemble(
     reconstructed = source.rebuild or shop.prices_reconstructed
     price, seen = _price(table["price"], units, sold["revenue"])
     flags = np.maximum(_share(table["mailer"]), _share(table["display"]))
-    regular, regular_logged = _regular(table["regular_price"], price, seen, flags, reconstructed=reconstructed)
+    chosen = seen & (_share(table["experiment"]) < 0.5)  # a price moved at random says nothing of the everyday one
+    regular, regular_logged = _regular(table["regular_price"], price, chosen, flags, reconstructed=reconstructed)
     launched = np.maximum.accumulate((units > 0) | seen, axis=1)
     whole_weeks = ~incomplete_weeks(reader, scope, grid.weeks, units)
     observed = (launched if reconstructed else seen) & whole_weeks & np.isfinite(regular)

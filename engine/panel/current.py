@@ -10,28 +10,36 @@ from engine.panel.record import Floats, Panel
 RECENT_OBSERVATIONS = 4
 """Rebuilt prices wobble from week to week; the median of this many observed weeks stands for the last."""
 RECENT_WEEKS = 13
+HALF_A_CENT = 0.005
 
 
 def current_prices(panel: Panel) -> Floats:
     """Everyday price in force at the end of the panel.
 
     Logged prices: `regular_price` in the last observed week of each series. Rebuilt prices: the median of its last
-    four observed weeks. A product in several stores: the mean over stores, weighted by units of the
-    last thirteen weeks.
+    four observed weeks. Weeks in which the everyday price itself was moved at random do not count. A product in
+    several stores: the mean over stores, weighted by units of the last thirteen weeks.
 
     Returns:
         (P,) money per unit; NaN for a product that has no observed week.
     """
     depth = RECENT_OBSERVATIONS if panel.prices_reconstructed else 1
-    by_series = np.array(
-        [_last_median(row, seen, depth) for row, seen in zip(panel.regular_price, panel.observed, strict=True)]
-    )
+    cells = zip(panel.regular_price, _everyday_cells(panel), strict=True)
+    by_series = np.array([_last_median(row, seen, depth) for row, seen in cells])
     lately = panel.units[:, -RECENT_WEEKS:].sum(axis=1)  # a store that closed has no say
     weight = np.where(np.isfinite(by_series), lately + 1e-9, 0.0)
     total = np.bincount(panel.series_product, weights=weight, minlength=panel.n_products)
     value = np.bincount(panel.series_product, weights=weight * np.nan_to_num(by_series), minlength=panel.n_products)
     price: Floats = np.divide(value, total, out=np.full(panel.n_products, np.nan), where=total > 0)
     return price
+
+
+def _everyday_cells(panel: Panel) -> npt.NDArray[np.bool_]:
+    """(S, T) observed cells whose everyday price is one: not moved along with a price that was moved at random."""
+    moved = (panel.experiment >= 0.5) & (np.abs(panel.regular_price - panel.price) < HALF_A_CENT)
+    settled: npt.NDArray[np.bool_] = panel.observed & ~moved
+    lately = settled[:, -RECENT_WEEKS:].any(axis=1, keepdims=True)
+    return np.where(lately, settled, panel.observed)
 
 
 def _last_median(values: Floats, seen: npt.NDArray[np.bool_], depth: int) -> float:

@@ -362,3 +362,19 @@ def test_recent_units_pass_over_weeks_out_of_stock(tmp_path: Path, tables: dict[
     shop = land(tmp_path / "shop", {"sales_weekly": sales, "prices_weekly": prices})
     panel = build_panel(shop, small_settings(tmp_path))
     assert recent_units(panel, 4) == pytest.approx([10.0] * 8)
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_a_price_moved_at_random_is_not_the_everyday_price(
+    tmp_path: Path, tables: dict[str, pd.DataFrame], logged: bool
+) -> None:
+    prices = price_table().assign(price=lambda d: d["regular_price"], experiment=0.0)
+    moved = prices["week"].isin([6, 12, 18, 19])
+    prices.loc[moved, ["price", "regular_price"]] *= 1.08
+    prices.loc[moved, "experiment"] = 1.0
+    prices = prices if logged else prices.drop(columns="regular_price")
+    shop = land(tmp_path / "shop", {"sales_weekly": tables["sales_weekly"], "prices_weekly": prices})
+    panel = build_panel(shop, small_settings(tmp_path))
+    expected = [2.0 + int(product[1:]) for product in panel.product_ids]
+    assert current_prices(panel) == pytest.approx(expected)
+    assert panel.regular_logged == logged
