@@ -46,7 +46,7 @@ def coverage_checks(panel: Panel, channels: Channels, fit: CountFit, rng: np.ran
     strangers = [placebo_scores(fit, borrowed_paths(panel, channels, group, rng)).z for _ in range(rounds)]
     ahead = placebo_scores(fit, future_paths(channels)).z
     return (
-        _coverage(OTHER_PRODUCTS, np.concatenate(strangers) / scale),
+        _coverage(OTHER_PRODUCTS, np.stack(strangers) / scale),
         _coverage(FUTURE_PRICES, ahead / scale),
     )
 

@@ -24,6 +24,9 @@ EVERYDAY_RATIO = 0.85
 EVERYDAY_SD = 0.45
 """How far the mean everyday elasticity may lie from that ratio: ±0.25 at a promotion elasticity of -1.8."""
 EXPERIMENT_SD = 0.8
+RELATIVE_POWER = 0.6
+"""How the spread of elasticities grows with their size; 1 would be spreads that are wholly relative."""
+LARGEST_RELATIVE = 3.0
 FIRST_STATES = 10
 LEAST_FOR_TEXT = 20
 """With fewer products nothing can be learned of what words are worth."""
@@ -44,11 +47,13 @@ class Elasticities:
     shop_mean: Floats
     """(K,) mean elasticity of the shop."""
     shop_sd: Floats
+    widening: Floats = field(repr=False)
+    """(P, K) factor on the width of the shrunken posterior."""
     shrunken: Shrunken = field(repr=False)
 
     def draws(self, n: int, rng: np.random.Generator) -> Floats:
         """(n, P, K) joint posterior draws."""
-        return self.shrunken.draws(n, rng)
+        return self.mean + self.widening * (self.shrunken.draws(n, rng) - self.mean)
 
 
 def default_prior(names: tuple[str, ...]) -> Prior:
@@ -94,13 +99,27 @@ def shrink_elasticities(
         first = shrink(estimate, precision, category, prior, rng=rng, states=FIRST_STATES)
         offset = text_offsets(text, first, estimate, precision)
     shrunken = shrink(estimate, precision, category, prior, rng=rng, offset=offset)
+    widening = _widening(shrunken)
     return Elasticities(
         mean=shrunken.mean,
-        sd=np.sqrt(np.maximum(np.diagonal(shrunken.covariance, axis1=1, axis2=2), 1e-12)),
+        sd=widening * np.sqrt(np.maximum(np.diagonal(shrunken.covariance, axis1=1, axis2=2), 1e-12)),
         own_estimate=shrunken.own_estimate,
         own_se=shrunken.own_se,
         shop_mean=shrunken.shop_mean,
         shop_sd=np.sqrt(np.diagonal(shrunken.shop_covariance)),
+        widening=widening,
         shrunken=shrunken,
     )
+
+
+def _widening(shrunken: Shrunken) -> Floats:
+    """(P, K) how much wider than the normal hierarchy says the strongest responses are.
+
+    Products with strong responses differ more from each other than products with weak ones, and one common spread is
+    too narrow for them. Only widths change: a spread that follows the estimate would shrink the mean less the luckier
+    the noise.
+    """
+    typical = np.maximum(np.abs(shrunken.shop_mean), 0.3)
+    relative = np.maximum(-shrunken.mean, 0.0) / typical
+    return np.clip(relative, 1.0, LARGEST_RELATIVE) ** RELATIVE_POWER
 

@@ -16,7 +16,7 @@ from engine.demand.counts import CHANNEL_PRIOR_SD, CountFit
 Floats = npt.NDArray[np.float64]
 
 LAGS = 4
-PRIOR_WEEKS = 15.0
+PRIOR_WEEKS = 20.0
 """The shop's ratio counts as much as this many informative weeks of the product's own."""
 LARGEST_LEVERAGE = 0.7
 INFLATION_RANGE = (0.6, 8.0)

@@ -96,22 +96,24 @@ def borrowed_paths(panel: Panel, channels: Channels, group: Ints, rng: np.random
 
 
 def draw_scores(panel: Panel, channels: Channels, fit: CountFit, rng: np.random.Generator) -> Floats:
-    """(N, K) placebo z-scores of borrowed paths, drawn until there are about `PLACEBO_SCORES`; NaN: not informative."""
+    """(R, P, K) placebo z-scores of borrowed paths, about `PLACEBO_SCORES` in each channel; NaN: not informative."""
     rounds = int(np.clip(PLACEBO_SCORES // max(panel.n_products, 1), 2, 20))
     group = fit.design.group
-    drawn = [placebo_scores(fit, borrowed_paths(panel, channels, group, rng)).z for _ in range(rounds)]
-    return np.concatenate(drawn)
+    return np.stack([placebo_scores(fit, borrowed_paths(panel, channels, group, rng)).z for _ in range(rounds)])
 
 
 def calibration(scores: Floats) -> Floats:
     """(K,) factor by which the noise variance of each channel's estimates must grow for placebos to behave.
 
-    The 90 % quantile of |z| over its normal value, squared; averaged with 1 by the number of scores.
+    The 90 % quantile of |z| over its normal value, squared; averaged (in logs) with 1 by the number of scores.
+
+    Args:
+        scores: (R, P, K) of `draw_scores`.
     """
-    factor = np.ones(scores.shape[1])
-    for k in range(scores.shape[1]):
-        z = np.abs(scores[np.isfinite(scores[:, k]), k])
+    factor = np.ones(scores.shape[2])
+    for k in range(scores.shape[2]):
+        z = np.abs(scores[:, :, k][np.isfinite(scores[:, :, k])])
         if z.size:
-            found = (np.quantile(z, 0.9) / 1.645) ** 2
-            factor[k] = np.exp(np.log(max(found, 1e-6)) * z.size / (z.size + TRUSTED_SCORES))
+            found = 2.0 * np.log(max(float(np.quantile(z, 0.9)) / 1.645, 1e-3))
+            factor[k] = np.exp(found * z.size / (z.size + TRUSTED_SCORES))
     return np.clip(factor, *CALIBRATION_RANGE)
