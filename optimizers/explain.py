@@ -79,14 +79,16 @@ def explain_line(problem: PriceProblem, plan: PricePlan, product: int) -> Reason
     price, today = float(plan.price[product]), float(problem.current_price[product])
     rule = next((name for name in _ORDER if name in plan.binding[product]), "")
     if price == today:
-        why = _why_no_rung(problem, product)
-        return _reason(HELD[why or rule or "no_gain"], values)
+        why = _why_no_rung(problem, product) or rule or "no_gain"
+        return Reason(HELD[why], _told(HELD[why], values))
     if rule not in ("index", "max_changed") and _own_gain(problem, product, price) < 0:
         rule = "family"
     if rule == "index" and (price > values["free_price"]) == (price > today):
         rule = "index_room"
-    words = RAISED if price > today else LOWERED
-    return _reason(words.get(rule, words[""]), values)
+    rule = rule if rule in RAISED else ""
+    if price > today:
+        return Reason(RAISED[rule], _told(RAISED[rule], values))
+    return Reason(LOWERED[rule], _told(LOWERED[rule], values))
 
 
 def explain_plan(problem: PriceProblem, plan: PricePlan) -> tuple[Reason, ...]:
@@ -111,9 +113,9 @@ def _values(problem: PriceProblem, plan: PricePlan, product: int) -> dict[str, A
     }
 
 
-def _reason(template: str, values: dict[str, Any]) -> Reason:
+def _told(template: str, values: dict[str, Any]) -> dict[str, Any]:
     """Keep only the values that the template speaks of."""
-    return Reason(template, {name: value for name, value in values.items() if "{" + name in template})
+    return {name: value for name, value in values.items() if "{" + name in template}
 
 
 def _why_no_rung(problem: PriceProblem, product: int) -> str:
