@@ -45,8 +45,13 @@ class Filtered:
     """(S, T) variance of `level`."""
 
     def log_mean(self, as_of: Ints, drivers: Floats) -> Floats:
-        """(S, W) expected log units at planned `drivers` (S, W, K), from the state as of the weeks `as_of` (W,)."""
-        eta = self.level[:, as_of] + np.einsum("swk,swk->sw", self.effects[:, as_of], drivers)
+        """(S, W) expected log units at planned `drivers` (S, W, K), from the state as of the weeks `as_of` (W,).
+
+        A price effect that was estimated above zero counts as zero: no forecast rises with its own price.
+        """
+        effects = self.effects[:, as_of].copy()
+        effects[:, :, :2] = np.minimum(effects[:, :, :2], 0.0)
+        eta = self.level[:, as_of] + np.einsum("swk,swk->sw", effects, drivers)
         return np.asarray(np.clip(eta, -MAX_LOG_UNITS, MAX_LOG_UNITS), dtype=np.float64)
 
 
