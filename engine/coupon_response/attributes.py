@@ -144,9 +144,9 @@ def _running(history: History, values: Floats, counted: np.ndarray[Any, Any]) ->
     n, w = len(history.customer_ids), history.n_waves
     cell = history.customer * w + history.wave
     sums = np.bincount(cell, np.where(counted, values, 0.0), n * w).reshape(n, w)
-    counts = np.bincount(cell, counted.astype(np.float64), n * w).reshape(n, w)
+    counts = np.bincount(cell, np.where(counted, 1.0, 0.0), n * w).reshape(n, w).astype(np.float64)
     # The prior mean is that of earlier waves as well: nothing later than the wave may enter.
-    before_sum, before_count = _before(sums), _before(counts.astype(np.float64))
+    before_sum, before_count = _before(sums), _before(counts)
     mean = before_sum.sum(axis=0) / np.maximum(before_count.sum(axis=0), 1.0)
     shrunk = (before_sum + PRIOR_WAVES * mean) / (before_count + PRIOR_WAVES)
     # Centring by wave keeps the scale of the first waves, where nothing is known yet, comparable with later ones.
@@ -157,5 +157,6 @@ def _running(history: History, values: Floats, counted: np.ndarray[Any, Any]) ->
 
 
 def _before(matrix: Floats) -> Floats:
+    """Sums over the waves before each wave."""
     running = np.cumsum(matrix, axis=1)
     return np.concatenate([np.zeros((len(matrix), 1)), running[:, :-1]], axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.coupon_response.attributes import Attributes, build_attributes
 from engine.coupon_response.checks import auc, check_agreement, check_overlap, check_placebo, rows_of
-from engine.coupon_response.effect import CURVED_FEATURES, Effect, fit_effect, make_basis, row_design
+from engine.coupon_response.effect import Effect, fit_effect, make_basis, row_design
 from engine.coupon_response.history import History, read_history
 from engine.coupon_response.nuisance import Nuisance, fit_nuisance, fit_propensity, folds_of
 from engine.coupon_response.policy import cross_fitted_value
@@ -24,7 +24,7 @@ from engine.coupon_response.record import (
     PolicyValue,
 )
 from engine.coupon_response.redemption import expected_cost
-from engine.coupon_response.verdict import hopeless, judge
+from engine.coupon_response.verdict import MIN_RANDOMISED, hopeless, judge
 from engine.proposal import Reason
 from engine.settings import Settings
 from engine.shop import Shop
@@ -71,27 +71,28 @@ def _estimate(history: History, attributes: Attributes, *, folds: int, seed: int
     fold = folds_of(history, folds, rng)
     nuisance = fit_nuisance(history, attributes.rows, fold, seed=seed)
     everything = np.ones(len(fold), dtype=np.bool_)
-    effect = _fit(history, attributes, nuisance, everything)
-    gross, load = effect.predict(attributes.today)
-    cost = expected_cost(history, attributes.rows, attributes.today)
-    estimated = gross - cost
-    estimated[:, 0] = 0.0
     residual, treatment = history.gross - nuisance.outcome, _treatment(history, nuisance)
+    agreement = check_agreement(history, residual, treatment)
+    unexcluded = agreement.randomised_se if history.randomised.sum() >= MIN_RANDOMISED else 0.0
+    effect = _fit(history, attributes, nuisance, everything, unexcluded)
+    errors = effect.error(attributes.today)
+    cost = expected_cost(history, attributes.rows, attributes.today)
+    estimated = effect.predict(attributes.today) - cost
+    estimated[:, 0] = 0.0
     overlap = check_overlap(history, nuisance.propensity)
     placebo = check_placebo(history, attributes.rows, attributes.names, fold, seed=seed)
-    agreement = check_agreement(history, residual, treatment)
     verdict = judge(history, overlap, placebo, agreement, _balance(history, attributes, fold))
 
     def learn(train: Bools) -> tuple[Floats, Floats]:
-        part = _fit(history, attributes, nuisance, train)
+        part = _fit(history, attributes, nuisance, train, unexcluded)
         mine = rows_of(history, train)
-        return part.predict(attributes.rows)[0], expected_cost(mine, attributes.rows[train], attributes.rows)
+        return part.predict(attributes.rows), expected_cost(mine, attributes.rows[train], attributes.rows)
 
     return CouponResponse(
         customer_ids=history.customer_ids,
         offer_ids=history.offer_ids,
         profit=np.where(verdict.offer_credible | (not verdict.credible), estimated, 0.0),
-        profit_se=np.sqrt((load**2).sum(axis=2)),
+        profit_se=errors.sd(),
         cost=cost,
         credible=verdict.credible,
         verdict=verdict.reasons,
@@ -105,7 +106,7 @@ def _estimate(history: History, attributes: Attributes, *, folds: int, seed: int
         agreement=agreement,
         policy=cross_fitted_value(history, nuisance, fold, learn),
         n_rows=len(history.arm),
-        load=load,
+        errors=errors,
     )
 
 
@@ -115,18 +116,27 @@ def _treatment(history: History, nuisance: Nuisance) -> Floats:
     return sent
 
 
-def _fit(history: History, attributes: Attributes, nuisance: Nuisance, mine: Bools) -> Effect:
-    """Fit the effect on some of the rows."""
-    basis = make_basis(attributes.rows[mine], history.face_value, _chosen(attributes))
-    mixed = bool(history.randomised.any()) and not bool(history.randomised.all())
-    targeted = ~history.randomised[mine] if mixed else None
-    design, groups = row_design(basis, attributes.rows[mine], _treatment(history, nuisance)[mine], targeted)
-    target = (history.gross - nuisance.outcome)[mine]
-    return fit_effect(design, groups, target, nuisance.variance[mine], history.customer[mine], basis)
-
-
-def _chosen(attributes: Attributes) -> Ints:
-    return np.arange(min(attributes.rows.shape[1], CURVED_FEATURES) * 0, dtype=np.int64)
+def _fit(history: History, attributes: Attributes, nuisance: Nuisance, mine: Bools, unexcluded: float) -> Effect:
+    """Fit the effect on some of the rows; randomised rows ground it where there are enough (`unexcluded` > 0)."""
+    basis = make_basis(history.face_value)
+    targeted = ~history.randomised[mine]
+    grounded = unexcluded > 0 and bool(targeted.any())
+    design, groups = row_design(
+        basis,
+        attributes.rows[mine],
+        _treatment(history, nuisance)[mine],
+        1 - nuisance.propensity[mine, 0],
+        targeted if grounded else None,
+    )
+    return fit_effect(
+        design,
+        groups,
+        (history.gross - nuisance.outcome)[mine],
+        nuisance.variance[mine],
+        history.customer[mine],
+        basis,
+        unexcluded=unexcluded,
+    )
 
 
 def _balance(history: History, attributes: Attributes, fold: Ints) -> float:

@@ -136,4 +136,5 @@ def _strata(wave: Ints, offer: npt.NDArray[np.object_], sent: Bools) -> Ints:
     if not (named[~sent] != "").any():
         return np.unique(wave, return_inverse=True)[1].astype(np.int64)
     by_offer = wave * (1 + len(set(named))) + np.unique(named, return_inverse=True)[1]
-    return np.unique(by_offer, return_inverse=True)[1].astype(np.int64)
+    strata: Ints = np.unique(by_offer, return_inverse=True)[1].astype(np.int64)
+    return strata

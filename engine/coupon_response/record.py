@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,13 @@ Bools = npt.NDArray[np.bool_]
 
 NINETY = NormalDist().inv_cdf(0.95)
 """Half-width of a 90 % interval in standard errors."""
+
+
+class JointErrors(Protocol):
+    """Errors of all estimates together."""
+
+    def sd_of_sum(self, choice: Ints) -> float:
+        """Standard deviation of the sum of the chosen cells, (N,) offers, money."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +122,8 @@ class CouponResponse:
     """What sending by these estimates (every customer the best offer that pays, no budget) earned on customers whom
     they had not seen: cross-fitted, doubly robust."""
     n_rows: int = 0
-    load: Floats | None = None
-    """(N, O, R) square root of the estimates' covariance: cov of two cells is the product of their rows."""
+    errors: JointErrors | None = None
+    """How the errors of the estimates hang together; None: taken as independent."""
 
     def value_of(self, choice: npt.ArrayLike) -> PolicyValue:
         """Value of a plan under the posterior, with the errors of all its customers taken together.
@@ -126,8 +134,6 @@ class CouponResponse:
         picked = np.asarray(choice, dtype=np.int64)
         at = np.arange(len(picked))
         mean = float(self.profit[at, picked].sum())
-        if self.load is None:
-            se = float(np.sqrt((self.profit_se[at, picked] ** 2).sum()))
-        else:
-            se = float(np.linalg.norm(self.load[at, picked].sum(axis=0)))
+        alone = float(np.sqrt((self.profit_se[at, picked] ** 2).sum()))
+        se = alone if self.errors is None else self.errors.sd_of_sum(picked)
         return PolicyValue.of(mean, se, float(np.count_nonzero(picked)))
