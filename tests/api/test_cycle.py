@@ -1,0 +1,133 @@
+"""The main job as a whole, on a small simulated shop: the real command in its own process."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.settings import load_settings
+from engine.simulation import simulate_shop
+from engine.store import open_store
+
+OFFERWRIGHT = str(Path(sys.executable).with_name("offerwright"))
+QUICK = ("demand.trees=20", "demand.backtest=false", "demand.draws=60", "demand.min_weeks_sold=8", "log.level=error")
+STAGES = (
+    "load",
+    "panel",
+    "features",
+    "demand level",
+    "price response",
+    "price plan",
+    "evidence",
+    "coupon plan",
+    "store",
+)
+DYING_RUN = """
+import os, signal, sys
+from api import show
+class Dying:
+    def begin(self, stage):
+        if stage == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def advance(self, share): pass
+    def end(self): pass
+from contextlib import contextmanager
+@contextmanager
+def dying(stream):
+    yield Dying()
+show.shown_progress = dying
+from api.cli import main
+sys.argv = ["offerwright", *sys.argv[2:]]
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cycle") / "shop"
+    simulate_shop(folder, seed=3, scenario="default", products=40, weeks=60, customers=300, categories=4)
+    return folder
+
+
+def arguments(shop, home, out, *more):
+    sets = [f"data.home={home}", *QUICK, *more]
+    return ["run", "--data", str(shop), "--out", str(out), *[part for text in sets for part in ("--set", text)]]
+
+
+def run(shop, home, out, *more, **options):
+    command = [OFFERWRIGHT, *arguments(shop, home, out, *more)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **options)
+
+
+def proposals(home):
+    """What the store holds, after its chain of audit was found whole."""
+    with open_store(load_settings(None, [f"data.home={home}"]).store_url) as store:
+        assert not store.check_audit().faults
+        return store.proposals().items
+
+
+def test_the_same_command_twice_gives_the_same_plan_byte_for_byte(shop, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for out in (first, second):
+        done = run(shop, tmp_path / f"home-{out.name}", out)
+        assert done.returncode == 0, done.stderr
+    for name in ("prices.csv", "coupons.csv"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    one, other = (json.loads((out / "summary.json").read_text()) for out in (first, second))
+    assert one["fingerprints"] == other["fingerprints"]
+    assert one["promised_gain_low"] <= one["promised_gain"] <= one["promised_gain_high"]
+    assert abs(one["price"]["index_change"]) <= 0.002 + 1e-12
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_run_killed_at_any_stage_leaves_the_store_and_the_folder_as_they_were(shop, tmp_path, stage):
+    home, out = tmp_path / "home", tmp_path / "out"
+    killed = subprocess.run(
+        [sys.executable, "-c", DYING_RUN, stage, *arguments(shop, home, out, "demand.folds=2")],
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not list(out.glob("*"))
+    if stage != "load":
+        assert not proposals(home)
+
+
+def test_a_run_after_a_killed_one_goes_through(shop, tmp_path):
+    home, out = tmp_path / "home", tmp_path / "out"
+    subprocess.run(
+        [sys.executable, "-c", DYING_RUN, "price plan", *arguments(shop, home, out)], capture_output=True, check=False
+    )
+    done = run(shop, home, out)
+    assert done.returncode == 0, done.stderr
+    assert len(proposals(home)) == 1
+
+
+def _small_files():
+    """Let no file grow past 20 kB, as on a disk that fills while a table is written."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def test_a_disk_that_fills_is_reported_and_leaves_nothing_half_written(shop, tmp_path):
+    out = tmp_path / "out"
+    done = run(shop, tmp_path / "home", out, preexec_fn=_small_files)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "not written" in done.stderr or "disk" in done.stderr
+    assert not list(out.glob("*"))
+
+
+def test_prices_alone_speak_of_prices_alone(shop, tmp_path):
+    out = tmp_path / "out"
+    command = [*arguments(shop, tmp_path / "home", out), "--only", "prices"]
+    done = subprocess.run([OFFERWRIGHT, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["coupons"] is None
+    assert (out / "coupons.csv").read_text().count("\n") == 1
