@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from engine.demand.channels import Channels, split_prices
+from engine.demand.channels import CLOSING_WEEKS, Channels, split_prices
 from engine.demand.checks import Check, ResponseDiagnostics
 from engine.demand.counts import CountFit
 from engine.demand.diagnostics import all_checks
@@ -21,6 +21,7 @@ from engine.demand.fitting import fit_panel
 from engine.demand.identification import judge_products, price_range
 from engine.demand.noise import noise_precision, unshrunken
 from engine.demand.placebo import calibration, draw_scores
+from engine.demand.remarks import compare_sources, remarks
 from engine.demand.substitution import Substitution, estimate_substitution
 from engine.panel import Panel
 from engine.proposal import Reason
@@ -89,18 +90,37 @@ def estimate_response(panel: Panel, settings: Settings, *, text: Floats | None =
 
     Args:
         panel: weekly sales and prices.
-        settings: `demand.max_elasticity_se`, `demand.min_weeks_sold`.
+        settings: `demand.max_elasticity_se`, `demand.min_weeks_sold`, `pricing.max_change`.
         text: (P, E) embedding of each product's words; None: neighbours are the category alone.
-        seed: of the posterior's sampling.
+        seed: of the placebos that calibrate the noise, and of the posterior's sampling.
 
     Returns:
         a response for every product; where nothing can be learned, the prior's, with `identified` False.
     """
     channels = split_prices(panel)
     fit = fit_panel(panel, channels)
-    posterior = _posterior(panel, channels, fit, text, seed)
-    substitution = estimate_substitution(panel, channels, fit, np.random.default_rng([seed, 7002]))
-    return _assemble(panel, settings, channels, fit, posterior, substitution)
+    rng = np.random.default_rng([seed, 7001])
+    estimate, precision = estimates(panel, channels, fit, rng)
+    words = None if text is None else np.asarray(text, dtype=np.float64)
+    category = panel.category_code
+    posterior = shrink_elasticities(estimate, precision, category, channels.names, rng=rng, text=words)
+    substitution = estimate_substitution(panel, channels, fit, rng)
+    disagreement = compare_sources(estimate, precision, category, channels.names, rng)
+    notes = remarks(
+        channels,
+        precision,
+        posterior,
+        disagreement,
+        regular_logged=panel.regular_logged,
+        closing_weeks=CLOSING_WEEKS,
+    )
+    return _assemble(panel, settings, channels, posterior, substitution, notes)
+
+
+def estimates(panel: Panel, channels: Channels, fit: CountFit, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Unshrunken elasticities (P, K) and their noise precision (P, K, K), calibrated by placebos."""
+    scale = 1.0 / np.sqrt(calibration(draw_scores(panel, channels, fit, rng)))
+    return unshrunken(fit), noise_precision(fit) * scale[:, None] * scale[None, :]
 
 
 def diagnose_response(
@@ -122,21 +142,13 @@ def diagnose_response(
     return all_checks(panel, (half_a, half_b), (first.channel_mean, second.channel_mean), known, rng)
 
 
-def _posterior(panel: Panel, channels: Channels, fit: CountFit, text: Floats | None, seed: int) -> Elasticities:
-    rng = np.random.default_rng([seed, 7001])
-    scale = 1.0 / np.sqrt(calibration(draw_scores(panel, channels, fit, rng)))
-    precision = noise_precision(fit) * scale[:, None] * scale[None, :]
-    words = None if text is None else np.asarray(text, dtype=np.float64)
-    return shrink_elasticities(unshrunken(fit), precision, panel.category_code, channels.names, rng=rng, text=words)
-
-
 def _assemble(
     panel: Panel,
     settings: Settings,
     channels: Channels,
-    fit: CountFit,
     posterior: Elasticities,
     substitution: Substitution,
+    notes: tuple[Reason, ...],
 ) -> Response:
     target = channels.target
     hidden, hidden_sd = substitution.mean * substitution.own_share, substitution.sd * substitution.own_share
@@ -161,11 +173,7 @@ def _assemble(
         channel_sd=posterior.sd,
         shop_mean=posterior.shop_mean,
         shop_sd=posterior.shop_sd,
-        notes=_notes(channels, fit, posterior),
+        notes=notes,
         posterior=posterior,
         substitution=substitution,
     )
-
-
-def _notes(channels: Channels, fit: CountFit, posterior: Elasticities) -> tuple[Reason, ...]:
-    return ()

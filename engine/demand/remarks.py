@@ -1,0 +1,139 @@
+"""Remarks: what every proposal must say about where its price response comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.demand.channels import EXPERIMENT, PROMOTION, REGULAR, Channels
+from engine.demand.elasticities import EVERYDAY_RATIO, EVERYDAY_SD, TYPICAL, Elasticities, default_prior
+from engine.demand.shrinkage import shrink
+from engine.proposal import Reason
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+ALARM_Z = 2.0
+"""Standard errors at which experiments and history are said to disagree."""
+STATES = 20
+
+DISAGREE = (
+    "warning: logged random price moves and the shop's other price moves disagree: everyday elasticity {experiment:.2f} "
+    "by experiment, {history:.2f} by history (difference {difference:+.2f} ± {se:.2f}, {z:.1f} standard errors); "
+    "something that moves both price and demand is missing from the data, and the experiments are believed"
+)
+AGREE = (
+    "logged random price moves and the shop's other price moves agree: everyday elasticity {experiment:.2f} by "
+    "experiment, {history:.2f} by history (difference {difference:+.2f} ± {se:.2f})"
+)
+ONLY_DISCOUNTS = (
+    "warning: no everyday price ever moved, only the response to discounts is known ({promotion:.2f}); the response to "
+    "the everyday price is taken to be {ratio:.2f} times that, give or take {spread:.2f}"
+)
+RATIO = (
+    "a change of the everyday price moves demand {ratio:.2f} times as much as a discount of the same size "
+    "(elasticity {everyday:.2f} ± {everyday_sd:.2f} against {promotion:.2f} ± {promotion_sd:.2f})"
+)
+SPLIT_OURS = (
+    "the shop logs no everyday price; dips of up to {weeks} weeks were taken for promotions, lasting steps for changes "
+    "of the everyday price"
+)
+NOTHING = "warning: no price in the data says anything about demand; the response is that of the literature, and every price is held"
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Shop's mean everyday elasticity by experiment and by history."""
+
+    experiment: float
+    history: float
+    se: float
+
+    @property
+    def difference(self) -> float:
+        """Experiment less history."""
+        return self.experiment - self.history
+
+    @property
+    def z(self) -> float:
+        """Difference in standard errors."""
+        return self.difference / self.se
+
+
+def compare_sources(
+    estimate: Floats, precision: Floats, category: Ints, names: tuple[str, ...], rng: np.random.Generator
+) -> Disagreement | None:
+    """Estimate the shop's mean twice, from random moves alone and from all others; None without random moves.
+
+    Args:
+        estimate: (P, K) unshrunken elasticities.
+        precision: (P, K, K) inverse noise covariance.
+        category: (P,).
+        names: (K,) channels.
+        rng: draws the spreads.
+    """
+    if names[-1] != EXPERIMENT or len(names) < 2:
+        return None
+    covariance = np.linalg.pinv(precision, hermitian=True)
+    found = []
+    for part in ((len(names) - 1,), tuple(range(len(names) - 1))):
+        grid = np.ix_(range(len(estimate)), part, part)
+        own = np.linalg.pinv(covariance[grid], hermitian=True)
+        kept = tuple(names[k] for k in part)
+        result = shrink(estimate[:, list(part)], own, category, default_prior(kept), rng=rng, states=STATES)
+        found.append((float(result.shop_mean[-1]), float(result.shop_covariance[-1, -1])))
+    (experiment, first), (history, second) = found
+    return Disagreement(experiment, history, float(np.sqrt(first + second)))
+
+
+def remarks(
+    channels: Channels,
+    precision: Floats,
+    posterior: Elasticities,
+    disagreement: Disagreement | None,
+    *,
+    regular_logged: bool,
+    closing_weeks: int,
+) -> tuple[Reason, ...]:
+    """Sentences for the proposal."""
+    informed = dict(zip(channels.names, (np.diagonal(precision, axis1=1, axis2=2) > 0).any(axis=0), strict=True))
+    if not any(informed.values()):
+        return (Reason(NOTHING),)
+    found: list[Reason] = []
+    if disagreement is not None:
+        found.append(_sources(disagreement))
+    found.extend(_everyday(informed, channels, posterior))
+    if not regular_logged and informed[PROMOTION]:
+        found.append(Reason(SPLIT_OURS, {"weeks": closing_weeks - 1}))
+    return tuple(found)
+
+
+def _sources(found: Disagreement) -> Reason:
+    values = {
+        "experiment": found.experiment,
+        "history": found.history,
+        "difference": found.difference,
+        "se": found.se,
+        "z": abs(found.z),
+    }
+    return Reason(DISAGREE if abs(found.z) >= ALARM_Z else AGREE, values)
+
+
+def _everyday(informed: dict[str, bool], channels: Channels, posterior: Elasticities) -> list[Reason]:
+    position = {name: k for k, name in enumerate(channels.names)}
+    promotion, everyday = posterior.shop_mean[position[PROMOTION]], posterior.shop_mean[-1]
+    if not informed[PROMOTION]:
+        return []
+    if not informed[REGULAR] and not informed.get(EXPERIMENT, False):
+        spread = EVERYDAY_SD / abs(TYPICAL)
+        return [Reason(ONLY_DISCOUNTS, {"promotion": float(promotion), "ratio": EVERYDAY_RATIO, "spread": spread})]
+    values = {
+        "ratio": float(everyday / promotion) if abs(promotion) > 1e-9 else float("nan"),
+        "everyday": float(everyday),
+        "everyday_sd": float(posterior.shop_sd[-1]),
+        "promotion": float(promotion),
+        "promotion_sd": float(posterior.shop_sd[position[PROMOTION]]),
+    }
+    return [Reason(RATIO, values)]
