@@ -24,15 +24,16 @@ def write_table(stage: Stage, calendar: Calendar, week_kind: str | None, folder:
         columns.append(f"({week})::BIGINT AS week")
     columns += _attributes(stage, backend)
     backend.connection.execute(
-        f"COPY (SELECT {', '.join(columns)} FROM {_ordered(stage)}) TO {quoted(str(path))} "
+        f"COPY (SELECT {', '.join(columns)} FROM {_ordered(stage, backend)}) TO {quoted(str(path))} "
         f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROWS_IN_GROUP})"
     )
     return path
 
 
-def _ordered(stage: Stage) -> str:
-    """All rows in order where none was set aside; a join would otherwise shuffle them."""
-    return f"{stage.view} ORDER BY __id"
+def _ordered(stage: Stage, backend: DuckDbBackend) -> str:
+    """Rows in the order of the source: a scan keeps it, the join that leaves out what was set aside does not."""
+    found = backend.connection.execute(f"SELECT EXISTS (FROM {stage.drops})").fetchone()
+    return f"{stage.view} ORDER BY __id" if found and found[0] else stage.all_rows
 
 
 def _column(stage: Stage, name: str) -> str:
