@@ -293,5 +293,10 @@ def bar_chart(
 
 
 def _shortened(words: str, width: int) -> str:
-    room = width // 7
-    return words if len(words) <= room else words[: room - 1] + "…"
+    """Cut a label to what fits: about 6 px a small letter, 8 px a capital, 12 px a Chinese sign."""
+    room = width - 16.0
+    for place, sign in enumerate(words):
+        room -= 12.0 if ord(sign) > 0x2E80 else 8.0 if sign.isupper() else 6.0
+        if room < 0:
+            return words[: max(place - 1, 0)] + "…"
+    return words

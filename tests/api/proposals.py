@@ -91,6 +91,7 @@ def proposal(title="Oat milk 1 l", state=State.DRAFT, **changes):
             "warnings": [],
             "diagnostics": [],
             "sensitivity": None,
+            "heldout": None,
         },
         "coupons": {
             "reason": None,
