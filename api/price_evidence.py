@@ -11,6 +11,7 @@ from api.heldout import judge_halves
 from api.price_stage import Demand
 from engine.demand.backtest import backtest
 from engine.demand.response import diagnose_response
+from engine.demand.sensitivity import Sensitivity, assess_sensitivity, measure_strength
 from engine.panel import split_panel
 from engine.progress import Progress
 from engine.settings import Settings
@@ -45,7 +46,7 @@ def gather_evidence(
         "caveats": list(demand.panel.price_caveats),
         "warnings": [*demand.response.notes, *demand.level.reasons],
         "diagnostics": list(checked.checks),
-        "sensitivity": None,
+        "sensitivity": _sensitivity(demand, problem, plan),
     }
 
 
@@ -60,6 +61,16 @@ def _backtest(demand: Demand, settings: Settings, progress: Progress) -> Any:  #
         seed=settings.seed,
         progress=progress,
     )
+
+
+def _sensitivity(demand: Demand, problem: PriceProblem, plan: PricePlan) -> Sensitivity:
+    """How strong a hidden confounder would have to be to void the promise."""
+
+    def gain(bias: float) -> float:
+        biased = replace(problem, own=problem.own + bias)
+        return float(evaluate_prices(biased, plan.price).gain.sum())
+
+    return assess_sensitivity(gain, measure_strength(demand.panel))
 
 
 def gain_at_margin(problem: PriceProblem, plan: PricePlan, factor: float) -> float:

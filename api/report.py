@@ -97,9 +97,29 @@ def _charts(proposal: Proposal, evidence: Mapping[str, Any], language: str) -> d
         "moves": _moves_chart(proposal.prices, words),
         "frontier": _frontier_chart(prices["frontier"], words),
         "curves": [_curve_chart(curve, words) for curve in prices["curves"]],
+        "sensitivity": _sensitivity_chart(prices["sensitivity"], words) if prices["sensitivity"] else "",
         "backtest": _backtest_chart(prices["backtest"], words) if prices["backtest"] else "",
     }
     return drawn
+
+
+def _sensitivity_chart(found: Mapping[str, Any], words: Any) -> str:  # noqa: ANN401
+    """Gain of the plan as every elasticity is shifted, as a hidden confounder would have shifted it."""
+    if len(found["curve"]) < 2:
+        return ""
+    bias, gain = zip(*found["curve"], strict=True)
+    marks = [charts.Mark(0.0, words("as estimated"), "ink")]
+    if found["breaking_bias"] is not None:
+        marks.append(charts.Mark(found["breaking_bias"], words("promise void"), "bad"))
+    return charts.line_chart(
+        [charts.Line(bias, gain)],
+        words("Gain by the bias that a hidden confounder would cause"),
+        marks=marks,
+        x_name=words("bias of every elasticity"),
+        y_name=words("gain over the horizon"),
+        y_format="{:,.0f}",
+        zero=True,
+    )
 
 
 def _backtest_chart(tested: Mapping[str, Any], words: Any) -> str:  # noqa: ANN401

@@ -39,6 +39,9 @@ def summarise(
         "price": _price(prices) if prices else None,
         "coupons": _coupons(settings, coupons) if coupons else None,
         "demand": _demand(prices) if prices else None,
+        "sensitivity": _sensitivity(prices) if prices else None,
+        "heldout": _heldout(prices) if prices else None,
+        "warnings": [reason.english() for reason in prices.evidence["warnings"]] if prices else [],
     }
 
 
@@ -99,9 +102,28 @@ def _coupons(settings: Settings, coupons: CouponResult) -> dict[str, Any]:
     }
 
 
+def _sensitivity(prices: PriceResult) -> dict[str, Any]:
+    found = prices.evidence["sensitivity"]
+    return {
+        "breaking_bias": found.breaking_bias,
+        "robustness_value": found.robustness_value,
+        "times_strongest_observed": found.times_strongest,
+        "sentence": found.reason.english(),
+    }
+
+
+def _heldout(prices: PriceResult) -> dict[str, Any] | None:
+    found = prices.evidence["heldout"]
+    if found is None:
+        return None
+    names = ("split", "promised", "promised_low", "promised_high", "judged", "judged_low", "judged_high")
+    return {name: getattr(found, name) for name in names}
+
+
 def _demand(prices: PriceResult) -> dict[str, Any]:
     response, tested = prices.demand.response, prices.evidence["backtest"]
     known = response.identified
+    checks = {check.name: check.value for check in prices.evidence["diagnostics"]}
     return {
         "wape": tested.wape if tested else None,
         "wape_naive": tested.wape_naive if tested else None,
@@ -109,4 +131,5 @@ def _demand(prices: PriceResult) -> dict[str, Any]:
         "elasticity_median": float(np.median(response.elasticity)),
         "elasticity_se_median": float(np.median(response.elasticity_se)),
         "identified_share": float(np.mean(known)),
+        "checks": checks,
     }
