@@ -8,10 +8,11 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from engine.coupon_response.history import History
-from engine.coupon_response.record import Floats
+from engine.coupon_response.record import Bools, Floats
 from engine.shop import Shop
 
 MAX_LEVELS = 50
@@ -45,7 +46,7 @@ def build_attributes(shop: Shop, history: History, profiles: Any, excluded: Coll
             the waves holds what the coupons did, and to adjust for a consequence biases the effect.
         excluded: names of columns that must not be used (protected attributes).
     """
-    blocks = [_static(shop, history, excluded), _static_profile(profiles, history, excluded), _past(history)]
+    blocks = [_static(shop, history, excluded), _static_profile(profiles, history, excluded), past_behaviour(history)]
     names: list[str] = []
     rows: list[Floats] = []
     today: list[Floats] = []
@@ -120,8 +121,8 @@ def _encode(name: str, column: pd.Series[Any]) -> dict[str, Floats]:
     return found
 
 
-def _past(history: History) -> dict[str, tuple[Floats, Floats]]:
-    """The customer's own past strictly before each wave, and up to today."""
+def past_behaviour(history: History) -> dict[str, tuple[Floats, Floats]]:
+    """The customer's own past strictly before each wave (R,), and up to today (N,), by name."""
     found: dict[str, tuple[Floats, Floats]] = {}
     unsent = history.arm == 0
     everything = np.ones(len(unsent), dtype=np.bool_)
@@ -139,12 +140,12 @@ def _past(history: History) -> dict[str, tuple[Floats, Floats]]:
     return found
 
 
-def _running(history: History, values: Floats, counted: np.ndarray[Any, Any]) -> tuple[Floats, Floats]:
+def _running(history: History, values: Floats, counted: Bools) -> tuple[Floats, Floats]:
     """Shrunken mean of `values` over a customer's counted rows of earlier waves; the same over all his rows."""
     n, w = len(history.customer_ids), history.n_waves
     cell = history.customer * w + history.wave
     sums = np.bincount(cell, np.where(counted, values, 0.0), n * w).reshape(n, w)
-    counts = np.bincount(cell, np.where(counted, 1.0, 0.0), n * w).reshape(n, w).astype(np.float64)
+    counts = np.asarray(np.bincount(cell[counted], minlength=n * w), dtype=np.float64).reshape(n, w)
     # The prior mean is that of earlier waves as well: nothing later than the wave may enter.
     before_sum, before_count = _before(sums), _before(counts)
     mean = before_sum.sum(axis=0) / np.maximum(before_count.sum(axis=0), 1.0)
@@ -156,7 +157,7 @@ def _running(history: History, values: Floats, counted: np.ndarray[Any, Any]) ->
     return at_wave[history.customer, history.wave], today
 
 
-def _before(matrix: Floats) -> Floats:
+def _before(matrix: npt.NDArray[Any]) -> Floats:
     """Sums over the waves before each wave."""
     running = np.cumsum(matrix, axis=1)
     return np.concatenate([np.zeros((len(matrix), 1)), running[:, :-1]], axis=1)

@@ -77,26 +77,36 @@ def _shares(history: History, mine: Bools) -> Floats:
 
 
 def _logistic(history: History, features: Floats, fold: Ints, mine: Bools, offered: Bools, shares: Floats) -> Floats:
-    from sklearn.linear_model import LogisticRegression
-
+    """Chance of being sent anything, times the chances of the offers among those sent something."""
     arm, stratum = history.arm[mine], history.stratum[mine]
-    base = np.log(np.maximum(shares, CLIP))
-    x = np.concatenate([features[mine], base], axis=1)
-    result = shares.copy()
+    x = np.concatenate([features[mine], np.log(np.maximum(shares, CLIP))], axis=1)
+    chance = 1 - shares[:, :1]
+    among = shares[:, 1:] / np.maximum(chance, 1e-12)
     for k in np.unique(fold):
         train, test = fold[mine] != k, fold[mine] == k
-        arms = np.unique(arm[train])
-        if len(arms) < 2 or not test.any():
-            continue
-        model = LogisticRegression(C=1.0, solver="newton-cholesky", max_iter=100)
-        model.fit(x[train], arm[train])
-        chance = np.zeros((int(test.sum()), len(history.offer_ids)))
-        chance[:, arms] = model.predict_proba(x[test])
-        result[test] = chance
-    result *= offered[stratum]
+        learned = _classify(x[train], arm[train] > 0, x[test])
+        if learned is not None:
+            chance[test, 0] = learned[1][:, 1]
+        sent = train & (arm > 0)
+        learned = _classify(x[sent], arm[sent], x[test])
+        if learned is not None:
+            among[test] = 0.0
+            among[np.ix_(test, learned[0] - 1)] = learned[1]
+    result = np.concatenate([1 - chance, chance * among], axis=1) * offered[stratum]
     result = np.where(offered[stratum], np.maximum(result, CLIP), 0.0)
     chances: Floats = result / np.maximum(result.sum(axis=1, keepdims=True), 1e-12)
     return chances
+
+
+def _classify(x: Floats, label: Ints | Bools, new: Floats) -> tuple[Ints, Floats] | None:
+    """The labels that occur and their chances for `new`; None where there are not two, or nothing to predict."""
+    from sklearn.linear_model import LogisticRegression
+
+    if not len(new) or len(np.unique(label)) < 2:
+        return None
+    model = LogisticRegression(C=1.0, solver="newton-cholesky", max_iter=100)
+    model.fit(x, label)
+    return np.asarray(model.classes_), np.asarray(model.predict_proba(new), dtype=np.float64)
 
 
 def _outcome_design(history: History, features: Floats, propensity: Floats) -> Floats:
