@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date
 from typing import Literal
 
 import narwhals as nw
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from engine.errors import DataError
-from engine.frames import PARTS, TICKS, DuckDbBackend, Frame, parts, ticks
+from engine.frames import PARTS, TICKS, DuckDbBackend, Frame, SparkBackend, parts, ticks
 from engine.shop import Shop
 from engine.sources.rebuild import rebuild_prices, weekly_sales
 
@@ -36,7 +36,7 @@ class Scope:
 class Reader:
     """Lazy tables of one shop on one connection."""
 
-    def __init__(self, shop: Shop, backend: DuckDbBackend) -> None:
+    def __init__(self, shop: Shop, backend: DuckDbBackend | SparkBackend) -> None:
         self.shop = shop
         self._backend = backend
 
@@ -55,6 +55,10 @@ class Reader:
 
     def frame(self, table: pd.DataFrame) -> Frame:
         """Make a small table of ours lazy on the same connection, so that it can be joined."""
+        if isinstance(self._backend, SparkBackend):
+            rows = [tuple(row) for row in table.astype(object).itertuples(index=False)]
+            there: Frame = nw.from_native(self._backend.session.createDataFrame(rows, list(table.columns)))
+            return there
         return nw.from_native(self._backend.connection.from_df(table))
 
     def transactions(self, scope: Scope) -> Frame:
@@ -73,8 +77,9 @@ class Reader:
             raise DataError(
                 f"{self.shop.name}: transactions carry neither week nor a calendar; add a column week or timestamp"
             )
-        origin = datetime.fromisoformat(self.shop.first_monday) - timedelta(weeks=self.shop.first_week)
-        return (nw.col(column) - nw.lit(origin)).dt.total_minutes() // (7 * 24 * 60)
+        first = date.fromisoformat(self.shop.first_monday)
+        monday = (first.toordinal() + 305) - 7 * self.shop.first_week  # `_day_number` counts from 1 March of year 0
+        return (_day_number(column) - monday) // 7
 
     def _customers(self, scope: Scope) -> pd.DataFrame:
         if "customer_id" not in self.columns("transactions"):
@@ -85,6 +90,14 @@ class Reader:
         found = self.collect(self.table("transactions").select("customer_id").drop_nulls().unique())
         names = found["customer_id"].astype(str)
         return pd.DataFrame({"customer_id": [name for name in names if half_of(name, scope.salt) == scope.half]})
+
+
+def _day_number(column: str) -> nw.Expr:
+    """Days since 1 March of the year 0, in whole numbers (the Gregorian calendar); every backend can do that."""
+    year, month, day = (nw.col(column).dt.year(), nw.col(column).dt.month(), nw.col(column).dt.day())
+    months = (month.cast(nw.Int64) + 9) % 12
+    years = year.cast(nw.Int64) - months // 10
+    return years * 365 + years // 4 - years // 100 + years // 400 + (months * 306 + 5) // 10 + day.cast(nw.Int64) - 1
 
 
 def half_of(name: str, salt: str = "") -> Half:
