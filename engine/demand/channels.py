@@ -102,7 +102,7 @@ def closing(log_price: Floats, weeks: int = CLOSING_WEEKS) -> Floats:
 
 
 def rolling_median(log_price: Floats, weeks: int = MEDIAN_WEEKS) -> Floats:
-    """Running median of each row."""
+    """(S, T) running median of each row."""
     return np.asarray(ndimage.median_filter(log_price, size=(1, weeks), mode="nearest"), dtype=np.float64)
 
 

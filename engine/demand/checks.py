@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from engine.proposal import Reason
@@ -45,7 +46,7 @@ class ResponseDiagnostics:
 def judged(name: str, value: float, low: float, high: float, count: int, least: int) -> Check:
     """A check with its verdict: None where it rests on fewer than `least`."""
     values = {"name": name, "value": value, "low": low, "high": high, "count": count}
-    if count < least or value != value:
+    if count < least or math.isnan(value):
         return Check(name, value, low, high, count, None, Reason(TOO_FEW, values))
     passed = bool(low <= value <= high)
     return Check(name, value, low, high, count, passed, Reason(PASSED if passed else FAILED, values))

@@ -44,6 +44,8 @@ def build_controls(panel: Panel, channels: Channels, without: frozenset[str] = f
     """Collect the controls that the panel can give.
 
     Args:
+        panel: weekly sales and prices.
+        channels: its prices, taken apart.
         without: names of CONFOUNDERS to leave out (to measure how much they matter).
     """
     shape = channels.usable.shape

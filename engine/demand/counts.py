@@ -6,11 +6,12 @@ The mean of the count of series s (product i, group g of like products) in week 
 
 with series effects a, group-week effects G (category-week, so that a season or an advertised category is not read as
 price), controls c with product coefficients gamma_i ~ N(gamma, Lambda) and price channels d with free product
-coefficients b_i. All are found together by iteratively reweighted least squares (McCullagh & Nelder, Generalized Linear
-Models, 1989) with negative-binomial weights mu / (1 + alpha_i mu): only the mean has to be right (pseudo-likelihood:
-Gourieroux, Monfort & Trognon, Econometrica 1984), the weights stop one big week or one big product from speaking for all.
-At the optimum the score of b_i is orthogonal to the controls (Neyman orthogonality; Chernozhukov et al., Econometrics
-Journal 2018): what is left of a price move once series, group-week and controls are taken out of it is `residual_moves`.
+coefficients b_i. All are found together by iteratively reweighted least squares (McCullagh & Nelder, Generalized
+Linear Models, 1989) with negative-binomial weights mu / (1 + alpha_i mu): only the mean has to be right
+(pseudo-likelihood: Gourieroux, Monfort & Trognon, Econometrica 1984), the weights stop one big week or one big product
+from speaking for all. At the optimum the score of b_i is orthogonal to the controls (Neyman orthogonality;
+Chernozhukov et al., Econometrics Journal 2018): what is left of a price move once series, group-week and controls are
+taken out of it is `residual_moves`.
 """
 
 from __future__ import annotations
@@ -163,9 +164,10 @@ class _State:
         self.sums = _Sums(design)
         self.mask = design.usable.astype(np.float64)
         self.units = design.units * self.mask
-        self.moves = np.concatenate([design.controls, design.channels], axis=2) * self.mask[:, :, None]
         self.n_controls = design.controls.shape[2]
         weeks = np.maximum(self.mask.sum(axis=1), 1.0)
+        moves = np.concatenate([design.controls, design.channels], axis=2) * self.mask[:, :, None]
+        self.moves = (moves - moves.sum(axis=1, keepdims=True) / weeks[:, None, None]) * self.mask[:, :, None]
         self.level = np.log(np.maximum(self.units.sum(axis=1) / weeks, 1e-6))
         self.group_effect = np.zeros((self.sums.n_groups, design.units.shape[1]))
         self.group_ridge = 1.0
@@ -177,14 +179,7 @@ class _State:
         self.coefficient = np.tile(self.mean, (design.n_products, 1))
         if design.fixed is not None:
             self.coefficient[:, self.n_controls :] = design.fixed
-        self._recentre()
         self.expect()
-
-    def _recentre(self) -> None:
-        """Give the level the part that the starting coefficients take from it."""
-        log_part = self._product_part()
-        weeks = np.maximum(self.mask.sum(axis=1), 1.0)
-        self.level = self.level - (log_part * self.mask).sum(axis=1) / weeks
 
     def _product_part(self) -> Floats:
         by_series = self.coefficient[self.design.product]
@@ -214,7 +209,8 @@ class _State:
         """(S, T, M) moves less their weighted mean in the series; zero in cells that do not count."""
         total = np.maximum(self.weight.sum(axis=1), 1e-12)
         mean = np.matmul(self.weight[:, None, :], self.moves)[:, 0, :] / total[:, None]
-        return (self.moves - mean[:, None, :]) * self.mask[:, :, None]
+        centred: Floats = (self.moves - mean[:, None, :]) * self.mask[:, :, None]
+        return centred
 
     def information(self, centred: Floats) -> Floats:
         """(P, M, M) information net of series and group-week effects."""
@@ -223,7 +219,8 @@ class _State:
         by_week = self.sums.by_product(weighted)
         absorbed = np.concatenate([self.group_weight + self.group_ridge, np.full((1, self.weight.shape[1]), np.inf)])
         share = by_week / absorbed[self.design.group][:, :, None]
-        return raw - np.matmul(share.transpose(0, 2, 1), by_week)
+        net: Floats = raw - np.matmul(share.transpose(0, 2, 1), by_week)
+        return net
 
     def step_products(self) -> float:
         """One damped Newton step of levels and product coefficients; the largest move of a coefficient."""
@@ -335,6 +332,7 @@ def _result(state: _State) -> CountFit:
     inner = full[:, :c, :c] + np.diag(1.0 / state.sd[:c] ** 2)
     onto = np.linalg.solve(inner, full[:, :c, c:]) if c else np.zeros((design.n_products, 0, full.shape[2]))
     information = full[:, c:, c:] - np.matmul(full[:, c:, :c], onto)
+    projection: Floats = np.linalg.inv(full + np.diag(1.0 / state.sd**2))
     residual = centred[:, :, c:] - np.matmul(centred[:, :, :c], onto[design.product])
     return CountFit(
         coefficient=state.coefficient[:, c:].copy(),
@@ -350,6 +348,6 @@ def _result(state: _State) -> CountFit:
         control_mean=state.mean[:c].copy(),
         control_coefficient=state.coefficient[:, :c].copy(),
         group_ridge=state.group_ridge,
-        projection=np.linalg.inv(full + np.diag(1.0 / state.sd**2)),
+        projection=projection,
         design=design,
     )

@@ -2,11 +2,10 @@
 
 - placebo, other products: price paths of unrelated products must have no effect (95 % intervals cover zero 95 times in
   a hundred); tests the standard errors.
-- placebo, future prices: next month's price move must have no effect on this week's sales; a failure means that the
-  shop sets prices by demand it sees and the data do not show (a confounder).
+- placebo, future prices: the price three weeks on must have no effect on this week's sales; a failure means that the
+  shop sets prices by demand that it sees and the data do not show (a confounder).
 - split half: responses estimated on two independent halves of the customers agree.
-- moves: in weeks whose price lay 6-12 % off the everyday price's own centre, the response of one half predicts the sales
-  of the other half.
+- moves: in weeks whose price lay 6-12 % off its own centre, the response of one half predicts the sales of the other.
 """
 
 from __future__ import annotations
@@ -122,6 +121,7 @@ def all_checks(
         halves: two independent halves of it.
         coefficients: (P, K) posterior means by channel estimated on each half.
         known: (P,) products that take part in the split-half correlation.
+        rng: draws the placebos.
     """
     channels = split_prices(panel)
     fit = fit_panel(panel, channels)

@@ -1,7 +1,7 @@
 """Elasticities of many products: the hierarchy of `shrinkage` with what is known about price responses.
 
-Priors: mean elasticity of packaged goods from the literature (Tellis, JMR 1988: -1.8; Bijmolt, van Heerde & Pieters, JMR
-2005: -2.6), made wide.
+Priors: mean elasticity of packaged goods from the literature (Tellis, JMR 1988: -1.8; Bijmolt, van Heerde & Pieters,
+JMR 2005: -2.6), made wide.
 """
 
 from __future__ import annotations
@@ -122,4 +122,3 @@ def _widening(shrunken: Shrunken) -> Floats:
     typical = np.maximum(np.abs(shrunken.shop_mean), 0.3)
     relative = np.maximum(-shrunken.mean, 0.0) / typical
     return np.clip(relative, 1.0, LARGEST_RELATIVE) ** RELATIVE_POWER
-

@@ -18,6 +18,8 @@ LEVEL_SHARE = 0.01
 """Two prices that differ by less than this count as one level."""
 LEVEL_WEEKS = 2
 """A price level counts when it was in force for this many weeks."""
+MANY_LEVELS = 3
+"""So many different prices count as moves even where none came twice."""
 LEAST_SLACK = 0.02
 
 FEW_WEEKS = "held at today's price: sold in {weeks} weeks, {least} are needed"
@@ -33,7 +35,11 @@ def judge_products(
     """Say for each product whether its price may be moved, and why.
 
     Args:
-        mean, sd: (P,) posterior of the elasticity.
+        panel: weekly sales and prices.
+        settings: `demand.min_weeks_sold` and `demand.max_elasticity_se`.
+        channels: the panel's prices, taken apart.
+        mean: (P,) posterior mean of the elasticity.
+        sd: (P,) its posterior standard deviation.
         raw_se: (P,) standard error of the product's own evidence.
 
     Returns:
@@ -61,14 +67,15 @@ def judge_products(
 
 
 def price_levels(panel: Panel, channels: Channels) -> Ints:
-    """(P,) distinct price levels, each in force for at least two product-weeks, in the product's best series."""
+    """(P,) distinct price levels, each in force for two weeks or more, in the series that has most of them."""
     out = np.zeros(panel.n_products, dtype=np.int64)
     for s, product in enumerate(panel.series_product):
         prices = panel.price[s, channels.usable[s]]
         if prices.size:
             level = np.round(np.log(prices) / LEVEL_SHARE).astype(np.int64)
             count = np.unique(level, return_counts=True)[1]
-            out[product] = max(out[product], int((count >= LEVEL_WEEKS).sum()), int(len(count) >= LEVEL_WEEKS + 1) * 2)
+            lasting, many = int((count >= LEVEL_WEEKS).sum()), 2 if len(count) > MANY_LEVELS else 1
+            out[product] = max(out[product], lasting, many)
     return out
 
 

@@ -20,8 +20,9 @@ NEIGHBOURS = 15
 SHARPNESS = 8.0
 """Weight of a neighbour: exp(SHARPNESS · (cosine − 1))."""
 BLOCK = 2000
-PRIOR_SLOPE_SD = 0.5
-"""The learned share is held towards zero by a prior of this width and kept within 0…1."""
+PRIOR_SLOPE_SD = 1.0
+LARGEST_SLOPE = 2.0
+"""The learned multiple of the (already cautious) neighbours' average is held towards zero by a prior of this width."""
 
 
 def nearest(text: Floats, count: int = NEIGHBOURS) -> tuple[Ints, Floats]:
@@ -57,28 +58,37 @@ def text_offsets(text: Floats, shrunken: Shrunken, estimate: Floats, precision: 
     if index.shape[1] == 0:
         return offset
     for k in range(estimate.shape[1]):
-        own = precision[:, k, k]
         spread = max(float(shrunken.sigma[k, k]), 1e-6)
-        trust = own / (own + 1.0 / spread)
-        around = _average(np.where(trust > 0, estimate[:, k] - centre[:, k], 0.0), trust, index, weight)
-        offset[:, k] = _believed(estimate[:, k] - centre[:, k], own, spread, around) * around
+        known = np.clip(1.0 - shrunken.covariance[:, k, k] / spread, 0.0, 1.0)
+        around = _average(np.where(known > 0, shrunken.mean[:, k] - centre[:, k], 0.0), known, index, weight)
+        share = _believed(estimate[:, k] - centre[:, k], precision[:, k, k], spread, around)
+        offset[:, k] = share * around
     return offset
 
 
-def _average(residual: Floats, trust: Floats, index: Ints, weight: Floats) -> Floats:
-    """(P,) trusted mean residual of the neighbours, pulled to zero where they know little."""
-    pull = weight * trust[index]
-    total = pull.sum(axis=1)
-    mean = np.divide((pull * residual[index]).sum(axis=1), total, out=np.zeros(len(total)), where=total > 0)
-    mass = weight.sum(axis=1)
-    share = np.divide(total, total + 0.5 * mass, out=np.zeros(len(total)), where=mass > 0)
-    return np.asarray(mean * share)
+def _average(residual: Floats, known: Floats, index: Ints, weight: Floats) -> Floats:
+    """(P,) mean residual of the neighbours, pulled to zero where they know little.
+
+    Args:
+        residual: (P,) posterior residual, shrunken in proportion to what is known of it.
+        known: (P,) that proportion, 0…1.
+        index: (P, k) neighbours.
+        weight: (P, k) their weights.
+    """
+    total = (weight * known[index]).sum(axis=1)
+    top = (weight * residual[index]).sum(axis=1)
+    pull = total + 0.25 * weight.sum(axis=1)
+    return np.asarray(np.divide(top, pull, out=np.zeros(len(total)), where=pull > 0), dtype=np.float64)
 
 
 def _believed(residual: Floats, own: Floats, spread: float, around: Floats) -> float:
-    """Share of the neighbours' average to believe: precision-weighted regression of own residuals on it."""
+    """Multiple of the neighbours' average to believe: precision-weighted regression of own residuals on it.
+
+    The positive part of James and Stein sees to it that words which tell nothing add nothing.
+    """
     use = own > 0
     weight = 1.0 / (spread + np.divide(1.0, own, out=np.ones_like(own), where=use)) * use
     top = float((weight * around * np.where(use, residual, 0.0)).sum())
     bottom = float((weight * around**2).sum()) + PRIOR_SLOPE_SD**-2
-    return float(np.clip(top / bottom, 0.0, 1.0))
+    sure = max(0.0, 1.0 - bottom / top**2) if top > 0 else 0.0
+    return float(np.clip(sure * top / bottom, 0.0, LARGEST_SLOPE))

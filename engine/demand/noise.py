@@ -38,18 +38,17 @@ def long_run_variance(scores: Floats, lags: int = LAGS) -> Floats:
     for lag in range(1, min(lags, scores.shape[1] - 1) + 1):
         weight = 1.0 - lag / (lags + 1.0)
         variance = variance + 2.0 * weight * (scores[:, lag:] * scores[:, :-lag]).sum(axis=1)
-    return np.maximum(variance, 0.0)
+    kept: Floats = np.maximum(variance, 0.0)
+    return kept
 
 
 def informative_weeks(fit: CountFit, moves: Floats) -> Floats:
     """(P, K) effective number of weeks in which the price moves: (sum of m)² / sum of m² over weekly information m."""
     weekly = np.zeros((fit.design.n_products, *moves.shape[1:]))
     np.add.at(weekly, fit.design.product, fit.weight[:, :, None] * moves**2)
-    return np.divide(
-        weekly.sum(axis=1) ** 2,
-        (weekly**2).sum(axis=1),
-        out=np.zeros(weekly[:, 0].shape),
-        where=(weekly**2).sum(axis=1) > 0,
+    square = (weekly**2).sum(axis=1)
+    return np.asarray(
+        np.divide(weekly.sum(axis=1) ** 2, square, out=np.zeros(square.shape), where=square > 0), dtype=np.float64
     )
 
 
@@ -70,6 +69,7 @@ def variance_inflation(fit: CountFit, moves: Floats, inverse: Floats, has: npt.N
     """(P, K) robust over model variance of each coefficient, averaged with the shop's.
 
     Args:
+        fit: fitted counts.
         moves: (S, T, K) residual moves.
         inverse: (P, K, K) inverse information.
         has: (P, K) where there is information.
@@ -84,7 +84,8 @@ def variance_inflation(fit: CountFit, moves: Floats, inverse: Floats, has: npt.N
     total = count.sum(axis=0)
     pooled = np.where(total > 0, (count * ratio).sum(axis=0) / np.maximum(total, 1e-12), 1.0)
     moderated = (PRIOR_WEEKS * pooled + count * ratio) / (PRIOR_WEEKS + count)
-    return np.clip(moderated, *INFLATION_RANGE)
+    bounded: Floats = np.clip(moderated, *INFLATION_RANGE)
+    return bounded
 
 
 def noise_precision(fit: CountFit) -> Floats:
@@ -108,8 +109,7 @@ def unshrunken(fit: CountFit) -> Floats:
     held = np.eye(k) / CHANNEL_PRIOR_SD**2
     diagonal = np.diagonal(fit.information, axis1=1, axis2=2)
     has = diagonal > LARGEST_SE**-2
-    safe = np.where(has[:, :, None] & has[:, None, :], fit.information, 0.0) + np.where(has, 1e-9, 1.0)[
-        :, :, None
-    ] * np.eye(k)
+    safe = np.where(has[:, :, None] & has[:, None, :], fit.information, 0.0)
+    safe = safe + np.where(has, 1e-9, 1.0)[:, :, None] * np.eye(k)
     gap = np.where(has, fit.coefficient - fit.channel_mean, 0.0)
     return fit.coefficient + np.linalg.solve(safe, np.matmul(held, gap[:, :, None]))[:, :, 0]

@@ -50,6 +50,7 @@ def placebo_scores(fit: CountFit, paths: Floats) -> PlaceboScores:
     own moves taken out: the few weeks that speak would otherwise look noisier for a placebo than for the real thing.
 
     Args:
+        fit: fitted counts.
         paths: (S, T, K) log price moves of K placebo channels.
     """
     estimate = np.zeros((fit.design.n_products, paths.shape[2]))
@@ -78,8 +79,10 @@ def strangers(panel: Panel, group: Ints, rng: np.random.Generator) -> Ints:
 
 
 def borrowed_paths(panel: Panel, channels: Channels, group: Ints, rng: np.random.Generator) -> Floats:
-    """(S, T, K) price moves of a product from another group (in the same store where it is sold there); where there is
-    no other group, the product's own moves shifted in time by a quarter to three quarters of the weeks."""
+    """(S, T, K) price moves of a product from another group, in the same store where it is sold there.
+
+    Where there is no other group: the product's own moves, shifted in time by a quarter to three quarters of the weeks.
+    """
     stranger = strangers(panel, group, rng)
     weeks = channels.usable.shape[1]
     shift = int(rng.integers(max(weeks // 4, 1), max(3 * weeks // 4, 2)))

@@ -20,9 +20,9 @@ ALARM_Z = 2.0
 STATES = 20
 
 DISAGREE = (
-    "warning: logged random price moves and the shop's other price moves disagree: everyday elasticity {experiment:.2f} "
-    "by experiment, {history:.2f} by history (difference {difference:+.2f} ± {se:.2f}, {z:.1f} standard errors); "
-    "something that moves both price and demand is missing from the data, and the experiments are believed"
+    "warning: logged random price moves and the shop's other price moves disagree: everyday elasticity "
+    "{experiment:.2f} by experiment, {history:.2f} by history (difference {difference:+.2f} ± {se:.2f}, {z:.1f} standard "
+    "errors); something that moves both price and demand is missing from the data, and the experiments are believed"
 )
 AGREE = (
     "logged random price moves and the shop's other price moves agree: everyday elasticity {experiment:.2f} by "
@@ -40,7 +40,10 @@ SPLIT_OURS = (
     "the shop logs no everyday price; dips of up to {weeks} weeks were taken for promotions, lasting steps for changes "
     "of the everyday price"
 )
-NOTHING = "warning: no price in the data says anything about demand; the response is that of the literature, and every price is held"
+NOTHING = (
+    "warning: no price in the data says anything about demand; the response is that of the literature, and every price "
+    "is held"
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def remarks(
     closing_weeks: int,
 ) -> tuple[Reason, ...]:
     """Sentences for the proposal."""
-    informed = dict(zip(channels.names, (np.diagonal(precision, axis1=1, axis2=2) > 0).any(axis=0), strict=True))
+    informed = {name: bool((precision[:, k, k] > 0).any()) for k, name in enumerate(channels.names)}
     if not any(informed.values()):
         return (Reason(NOTHING),)
     found: list[Reason] = []

@@ -68,7 +68,7 @@ class Response:
     shop_sd: Floats
     notes: tuple[Reason, ...] = ()
     """Sentences that every proposal made with this response must print."""
-    diagnostics: ResponseDiagnostics = ResponseDiagnostics()
+    diagnostics: ResponseDiagnostics = field(default_factory=ResponseDiagnostics)
     posterior: Elasticities | None = field(default=None, repr=False)
     substitution: Substitution | None = field(default=None, repr=False)
 
@@ -130,8 +130,9 @@ def diagnose_response(
 
     Args:
         panel: the data that the response was estimated on.
-        half_a, half_b: two independent halves of it with the same products.
-        response: what is judged; its identified products, or all where few are, take part in the split half.
+        half_a: one of two independent halves of it with the same products.
+        half_b: the other; it judges the response of the first.
+        response: what is judged; products of which it knows something take part in the split half.
         settings: as for `estimate_response`.
         seed: of the placebos and of the halves' responses.
     """

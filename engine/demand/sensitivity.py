@@ -38,17 +38,17 @@ SPREAD_VARIANCE = 0.3
 """Spread of products when their shifts are averaged, so that no single product speaks for the shop."""
 
 BREAKS = (
-    "the promise would be void if an unrecorded confounder had biased the everyday elasticities by {bias:+.2f} (the truth "
-    "being estimate plus bias); it would have to explain {robustness:.0%} of what is left of both price and demand"
+    "the promise would be void if an unrecorded confounder had biased the everyday elasticities by {bias:+.2f} (the "
+    "truth being estimate plus bias); it would have to explain {robustness:.0%} of what is left of price and of demand"
 )
 BREAKS_BESIDE = (
-    "the promise would be void if an unrecorded confounder had biased the everyday elasticities by {bias:+.2f} (the truth "
-    "being estimate plus bias): {times:.1f} times what leaving out the strongest recorded one, {strongest}, does; it "
-    "would have to explain {robustness:.0%} of what is left of both price and demand"
+    "the promise would be void if an unrecorded confounder had biased the everyday elasticities by {bias:+.2f} (the "
+    "truth being estimate plus bias): {times:.1f} times what leaving out the strongest recorded one, {strongest}, does; "
+    "it would have to explain {robustness:.0%} of what is left of both price and demand"
 )
 HOLDS = (
-    "no uniform bias of the everyday elasticities up to ±{largest:.0f} makes the plan lose money: its gain does not rest "
-    "on how strongly demand answers to price"
+    "no uniform bias of the everyday elasticities up to ±{largest:.0f} makes the plan lose money: its gain does not "
+    "rest on how strongly demand answers to price"
 )
 NO_GAIN = "the plan promises no gain, so there is nothing for a hidden confounder to void"
 
@@ -97,7 +97,10 @@ def measure_strength(panel: Panel) -> Strength:
     fit = fit_panel(panel, channels)
     whole = _shop_mean(channels, fit)
     names = [name for name in CONFOUNDERS if name in _present(fit)]
-    found = [Benchmark(name, _shop_mean(channels, fit_panel(panel, channels, without=frozenset({name}))) - whole) for name in names]
+    found = [
+        Benchmark(name, _shop_mean(channels, fit_panel(panel, channels, without=frozenset({name}))) - whole)
+        for name in names
+    ]
     return Strength(_price_over_demand(channels, fit), tuple(found))
 
 
@@ -168,7 +171,9 @@ def _breaking(gain: Callable[[float], float], biases: Floats, gains: Floats, mid
 def _explained(bias: float, strength: Strength, curve: tuple[tuple[float, float], ...]) -> Sensitivity:
     robustness = robustness_value(bias, strength.price_over_demand)
     strongest = strength.strongest
-    times = abs(bias) / abs(strongest.shift) if strongest is not None and abs(strongest.shift) > NOTICEABLE_SHIFT else None
+    times = (
+        abs(bias) / abs(strongest.shift) if strongest is not None and abs(strongest.shift) > NOTICEABLE_SHIFT else None
+    )
     values = {"bias": bias, "robustness": robustness}
     if times is None or strongest is None:
         reason = Reason(BREAKS, values)

@@ -1,4 +1,4 @@
-"""Shrinkage: noisy estimates of many products, each pulled to its category and to the shop as far as its noise warrants.
+"""Shrinkage: noisy estimates of many products, each pulled to category and shop as far as its noise warrants.
 
 K channels at once, three levels (Fay & Herriot, JASA 1979; Gelman et al., Bayesian Data Analysis, ch. 5 and 15):
 
@@ -227,7 +227,8 @@ def _trusted(levels: _Levels, precision: Floats, mode: Floats) -> Floats:
     spread = np.diagonal(state.sigma)
     distance = np.abs(levels.estimate - middle[levels.category]) / np.sqrt(spread + noise)
     weight = np.minimum(1.0, OUTLIER / np.maximum(distance, 1e-12))
-    return precision * weight[:, :, None] * weight[:, None, :]
+    trusted: Floats = precision * weight[:, :, None] * weight[:, None, :]
+    return trusted
 
 
 def _sample_spreads(levels: _Levels, mode: Floats, rng: np.random.Generator, states: int) -> Floats:
@@ -244,7 +245,8 @@ def _sample_spreads(levels: _Levels, mode: Floats, rng: np.random.Generator, sta
     weight = np.minimum(weight, weight.mean() * np.sqrt(PROPOSALS))
     position = (np.arange(states) + rng.random()) / states
     chosen = np.searchsorted(np.cumsum(weight / weight.sum()), position).clip(0, PROPOSALS - 1)
-    return points[chosen]
+    drawn: Floats = points[chosen]
+    return drawn
 
 
 def _curvature_root(levels: _Levels, mode: Floats, step: float = 0.05) -> Floats:
@@ -255,10 +257,10 @@ def _curvature_root(levels: _Levels, mode: Floats, step: float = 0.05) -> Floats
     for i in range(q):
         for j in range(i + 1):
             signs = ((1, 1), (1, -1), (-1, 1), (-1, -1))
-            value = sum(a * b * _log_posterior(levels, mode + a * eye[i] + b * eye[j]) for a, b in signs)
-            hessian[i, j] = hessian[j, i] = -value / (4 * step**2)
-    value, vector = np.linalg.eigh(hessian)
-    root: Floats = vector / np.sqrt(np.clip(value, 1.0, None))
+            second = sum(a * b * _log_posterior(levels, mode + a * eye[i] + b * eye[j]) for a, b in signs)
+            hessian[i, j] = hessian[j, i] = -second / (4 * step**2)
+    curvature, vector = np.linalg.eigh(hessian)
+    root: Floats = vector / np.sqrt(np.clip(curvature, 1.0, None))
     return root
 
 
@@ -271,8 +273,8 @@ def _condition(levels: _Levels, point: Floats) -> _State:
     prior_precision = np.linalg.inv(prior.covariance)
     mu_covariance = np.linalg.inv(prior_precision + upper_info.sum(axis=0))
     mu_mean = mu_covariance @ (prior_precision @ prior.mean + upper_linear.sum(axis=0))
-    category_covariance = np.linalg.inv(omega_inverse + info)
-    product_covariance = np.linalg.inv(sigma_inverse + levels.precision)
+    category_covariance: Floats = np.linalg.inv(omega_inverse + info)
+    product_covariance: Floats = np.linalg.inv(sigma_inverse + levels.precision)
     own = np.matmul(levels.precision, levels.estimate[:, :, None])
     return _State(
         sigma=sigma,
@@ -295,7 +297,8 @@ def _draw(state: _State, category: Ints, rng: np.random.Generator) -> Floats:
     middle = state.category_base + state.category_gain @ mu
     middle = middle + _noise(state.category_covariance, rng)
     own = state.product_base + np.matmul(state.product_gain, middle[category][:, :, None])[:, :, 0]
-    return own + _noise(state.product_covariance, rng)
+    drawn: Floats = own + _noise(state.product_covariance, rng)
+    return drawn
 
 
 def _noise(covariance: Floats, rng: np.random.Generator) -> Floats:

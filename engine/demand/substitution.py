@@ -8,8 +8,8 @@ index of the others is (I_ct - w_i x_it) / (1 - w_i), and therefore
     b_i  = beta_i - gamma_c w_i / (1 - w_i)      (what the free effects hide of the own elasticity, given back)
 
 I is the index of everyday prices and random moves; that of promotions, which shops time to a category's good weeks,
-stands beside it as a control. Categories whose weeks are known shrink towards each other; the others get their mean. A negative cross elasticity (the
-mark of promotions timed to the category's good weeks) is never acted on: draws are kept at zero or above.
+stands beside it as a control. Categories whose weeks are known shrink towards each other; the others get their mean. A
+negative cross elasticity is never acted on: draws are kept at zero or above.
 """
 
 from __future__ import annotations
