@@ -176,10 +176,10 @@ _EVENTS = Table(
     "events",
     (),
     (
-        _id("customer_id", required=True),
+        _id("customer_id"),
         _id("product_id"),
-        Column("event", Kind.TEXT, required=True),
-        Column("timestamp", Kind.TIME, required=True),
+        Column("event", Kind.TEXT),
+        Column("timestamp", Kind.TIME),
         Column("query", Kind.TEXT),
     ),
 )
@@ -188,9 +188,9 @@ _REVIEWS = Table(
     "reviews",
     (),
     (
-        _id("product_id", required=True),
+        _id("product_id"),
         _id("customer_id"),
-        Column("text", Kind.TEXT, required=True),
+        Column("text", Kind.TEXT),
         _amount("rating"),
         Column("timestamp", Kind.TIME),
     ),
@@ -214,9 +214,9 @@ _EXPOSURES = Table(
     (),
     (
         _id("unit_id", required=True),
-        _id("experiment", required=True),
-        _id("variant", required=True),
-        Column("timestamp", Kind.TIME, required=True),
+        _id("experiment"),
+        _id("variant"),
+        Column("timestamp", Kind.TIME),
     ),
 )
 

@@ -217,7 +217,8 @@ def _unit_prices(stages: Stages) -> str | None:
 def variation(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
     """What these data can never tell: a single week refuses; a single product, customer or price is a remark."""
     sales = [stages[name] for name in SALES_TABLES if name in stages]
-    faults = [fault for stage in sales if (fault := _one_week(stage, backend))]
+    dated = [stages[name] for name in (*SALES_TABLES, "prices_weekly") if name in stages]
+    faults = [fault for stage in dated for fault in _one_week(stage, backend)]
     for stage in sales:
         for column, consequence in (
             ("product_id", "there is nothing to compare it with, or to substitute"),
@@ -239,19 +240,19 @@ def variation(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
     return faults
 
 
-def _one_week(stage: Stage, backend: DuckDbBackend) -> Fault | None:
-    column = "timestamp" if stage.table.name == "transactions" else "week"
-    number = (
-        f"(timestamp::DATE - {EPOCH}) // 7" if column == "timestamp" else "coalesce(__day_week::VARCHAR, week::VARCHAR)"
-    )
-    if _distinct(stage, backend, number) != 1:
-        return None
-    shown = first_row(stage, backend, "true", number if column == "week" else "timestamp")
-    return Fault(
-        stage.table.name, stage.files, column, None, shown[3] if shown else "",
-        "every row is of the same week, so that neither demand nor its response can be estimated",
-        "hand in more weeks, at least ten; a year is better", refuses=True,
-    )  # fmt: skip
+def _one_week(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
+    """Tables over time that hold one point of it."""
+    columns = {"week": "coalesce(__day_week::VARCHAR, week::VARCHAR)", "timestamp": f"(timestamp::DATE - {EPOCH}) // 7"}
+    faults = []
+    for column, number in columns.items():
+        if not stage.has(column) or _distinct(stage, backend, number) != 1:
+            continue
+        shown = first_row(stage, backend, "true", number if column == "week" else column)
+        problem = "every row is of the same week, so that neither demand nor its response can be estimated"
+        remedy = "hand in more weeks, at least ten; a year is better"
+        value = shown[3] if shown else ""
+        faults.append(Fault(stage.table.name, stage.files, column, None, value, problem, remedy, refuses=True))
+    return faults
 
 
 def _distinct(stage: Stage, backend: DuckDbBackend, column: str) -> int:

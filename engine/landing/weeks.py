@@ -140,7 +140,7 @@ def week_sql(stage: Stage, calendar: Calendar, kind: str | None) -> str | None:
     if stage.table.name == "transactions":
         if calendar.first_monday is not None and not (calendar.numbered and kind == NUMBERS):
             return calendar.of_day("timestamp")
-        return "week" if kind == NUMBERS else None
+        return f"coalesce(week, {calendar.of_day('timestamp')})" if kind == NUMBERS else None
     column = stage.table.column("week")
     if column is None or column.kind is not Kind.WEEK or not stage.has("week"):
         return None

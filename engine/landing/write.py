@@ -75,7 +75,11 @@ def _numeric(stage: Stage, names: list[str], backend: DuckDbBackend) -> frozense
     if not names or stage.typed:
         return frozenset()
     text = [f"nullif(trim({column_sql(name)}), '')" for name in names]
-    tests = ", ".join(f"count({value}) > 0 AND count({value}) = count(try_cast({value} AS DOUBLE))" for value in text)
+    tests = ", ".join(
+        f"count({value}) > 0 AND count({value}) = count(try_cast({value} AS DOUBLE)) "
+        f"AND NOT coalesce(bool_or(regexp_matches({value}, '^0[0-9]')), false)"  # 00501 is a code
+        for value in text
+    )
     found = backend.connection.execute(f"SELECT {tests} FROM {stage.all_rows}").fetchone() or ()
     return frozenset(name for name, is_number in zip(names, found, strict=True) if is_number)
 

@@ -7,8 +7,9 @@ import hashlib
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -30,6 +31,11 @@ from engine.sources.staged import Staged, raw_shop
 VERSION = 1
 """Raised when the landing itself changes, so that tables landed before are not taken for its work."""
 SIMULATED = "simulated"
+STRAY_SECONDS = 24 * 3600
+"""Work folders older than this belong to nobody any more."""
+OLD_SECONDS = 30 * STRAY_SECONDS
+KEPT = 3
+"""The newest landed shops of a name stay, however old."""
 
 
 @dataclass(frozen=True)
@@ -194,10 +200,28 @@ def _land(source: _Source, target: Path, settings: Settings, progress: Progress,
             write_shop(landed.shop, folder)
     except _RefusedError as refused:
         return refused.landed
+    _tidy(settings.home / "cache", source.name, time.time())
     shop = read_shop(target)
     if shop is None:
         raise DataError(f"{target}: the landed tables vanished; another process cleans the cache, run again")
     return Landed(shop, shop.faults)
+
+
+def _tidy(cache: Path, name: str, now: float) -> None:
+    """Remove what killed runs left behind, and shops of this name that were landed long ago, save the newest."""
+    stray = [*cache.glob(".landing-*"), *(cache / "shops").glob(".*.part"), *(cache / "shops").glob(".*.old")]
+    landed = sorted((cache / "shops").glob(f"{name}-{'?' * 16}"), key=_age_key)
+    for folder in [*stray, *landed[:-KEPT]]:
+        with suppress(OSError):
+            if now - folder.stat().st_mtime > (STRAY_SECONDS if folder.name.startswith(".") else OLD_SECONDS):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _age_key(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 @contextmanager

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from random import Random
 
 import contract_shops as shops
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from engine.errors import DataError
 from engine.settings import Settings, load_settings
@@ -23,9 +28,9 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def spoiled(table: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    tables = shops.tables()
-    tables[table] = change(tables[table])
-    return tables
+    every = shops.tables()
+    needed = {"products", "prices_weekly", "sales_weekly", "transactions", table}
+    return {name: change(given) if name == table else given for name, given in every.items() if name in needed}
 
 
 def put(row: int, column: str, value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
@@ -69,6 +74,16 @@ REFUSED = {
         "sales_weekly",
         lambda t: t.drop_duplicates("product_id").assign(week="2024-01-01"),
         ["sales_weekly.csv", "column week", "same week", "2024-01-01"],
+    ),
+    "one week of prices": (
+        "prices_weekly",
+        lambda t: t.drop_duplicates("product_id"),
+        ["prices_weekly.csv", "column week", "same week"],
+    ),
+    "one number for all weeks": (
+        "transactions",
+        lambda t: t.assign(week=1),
+        ["transactions.csv", "column week", "same week", "'1'"],
     ),
     "most costs above prices": ("products", lambda t: t.assign(unit_cost=60), ["unit_cost", "3 of the 3", "row 1"]),
     "too much set aside": (
@@ -233,3 +248,26 @@ def test_an_unknown_source_is_named(source: str, settings: Settings) -> None:
 def test_a_misspelt_data_set_gets_the_nearest_name(settings: Settings) -> None:
     with pytest.raises(DataError, match="did you mean 'complete_journey'"):
         open_shop("complete_jorney", settings, today=TODAY)
+
+
+UNUSABLE = st.sampled_from([-1, 0, "abc", "€3", 2e9, None, "inf", "1,5"])
+
+
+@given(st.dictionaries(st.integers(0, 3 * shops.WEEKS - 1), UNUSABLE, min_size=1, max_size=4), st.randoms())
+@examples(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.too_slow])
+def test_every_unusable_price_is_counted_once_and_no_other_row_goes(spoilt: dict[int, object], rng: Random) -> None:
+    prices = shops.prices().sample(frac=1, random_state=rng.randrange(2**32))
+    prices = prices.reset_index(drop=True)
+    clean = prices.drop(index=list(spoilt))
+    prices["price"] = prices["price"].astype(object)
+    for row, value in spoilt.items():
+        prices.loc[row, "price"] = value
+    with tempfile.TemporaryDirectory() as folder:
+        own = load_settings(overrides=[f"data.home={folder}/home", "data.threads=1", "data.max_quarantined_share=0.1"])
+        shops.write(Path(folder) / "shop", {"sales_weekly": shops.sales(), "prices_weekly": prices})
+        shop = open_shop(f"{folder}/shop", own, today=TODAY)
+        landed = pd.read_parquet(shop.tables["prices_weekly"])
+    assert sum(fault.count for fault in shop.faults) == len(spoilt)
+    assert min(fault.row or 0 for fault in shop.faults) == min(spoilt) + 1
+    assert landed["product_id"].tolist() == clean["product_id"].tolist()
+    assert landed["price"].tolist() == clean["price"].tolist()

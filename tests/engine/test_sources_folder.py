@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import resource
 import tempfile
 from collections.abc import Callable, Iterator
@@ -48,14 +49,17 @@ def test_csv_and_parquet_land_as_the_same_shop(suffix: str, tmp_path: Path, sett
 
 
 def test_columns_land_with_the_types_of_the_contract(tmp_path: Path, settings: Settings) -> None:
-    shop = open_shop(str(shops.write(tmp_path / "shop", shops.tables())), settings, today=TODAY)
+    tables = shops.tables()
+    tables["customers"]["zip"] = ["00501", "4000", "8010"]
+    shop = open_shop(str(shops.write(tmp_path / "shop", tables)), settings, today=TODAY)
     for name, path in shop.tables.items():
         relation = duckdb.read_parquet(str(path))
         types = {name: str(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
         known = {c.name: SQL_TYPES[c.kind] for c in TABLES[name].columns if c.name in types}
         assert known == {column: types[column] for column in known}
     assert landed(shop, "customers")["age"].tolist() == [30.0, 41.0, 52.0]
-    assert shop.attributes == {"customers": ("age", "city")}
+    assert landed(shop, "customers")["zip"].tolist() == ["00501", "4000", "8010"]
+    assert shop.attributes == {"customers": ("age", "city", "zip")}
 
 
 def test_dates_become_running_weeks_from_the_first_monday(tmp_path: Path, settings: Settings) -> None:
@@ -320,3 +324,20 @@ def test_a_compressed_file_inside_may_be_chinese_too(tmp_path: Path, settings: S
         path.write_bytes(path.read_text(encoding="utf-8").encode("gb18030"))
     shop = open_shop(str(folder), settings, today=TODAY)
     assert landed(shop, "products")["product_id"].tolist() == list(shops.PRODUCTS)
+
+
+def test_what_killed_runs_left_and_old_shops_are_removed(tmp_path: Path, settings: Settings) -> None:
+    cache = settings.home / "cache"
+    old = [
+        cache / ".landing-dead",
+        cache / "shops" / ".shop-x.part",
+        *(cache / "shops" / f"shop-{i:016d}" for i in range(4)),
+    ]
+    young = [cache / ".landing-busy", cache / "shops" / ".shop-y.part"]
+    for folder in [*old, *young]:
+        folder.mkdir(parents=True)
+    for rank, folder in enumerate(old):
+        os.utime(folder, (1e9 + rank, 1e9 + rank))
+    open_shop(str(shops.write(tmp_path / "shop", shops.tables())), settings, today=TODAY)
+    assert [folder for folder in young if not folder.exists()] == []
+    assert [folder.name for folder in old if folder.exists()] == ["shop-0000000000000002", "shop-0000000000000003"]
