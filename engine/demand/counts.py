@@ -332,7 +332,7 @@ def _result(state: _State) -> CountFit:
     inner = full[:, :c, :c] + np.diag(1.0 / state.sd[:c] ** 2)
     onto = np.linalg.solve(inner, full[:, :c, c:]) if c else np.zeros((design.n_products, 0, full.shape[2]))
     information = full[:, c:, c:] - np.matmul(full[:, c:, :c], onto)
-    projection: Floats = np.linalg.inv(full + np.diag(1.0 / state.sd**2))
+    projection = np.asarray(np.linalg.inv(full + np.diag(1.0 / state.sd**2)), dtype=np.float64)
     residual = centred[:, :, c:] - np.matmul(centred[:, :, :c], onto[design.product])
     return CountFit(
         coefficient=state.coefficient[:, c:].copy(),

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.demand.channels import EXPERIMENT, PROMOTION, REGULAR
+from engine.demand.covariates import covariate_offsets
 from engine.demand.neighbours import text_offsets
 from engine.demand.shrinkage import Prior, Shrunken, shrink
 
@@ -28,8 +29,8 @@ RELATIVE_POWER = 0.6
 """How the spread of elasticities grows with their size; 1 would be spreads that are wholly relative."""
 LARGEST_RELATIVE = 3.0
 FIRST_STATES = 10
-LEAST_FOR_TEXT = 20
-"""With fewer products nothing can be learned of what words are worth."""
+LEAST_TO_LEARN = 20
+"""With fewer products nothing can be learned of what words, margins or price levels are worth."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def shrink_elasticities(
     *,
     rng: np.random.Generator,
     text: Floats | None = None,
+    covariates: Floats | None = None,
 ) -> Elasticities:
     """Posterior of all products' elasticities.
 
@@ -92,12 +94,16 @@ def shrink_elasticities(
         names: (K,) channels.
         rng: draws the spreads.
         text: (P, E) embeddings of the products' words; None: no neighbours.
+        covariates: (P, Q) standardised descriptors of the products; None: none.
     """
     prior = default_prior(names)
-    offset = None
-    if text is not None and len(estimate) >= LEAST_FOR_TEXT:
-        first = shrink(estimate, precision, category, prior, rng=rng, states=FIRST_STATES)
-        offset = text_offsets(text, first, estimate, precision)
+    offset = np.zeros_like(estimate)
+    if len(estimate) >= LEAST_TO_LEARN:
+        for learn, described in ((covariate_offsets, covariates), (text_offsets, text)):
+            if described is not None:
+                rest = estimate - offset
+                first = shrink(rest, precision, category, prior, rng=rng, states=FIRST_STATES)
+                offset = offset + learn(described, first, rest, precision)
     shrunken = shrink(estimate, precision, category, prior, rng=rng, offset=offset)
     widening = _widening(shrunken)
     return Elasticities(

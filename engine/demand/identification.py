@@ -52,10 +52,10 @@ def judge_products(
     for i in range(panel.n_products):
         values = {"mean": float(mean[i]), "se": float(min(raw_se[i], 99.9))}
         least = settings.demand.min_weeks_sold
-        if levels[i] < 2:
-            reasons.append(Reason(NO_MOVES))
-        elif weeks[i] < least:
+        if weeks[i] < least:
             reasons.append(Reason(FEW_WEEKS, {"weeks": int(weeks[i]), "least": least}))
+        elif levels[i] < 2:
+            reasons.append(Reason(NO_MOVES))
         elif raw_se[i] > settings.demand.max_elasticity_se:
             reasons.append(Reason(NOT_IDENTIFIED, values))
         elif mean[i] + sd[i] >= 0:

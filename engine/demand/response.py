@@ -15,6 +15,7 @@ import numpy.typing as npt
 from engine.demand.channels import CLOSING_WEEKS, Channels, split_prices
 from engine.demand.checks import Check, ResponseDiagnostics
 from engine.demand.counts import CountFit
+from engine.demand.covariates import product_covariates
 from engine.demand.diagnostics import all_checks
 from engine.demand.elasticities import Elasticities, shrink_elasticities
 from engine.demand.fitting import fit_panel
@@ -103,7 +104,9 @@ def estimate_response(panel: Panel, settings: Settings, *, text: Floats | None =
     estimate, precision = estimates(panel, channels, fit, rng)
     words = None if text is None else np.asarray(text, dtype=np.float64)
     category = panel.category_code
-    posterior = shrink_elasticities(estimate, precision, category, channels.names, rng=rng, text=words)
+    posterior = shrink_elasticities(
+        estimate, precision, category, channels.names, rng=rng, text=words, covariates=product_covariates(panel)
+    )
     substitution = estimate_substitution(panel, channels, fit, rng)
     disagreement = compare_sources(estimate, precision, category, channels.names, rng)
     notes = remarks(

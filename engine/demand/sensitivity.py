@@ -43,8 +43,8 @@ BREAKS = (
 )
 BREAKS_BESIDE = (
     "the promise would be void if an unrecorded confounder had biased the everyday elasticities by {bias:+.2f} (the "
-    "truth being estimate plus bias): {times:.1f} times what leaving out the strongest recorded one, {strongest}, does; "
-    "it would have to explain {robustness:.0%} of what is left of both price and demand"
+    "truth being estimate plus bias): {times:.1f} times what leaving out the strongest recorded one, {strongest}, "
+    "does; it would have to explain {robustness:.0%} of what is left of both price and demand"
 )
 HOLDS = (
     "no uniform bias of the everyday elasticities up to ±{largest:.0f} makes the plan lose money: its gain does not "

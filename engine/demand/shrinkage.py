@@ -273,8 +273,8 @@ def _condition(levels: _Levels, point: Floats) -> _State:
     prior_precision = np.linalg.inv(prior.covariance)
     mu_covariance = np.linalg.inv(prior_precision + upper_info.sum(axis=0))
     mu_mean = mu_covariance @ (prior_precision @ prior.mean + upper_linear.sum(axis=0))
-    category_covariance: Floats = np.linalg.inv(omega_inverse + info)
-    product_covariance: Floats = np.linalg.inv(sigma_inverse + levels.precision)
+    category_covariance = np.asarray(np.linalg.inv(omega_inverse + info), dtype=np.float64)
+    product_covariance = np.asarray(np.linalg.inv(sigma_inverse + levels.precision), dtype=np.float64)
     own = np.matmul(levels.precision, levels.estimate[:, :, None])
     return _State(
         sigma=sigma,

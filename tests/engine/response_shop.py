@@ -76,8 +76,9 @@ def make_panel(
     season = (0.3 * np.sin(2 * np.pi * (np.arange(weeks) / 52 + phase)))[category]
     shock = np.zeros(shape)
     kick = rng.normal(size=shape)
+    persistence = 0.97 if hidden else 0.8
     for t in range(1, weeks):
-        shock[:, t] = 0.8 * shock[:, t - 1] + 0.6 * kick[:, t]
+        shock[:, t] = persistence * shock[:, t - 1] + np.sqrt(1 - persistence**2) * kick[:, t]
     steps = np.repeat(rng.normal(0, 0.07, (products, -(-weeks // 13))), 13, axis=1)[:, :weeks]
     steps = steps + 0.06 * hidden * np.repeat(shock[:, ::13], 13, axis=1)[:, :weeks]
     chance = 1 / (1 + np.exp(2.0 - 4 * season - hidden * shock))
@@ -85,7 +86,7 @@ def make_panel(
     trial = rng.random(shape) < experiments
     move = np.where(trial, rng.choice([-0.1, -0.05, 0.05, 0.1], shape), 0.0)
     discount = np.where(trial, 0.0, discount)
-    log_mean = np.log(volume) + rng.normal(0, 0.7, (products, 1)) + season + 0.2 * shock
+    log_mean = np.log(volume) + rng.normal(0, 0.7, (products, 1)) + season + (0.35 if hidden else 0.2) * shock
     log_mean = log_mean + everyday[:, None] * (steps + np.log1p(move)) + promotion[:, None] * discount
     units = rng.poisson(np.exp(log_mean) * rng.gamma(12, 1 / 12, shape))
     base = rng.uniform(1, 9, (products, 1)) * np.exp(steps)
