@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, get_args
 
@@ -29,7 +30,7 @@ from engine.proposal import TRANSITIONS, State
 from engine.store import Account, Order, ProposalHeader, Role, Shown
 
 pages = Blueprint("pages", __name__)
-_LINES_ON_A_PAGE = 50
+_LINES_ON_A_PAGE = 25
 _YEAR_SECONDS = 365 * 24 * 3600
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
 
@@ -159,6 +160,8 @@ def proposal(proposal_id: str) -> str:
         proposal=header,
         summary=header.summary,
         evidence=evidence,
+        caveats=_caveats(evidence),
+        margins=(evidence.get("prices") or {}).get("margins"),
         drawings=draw_proposal(header, store),
         query=query,
         lines=store.price_lines(proposal_id, **query, page=_page_number(), size=_LINES_ON_A_PAGE),
@@ -222,6 +225,15 @@ def _possible_actions(header: ProposalHeader, account: Account) -> list[str]:
         and account.role.covers(role)
         and not (to is State.APPROVED and account.name == header.submitted_by)
     ]
+
+
+def _caveats(evidence: Mapping[str, Any]) -> list[Any]:
+    """Collect the sentences that somebody must have read before they approve."""
+    prices, coupons = evidence.get("prices") or {}, evidence.get("coupons") or {}
+    parts = [prices.get(name) or {} for name in ("sensitivity", "heldout")]
+    lists = [evidence.get("notes"), prices.get("caveats"), prices.get("warnings")]
+    told = [sentence for sentences in lists for sentence in sentences or ()]
+    return [*told, *(part["reason"] for part in parts if part.get("reason")), *filter(None, [coupons.get("reason")])]
 
 
 def _line_query() -> dict[str, Any]:

@@ -96,24 +96,25 @@ def _result_rows(proposal: Proposal) -> list[tuple[str, str]]:
         rows.append(_prices(summary["price"], len(proposal.prices)))
     if summary.get("coupons"):
         rows.append(_coupons(summary["coupons"], proposal.currency))
-    rows.append(_certificate(summary))
+    rows += [_certificate(summary), _time(summary)]
     return [(name, text) for name, text in rows if text]
 
 
-def money(amount: object, currency: str) -> str:
-    """Write an amount with its currency: whole from a thousand on, in cents below; a dash where there is none."""
+def money(amount: object, currency: str, like: object = None) -> str:
+    """Write an amount with its currency, in cents only if `like` (or itself) is small; a dash where there is none."""
     if not isinstance(amount, int | float):
         return "–"
-    return f"{amount:,.0f} {currency}" if abs(amount) >= 1000 else f"{amount:,.2f} {currency}"
+    scale = like if isinstance(like, int | float) else amount
+    return f"{amount:,.0f} {currency}" if abs(scale) >= 1000 else f"{amount:,.2f} {currency}"
 
 
 def _promise(summary: Mapping[str, Any], currency: str) -> tuple[str, str]:
-    low, high = (summary.get(f"promised_gain_{end}") for end in ("low", "high"))
-    interval = f"90 % interval {money(low, currency)} … {money(high, currency)}"
-    text = f"{money(summary.get('promised_gain'), currency)}, {interval}"
+    gain, low, high = (summary.get(f"promised_gain{end}") for end in ("", "_low", "_high"))
+    interval = f"90 % interval {money(low, currency, gain)} … {money(high, currency, gain)}"
+    text = f"{money(gain, currency)}, {interval}"
     share, profit = summary.get("promised_gain_share"), summary.get("profit_current")
     if isinstance(share, int | float):
-        text += f" ({share:+.2%} of today's {money(profit, currency)})"
+        text += f" ({100 * share:+.2f} % of today's {money(profit, currency)})"
     return "Promised gain", text
 
 
@@ -141,8 +142,15 @@ def _certificate(summary: Mapping[str, Any]) -> tuple[str, str]:
     for name in ("price", "coupons"):
         part = summary.get(name) or {}
         if isinstance(part.get("gap"), int | float):
-            parts.append(f"{name} plan {part.get('status')}, within {part['gap']:.2%} of the best possible")
+            parts.append(f"{name} plan {part.get('status')}, within {100 * part['gap']:.2g} % of the best possible")
     return "Certificate", "; ".join(parts)
+
+
+def _time(summary: Mapping[str, Any]) -> tuple[str, str]:
+    seconds = summary.get("seconds") or {}
+    slowest = sorted(seconds, key=lambda stage: -seconds[stage])[:2]
+    told = ", ".join(f"{stage} {seconds[stage]:.0f} s" for stage in slowest)
+    return "Time", f"{sum(seconds.values()):.0f} s (most of it: {told})" if seconds else ""
 
 
 def _place_rows(proposal: Proposal, out: Path | None, url: str) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 
@@ -23,6 +24,18 @@ ROOT = Path(__file__).parent.parent
 _PACKAGES = ("engine", "optimizers", "experiments", "api")
 _WORD_FUNCTIONS = frozenset({"Reason", "N_", "word", "words"})
 """Functions whose first argument is read by people."""
+
+_PAGE_STATUSES = (400, 403, 404, 405, 409, 413, 422, 429, 500, 503)
+_VALUES = (
+    *("better", "worse", "undecided", "untrustworthy"),
+    *("code", "configuration", "data", "plan", "seed"),
+    *("placebo, future prices", "placebo, prices of unrelated products", "split-half correlation of elasticities"),
+    *(
+        f"predicted over actual, {kind} price {direction} 6-12 %"
+        for kind in ("regular", "promotion")
+        for direction in ("up", "down")
+    ),
+)
 
 
 def find_messages() -> dict[str, list[str]]:
@@ -122,9 +135,13 @@ def _in_templates() -> Iterator[tuple[str, str]]:
 
 
 def _in_words() -> Iterator[tuple[str, str]]:
-    """Yield the words that are values, not texts: states and roles."""
+    """Yield the words that are values, not texts: states, roles, decisions, names of checks and fingerprints."""
     for value in [*State, *Role]:
         yield value.value.replace("_", " "), "engine/proposal.py"
+    for status in _PAGE_STATUSES:
+        yield HTTPStatus(status).phrase, "api/problems.py"
+    for word in _VALUES:
+        yield word, "docs/messages.py"
 
 
 if __name__ == "__main__":
