@@ -97,6 +97,8 @@ def _write(engine: sa.Engine, name: str, path: Path, texts: frozenset[str]) -> p
     table = sa.Table(name, sa.MetaData(), autoload_with=engine)
     # Types are given back as the driver has them: what a column really holds is judged by the contract, not here.
     query = sa.select(*(sa.type_coerce(column, sa.types.NullType()).label(column.name) for column in table.columns))
+    # A database gives rows in any order, and another order would be other data: they are read in that of the key.
+    query = query.order_by(*(table.columns[key] for key in TABLES[name].key if key in table.columns))
     schema = _schema(table, texts)
     with (
         engine.connect().execution_options(stream_results=True) as connection,
