@@ -22,6 +22,8 @@ FEW_VALUES = 8
 """A number with no more distinct values than this is standardised; others are brought to normal scores first."""
 PRIOR_WAVES = 2.0
 """A customer's own past counts as if so many waves at the mean of all had come before."""
+Pair = tuple[Floats, Floats]
+"""A feature of the rows (R,) and of the customers today (N,)."""
 SCORES = np.array([NormalDist().inv_cdf((i + 0.5) / 512) for i in range(512)])
 
 
@@ -42,11 +44,15 @@ def build_attributes(shop: Shop, history: History, profiles: Any, excluded: Coll
     Args:
         shop: its customers table, where it has one, gives the attributes.
         history: the rows.
-        profiles: Profiles or None. Only layers that do not change with behaviour are taken: a profile drawn up after
-            the waves holds what the coupons did, and to adjust for a consequence biases the effect.
+        profiles: Profiles or None. Only the basic layer is taken, and only without a customers table: the other layers
+            of a profile drawn up after the waves hold what the coupons did, and to adjust for a consequence biases.
         excluded: names of columns that must not be used (protected attributes).
     """
-    blocks = [_static(shop, history, excluded), _static_profile(profiles, history, excluded), past_behaviour(history)]
+    blocks = [
+        _static(shop, history, excluded),
+        _from_profiles(profiles, shop, history, excluded),
+        past_behaviour(history),
+    ]
     names: list[str] = []
     rows: list[Floats] = []
     today: list[Floats] = []
@@ -79,7 +85,7 @@ def _standardise(rows: Floats, today: Floats) -> tuple[Floats, Floats] | None:
     return (rows - mean) / spread, np.clip((today - mean) / spread, -6, 6)
 
 
-def _static(shop: Shop, history: History, excluded: Collection[str]) -> dict[str, tuple[Floats, Floats]]:
+def _static(shop: Shop, history: History, excluded: Collection[str]) -> dict[str, Pair]:
     if not shop.has("customers"):
         return {}
     table = pd.read_parquet(shop.tables["customers"])
@@ -92,10 +98,15 @@ def _static(shop: Shop, history: History, excluded: Collection[str]) -> dict[str
     return {name: (values[history.customer], values) for name, values in columns.items()}
 
 
-def _static_profile(profiles: Any, history: History, excluded: Collection[str]) -> dict[str, tuple[Floats, Floats]]:  # noqa: ANN401
-    """Nothing yet: basic attributes are those of the customers table, the other layers are drawn from behaviour."""
-    del profiles, history, excluded
-    return {}
+def _from_profiles(profiles: Any, shop: Shop, history: History, excluded: Collection[str]) -> dict[str, Pair]:  # noqa: ANN401
+    """The basic layer, where there is no customers table to take the attributes from."""
+    if profiles is None or shop.has("customers"):
+        return {}
+    table = profiles.features.set_axis(pd.Index([str(one) for one in profiles.customer_ids]), axis=0)
+    table = table.reindex(history.customer_ids.astype(str)).fillna(0.0)
+    wanted = [name for name in table.columns if str(name).startswith("basic.") and name not in excluded]
+    columns = {str(name): table[name].to_numpy(dtype=np.float64) for name in wanted}
+    return {name: (values[history.customer], values) for name, values in columns.items()}
 
 
 def _encode(name: str, column: pd.Series[Any]) -> dict[str, Floats]:
@@ -121,9 +132,9 @@ def _encode(name: str, column: pd.Series[Any]) -> dict[str, Floats]:
     return found
 
 
-def past_behaviour(history: History) -> dict[str, tuple[Floats, Floats]]:
+def past_behaviour(history: History) -> dict[str, Pair]:
     """The customer's own past strictly before each wave (R,), and up to today (N,), by name."""
-    found: dict[str, tuple[Floats, Floats]] = {}
+    found: dict[str, Pair] = {}
     unsent = history.arm == 0
     everything = np.ones(len(unsent), dtype=np.bool_)
     if history.n_waves > 1:
