@@ -39,15 +39,13 @@ def check_price_plan(problem: PriceProblem, plan: PricePlan) -> None:
 def exact_gain(problem: PriceProblem, price: Floats) -> Floats:
     """Compute the gain over today's prices of every product under every draw, (D, P) money, family by family."""
     gain = np.zeros_like(problem.own)
-    for code in sorted({int(f) for f in problem.family}):
-        members = [i for i in range(len(price)) if int(problem.family[i]) == code]
-        for i in members:
-            others = [j for j in members if j != i]
-            revenue = sum(float(problem.current_price[j] * problem.base_units[j]) for j in others)
-            index = 1.0
-            for j in others if revenue > 0 else []:
-                weight = float(problem.current_price[j] * problem.base_units[j]) / revenue
-                index *= float(price[j] / problem.current_price[j]) ** weight
+    for code in np.unique(problem.family):
+        members = np.flatnonzero(problem.family == code)
+        ratios = price[members] / problem.current_price[members]
+        for place, i in enumerate(members):
+            weight = problem.current_price[members] * problem.base_units[members]
+            weight[place] = 0.0
+            index = float(np.prod(ratios ** (weight / weight.sum()))) if weight.sum() > 0 else 1.0
             base = problem.base_units[i] * problem.base_scale[:, i]
             ratio = float(price[i] / problem.current_price[i])
             units = base * ratio ** problem.own[:, i] * index ** problem.cross[:, i]
