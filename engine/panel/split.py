@@ -16,6 +16,8 @@ from engine.shop import Shop
 
 MIN_COVERAGE = 0.5
 """Households are split only where their transactions hold at least this share of the panel's units."""
+MIN_SHARE = 0.2
+"""With fewer, or with one customer who buys most, a half would judge nothing."""
 MIN_STORES = 4
 HALVES: tuple[Half, Half] = ("a", "b")
 
@@ -48,8 +50,9 @@ def _by_households(shop: Shop, panel: Panel, settings: Settings, seed: int) -> t
     wanted = Selection(panel.product_ids, panel.weeks, mean)
     scopes = [Scope(int(panel.weeks[-1]), half, str(seed)) for half in HALVES]
     first, second = (_kept(shop, settings, scope, wanted) for scope in scopes)
-    covered = (first.units.sum() + second.units.sum()) / max(panel.units.sum(), 1.0)
-    return (first, second) if covered >= MIN_COVERAGE else None
+    sold = [float(half.units.sum()) for half in (first, second)]
+    useful = sum(sold) >= MIN_COVERAGE * float(panel.units.sum()) and min(sold) >= MIN_SHARE * sum(sold)
+    return (first, second) if useful else None
 
 
 def _kept(shop: Shop, settings: Settings, scope: Scope, wanted: Selection) -> Panel:

@@ -378,3 +378,13 @@ def test_a_price_moved_at_random_is_not_the_everyday_price(
     expected = [2.0 + int(product[1:]) for product in panel.product_ids]
     assert current_prices(panel) == pytest.approx(expected)
     assert panel.regular_logged == logged
+
+
+def test_one_customer_is_not_split_into_halves(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
+    lines = tables["transactions"].assign(customer_id="C1")
+    shop, config = land(tmp_path / "shop", {"transactions": lines}), small_settings(tmp_path)
+    whole = build_panel(shop, config)
+    first, second, how = split_panel(shop, whole, config, seed=1)
+    assert how == "thinning"
+    assert 0.4 < first.units.sum() / whole.units.sum() < 0.6
+    assert (first.units + second.units == whole.units).all()
