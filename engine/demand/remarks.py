@@ -20,9 +20,10 @@ ALARM_Z = 2.0
 STATES = 20
 
 DISAGREE = (
-    "warning: logged random price moves and the shop's other moves disagree: everyday elasticity "
+    "warning: logged random price moves and the shop's other price moves disagree: everyday elasticity "
     "{experiment:.2f} by experiment, {history:.2f} by history (difference {difference:+.2f} ± {se:.2f}, {z:.1f} "
-    "standard errors); something that moves both price and demand is missing from the data, and the experiments are believed"
+    "standard errors); something that moves both price and demand is missing from the data, and the experiments are "
+    "believed"
 )
 AGREE = (
     "logged random price moves and the shop's other price moves agree: everyday elasticity {experiment:.2f} by "
