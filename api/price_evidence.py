@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from api.heldout import judge_halves
-from api.price_stage import Demand
-from engine.demand.backtest import backtest
+from api.price_stage import Demand, buyers
+from engine.demand.backtest import TEST_WEEKS, Backtest, backtest
 from engine.demand.response import diagnose_response
 from engine.demand.sensitivity import Sensitivity, assess_sensitivity, measure_strength
 from engine.panel import split_panel
@@ -41,7 +41,7 @@ def gather_evidence(
         "margins": {f"{factor:g}": gain_at_margin(problem, plan, factor) for factor in MARGIN_FACTORS},
         "frontier": frontier(problem, settings),
         "curves": curves(demand, problem, plan),
-        "backtest": _backtest(demand, settings, progress),
+        "backtest": _backtest(shop, demand, settings, progress),
         "heldout": judge_halves(demand.panel, (first, second), split, problem, settings, text=demand.features.text),
         "caveats": list(demand.panel.price_caveats),
         "warnings": [*demand.response.notes, *demand.level.reasons],
@@ -50,13 +50,16 @@ def gather_evidence(
     }
 
 
-def _backtest(demand: Demand, settings: Settings, progress: Progress) -> Any:  # noqa: ANN401 - a record or nothing
+def _backtest(shop: Shop, demand: Demand, settings: Settings, progress: Progress) -> Backtest | None:
+    """The forecast judged on the last weeks, with the buyers' profile as it was known before them."""
     if not settings.demand.backtest:
         return None
+    panel = demand.panel
+    known = int(panel.weeks[max(len(panel.weeks) - TEST_WEEKS - 1, 0)])
     return backtest(
-        demand.panel,
+        panel,
         settings,
-        profile_mix=demand.features.profile_mix,
+        profile_mix=buyers(shop, panel, settings, known),
         text=demand.features.text,
         seed=settings.seed,
         progress=progress,

@@ -101,13 +101,18 @@ def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceRes
 
 
 def describe_products(shop: Shop, panel: Panel, settings: Settings) -> DemandFeatures:
-    """Text embedding and buyers' profile of each product, point in time at the panel's last week."""
+    """Text embedding of each product, and its buyers' profile as of the panel's last week."""
     texts = (panel.products["title"] + " " + panel.products["description"]).str.strip().tolist()
-    mix = None
-    if shop.has("transactions") and shop.has("customers"):
-        last_week = int(panel.weeks[-1])
-        mix = profile_mix(shop, build_profiles(shop, settings), panel, last_week)
-    return DemandFeatures(mix, embed_texts(texts, settings.home / "cache" / "text"))
+    embedded = embed_texts(texts, settings.home / "cache" / "text")
+    return DemandFeatures(buyers(shop, panel, settings, int(panel.weeks[-1])), embedded)
+
+
+def buyers(shop: Shop, panel: Panel, settings: Settings, week: int) -> Floats | None:
+    """(P, F) mean profile of each product's buyers as known at the end of `week`; None without their purchases."""
+    if not shop.has("transactions"):
+        return None
+    profiles = build_profiles(shop, settings, as_of=week)
+    return profile_mix(shop, profiles, panel, week) if len(profiles.customer_ids) else None
 
 
 def price_problem(demand: Demand, settings: Settings) -> PriceProblem:

@@ -39,7 +39,8 @@ def _typical_price(panel: Panel) -> Floats:
         panel.series_product, np.where(seen, panel.regular_price, 0.0).sum(axis=1), minlength=panel.n_products
     )
     weeks = np.bincount(panel.series_product, seen.sum(axis=1), minlength=panel.n_products)
-    return np.divide(total, weeks, out=np.full(panel.n_products, np.nan), where=weeks > 0)
+    mean: Floats = np.divide(total, weeks, out=np.full(panel.n_products, np.nan), where=weeks > 0)
+    return mean
 
 
 def _standardised(values: Floats, panel: Panel) -> Floats:

@@ -8,6 +8,7 @@ The road: prices are split into channels (`channels`), the counts are explained 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +87,9 @@ class Response:
         return np.clip(own, *OWN_RANGE), cross
 
 
-def estimate_response(panel: Panel, settings: Settings, *, text: Floats | None = None, seed: int) -> Response:
+def estimate_response(
+    panel: Panel, settings: Settings, *, text: npt.NDArray[np.floating[Any]] | None = None, seed: int
+) -> Response:
     """Estimate the response of every product of the panel.
 
     Args:

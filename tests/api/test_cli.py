@@ -18,7 +18,7 @@ from engine.errors import DataError, InfeasibleError, StorageError
 from engine.proposal import State
 from engine.store import open_store
 
-HEAVY = ("xgboost", "sklearn", "pyomo", "ibis", "matplotlib", "statsmodels", "numba", "pandas", "sqlalchemy", "flask")
+HEAVY = ("xgboost", "sklearn", "pyomo", "statsmodels", "numba", "pandas", "sqlalchemy", "flask")
 
 
 @pytest.fixture
