@@ -47,8 +47,8 @@ serve: setup      ## web pages, JSON API and scheduled jobs on http://127.0.0.1:
 bench: $(VENV)/.dev  ## measure stages, accuracy and known truth; results in benchmarks/results
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: $(VENV)/.dev  ## write the generated pages (settings, commands, routes) and the Chinese catalogue
-	$(BIN)/python -m docs.generate
+docs: $(VENV)/.dev  ## bring the Chinese catalogue up to date and list what is not translated
+	$(BIN)/python -m docs.messages
 
 lock: $(VENV)/.dev  ## resolve the dependencies anew
 	$(BIN)/uv pip compile -q pyproject.toml --extra postgresql --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -o requirements.lock
