@@ -107,6 +107,7 @@ def backtest(
         said = Reason("nothing was held out: {weeks} weeks of history are too short", {"weeks": len(panel.weeks)})
         return Backtest(reasons=(said,))
     mix, reasons = _honest_mix(panel, windows, profile_mix, profile_week)
+    reasons += _untested(windows, settings.demand.horizon_weeks)
     inputs = _Inputs(panel, settings, mix, text, seed)
     runs = _variants(inputs, ablations=ablations)
     progress = progress or Silent()
@@ -127,6 +128,14 @@ def _windows(n_weeks: int, horizon: int) -> tuple[_Window, ...]:
     targets = np.arange(n_weeks - held, n_weeks)
     windows = (_Window(targets, ahead) for ahead in sorted({1, min(LONG_HORIZON, horizon)}))
     return tuple(w for w in windows if held and w.trained >= MIN_TRAINING_WEEKS + w.horizon)
+
+
+def _untested(windows: tuple[_Window, ...], horizon: int) -> tuple[Reason, ...]:
+    """Say so where the history was too short for the long horizon."""
+    ahead = min(LONG_HORIZON, horizon)
+    if any(window.horizon == ahead for window in windows):
+        return ()
+    return (Reason("not tested {weeks} weeks ahead: the history is too short", {"weeks": ahead}),)
 
 
 def _honest_mix(

@@ -39,7 +39,8 @@ Bools = npt.NDArray[np.bool_]
 
 MIN_ROWS = 300
 """Fewer product-weeks than this teach trees nothing; the filter alone is used."""
-MAX_ROWS = 250_000
+MAX_ROWS = 200_000
+"""More product-weeks (times horizons) than this are sampled."""
 MAX_CORRECTION = 5.0
 """The trees may not correct the filter by more than this factor; beyond it they extrapolate from other products."""
 FIRST_WEEKS = 3

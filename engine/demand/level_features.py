@@ -74,7 +74,7 @@ class History:
     group: Ints
     """(S,) category within store, 0…G-1."""
     group_units: Floats
-    """(G, T) units of each group, promotions taken out."""
+    """(G, T) units of each group, promotions taken out; a cell without evidence counts at its filtered level."""
     static: Floats
     """(S, E) what does not change: profile mix, text components."""
     static_names: tuple[str, ...]
@@ -172,9 +172,10 @@ def build_history(
     units = np.where(usable, panel.units, 0.0)
     filtered = filter_series(units, usable, live, seen, pooled, group, own=own)
     plain = units / np.exp(np.clip(np.einsum("stk,stk->st", filtered.effects, seen), -3.0, 3.0))
-    group_units = _by_group(np.where(usable, plain, 0.0), group)
+    bridged = np.where(usable, plain, np.where(live, np.exp(filtered.level), 0.0))
+    group_units = _by_group(bridged, group)
     known = {
-        **_lags(plain, units, usable, filtered.level),
+        **_lags(bridged, np.where(usable, units, bridged), live, filtered.level),
         **_past_prices(plan, live),
         **_past_promotions(seen, live),
         **_category(group_units, group),
@@ -209,22 +210,25 @@ def _shifted(values: Floats, lag: int) -> Floats:
     return out
 
 
-def _lags(plain: Floats, units: Floats, usable: Bools, level: Floats) -> dict[str, Floats]:
-    """Units of the last weeks and their means, freed of promotions, relative to the filtered level."""
+def _lags(plain: Floats, units: Floats, live: Bools, level: Floats) -> dict[str, Floats]:
+    """Units of the last weeks and their means, freed of promotions, relative to the filtered level.
+
+    A week without evidence counts at its filtered level in both matrices: a stock-out leaves no gap and no fall.
+    """
     known: dict[str, Floats] = {}
     for weeks in (4, 8, 13, 26):
-        known[f"lags.mean_{weeks}"] = np.log(rolling_mean(plain, usable, weeks) + SMALL) - level
+        known[f"lags.mean_{weeks}"] = np.log(rolling_mean(plain, live, weeks) + SMALL) - level
     for weeks in (4, 13):
-        known[f"lags.raw_mean_{weeks}"] = np.log(rolling_mean(units, usable, weeks) + SMALL) - level
-    last = np.log(np.where(usable, plain, np.nan) + SMALL)
+        known[f"lags.raw_mean_{weeks}"] = np.log(rolling_mean(units, live, weeks) + SMALL) - level
+    last = np.log(np.where(live, plain, np.nan) + SMALL)
     for lag in range(min(4, units.shape[1])):
         known[f"lags.units_{lag}"] = _shifted(last, lag) - level
-    mean = rolling_mean(units, usable, 13)
-    spread = rolling_mean(np.square(units - np.nan_to_num(mean)), usable, 13)
-    known["lags.zeros_13"] = rolling_mean((units == 0).astype(np.float64), usable, 13)
+    mean = rolling_mean(units, live, 13)
+    spread = rolling_mean(np.square(units - np.nan_to_num(mean)), live, 13)
+    known["lags.zeros_13"] = rolling_mean((units == 0).astype(np.float64), live, 13)
     known["lags.variation_13"] = np.sqrt(spread) / (mean + 0.5)
     if units.shape[1] > SEASON_WEEKS:
-        known["lags.year_ago"] = np.log(_shifted(rolling_mean(plain, usable, 3), SEASON_WEEKS - 1) + SMALL) - level
+        known["lags.year_ago"] = np.log(_shifted(rolling_mean(plain, live, 3), SEASON_WEEKS - 1) + SMALL) - level
     return known
 
 

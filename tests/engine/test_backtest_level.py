@@ -129,6 +129,12 @@ def test_almost_nothing_to_hold_out_is_said_or_scored_without_a_warning(units, q
     assert np.isnan(found.wape) or found.wape >= 0
 
 
+def test_a_horizon_too_long_for_the_history_is_said_to_be_untested(quick):
+    found = backtest(promoted(4, products=20, weeks=18)[0], quick, seed=1)
+    assert found.horizons == (1,)
+    assert found.reasons[-1].english() == "not tested 8 weeks ahead: the history is too short"
+
+
 @pytest.mark.real_data
 def test_complete_journey_reaches_the_bars(tmp_path):
     from engine.panel import build_panel

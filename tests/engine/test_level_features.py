@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -80,6 +81,14 @@ def test_unobserved_weeks_are_bridged():
     mean = rolling_mean(np.full((1, 12), 5.0), observed, 4)
     assert mean[0, 10] == 5.0
     assert np.isnan(mean[0, 11])
+
+
+def test_a_category_does_not_fall_because_its_products_ran_out():
+    panel, _ = promoted(9, products=9, weeks=40)
+    empty = np.zeros(panel.units.shape)
+    empty[:, -5:] = 1.0
+    out = replace(panel, units=np.where(empty > 0, 0.0, panel.units), stock_out=empty)
+    assert np.abs(build_history(out, POOLED, ALL).known["category.week"][:, -1]).max() < 0.3
 
 
 def test_a_category_context_is_that_of_the_same_store():
