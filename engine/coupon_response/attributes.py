@@ -114,7 +114,7 @@ def _encode(name: str, column: pd.Series[Any]) -> dict[str, Floats]:
     missing = column.isna().to_numpy()
     found: dict[str, Floats] = {}
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        values = column.astype(np.float64).to_numpy(dtype=np.float64, na_value=np.nan)
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         values = np.where(np.isfinite(values), values, np.nan)
         missing = np.isnan(values)
         middle = float(np.median(values[~missing])) if (~missing).any() else 0.0

@@ -20,6 +20,8 @@ import numpy as np
 from engine.coupon_response.record import Bools, Floats, Ints
 
 ROUNDS = 80
+BLOCK = 50_000
+"""Customers predicted together."""
 HIDDEN_LEVEL = "hidden level"
 HIDDEN_SLOPE = "hidden slope"
 HIDDEN_LEVEL_SHARE = 2.0
@@ -71,16 +73,20 @@ class Errors:
     def sd(self) -> Floats:
         """(n, O) standard deviation of each effect."""
         found = np.zeros((len(self.features), self.basis.n_offers))
-        for offer in range(1, self.basis.n_offers):
-            loads = offer_design(self.basis, self.features, offer) @ self.root
-            found[:, offer] = np.sqrt((loads**2).sum(axis=1))
+        for start in range(0, len(self.features), BLOCK):
+            some = slice(start, start + BLOCK)
+            for offer in range(1, self.basis.n_offers):
+                loads = offer_design(self.basis, self.features[some], offer) @ self.root
+                found[some, offer] = np.sqrt((loads**2).sum(axis=1))
         return found
 
     def sd_of_sum(self, choice: Ints) -> float:
         """Standard deviation of the sum of the effects chosen: (n,) offers."""
         total = np.zeros(len(self.root))
-        for offer in range(1, self.basis.n_offers):
-            total += offer_design(self.basis, self.features[choice == offer], offer).sum(axis=0)
+        for start in range(0, len(self.features), BLOCK):
+            features, picked = self.features[start : start + BLOCK], choice[start : start + BLOCK]
+            for offer in range(1, self.basis.n_offers):
+                total += offer_design(self.basis, features[picked == offer], offer).sum(axis=0)
         return float(np.linalg.norm(total @ self.root))
 
 
@@ -99,9 +105,11 @@ class Effect:
     def predict(self, features: Floats) -> Floats:
         """Effects (n, O) on gross profit, money; 0 for no coupon."""
         mean = np.zeros((len(features), self.basis.n_offers))
-        for offer in range(1, self.basis.n_offers):
-            design = offer_design(self.basis, features, offer)
-            mean[:, offer] = design @ self.mean[: design.shape[1]]
+        for start in range(0, len(features), BLOCK):
+            some = slice(start, start + BLOCK)
+            for offer in range(1, self.basis.n_offers):
+                design = offer_design(self.basis, features[some], offer)
+                mean[some, offer] = design @ self.mean[: design.shape[1]]
         return mean
 
     def error(self, features: Floats) -> Errors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ from engine.shop import Shop
 
 METHOD = "cross-fitted R-learner, linear with learned group shrinkage"
 FOLDS = 5
+MAX_ROWS = 300_000
+"""A longer history is learned from by a sample of its customers; every customer is predicted."""
 
 
 def estimate_coupon_response(
@@ -63,7 +66,18 @@ def estimate_coupon_response(
     if reason is not None:
         return _nothing(history, reason)
     attributes = build_attributes(shop, history, profiles, excluded_attributes)
+    some = _sampled(history, np.random.default_rng(seed))
+    if not some.all():
+        history, attributes = rows_of(history, some), replace(attributes, rows=attributes.rows[some])
     return _estimate(history, attributes, folds=min(settings.demand.folds, FOLDS), seed=seed)
+
+
+def _sampled(history: History, rng: np.random.Generator) -> Bools:
+    """(R,) rows to learn from: those of so many customers, drawn at random, that memory and time stay within bounds."""
+    if len(history.arm) <= MAX_ROWS:
+        return np.ones(len(history.arm), dtype=np.bool_)
+    share = MAX_ROWS / len(history.arm)
+    return np.asarray((rng.random(len(history.customer_ids)) < share)[history.customer], dtype=np.bool_)
 
 
 def _estimate(history: History, attributes: Attributes, *, folds: int, seed: int) -> CouponResponse:
@@ -145,8 +159,6 @@ def _balance(history: History, attributes: Attributes, fold: Ints) -> float:
     sent = history.arm[mine] > 0
     if not mine.any() or sent.all() or not sent.any():
         return 0.5
-    from dataclasses import replace
-
     part = rows_of(history, mine)
     as_targeted = replace(part, randomised=np.zeros(int(mine.sum()), dtype=np.bool_))
     chance = 1 - fit_propensity(as_targeted, attributes.rows[mine], fold[mine])[:, 0]

@@ -10,7 +10,7 @@ import pytest
 
 from engine.coupon_response import CouponResponse, estimate_coupon_response
 from engine.coupon_response import verdict as words
-from engine.coupon_response.attributes import past_behaviour
+from engine.coupon_response.attributes import build_attributes, past_behaviour
 from engine.coupon_response.checks import auc
 from engine.coupon_response.history import read_history
 from engine.settings import Settings
@@ -43,7 +43,7 @@ class Market:
         before = 10 + 3 * x[:, 3] + 2 * x[:, 0] + rng.normal(0, 2, customers)
         gain = moved[who] * POTENCY[offer] + 2 * hidden * intends
         self.customers = pd.DataFrame(x, columns=[f"x{i}" for i in range(5)])
-        self.customers.insert(0, "customer_id", [f"{i:05d}" for i in range(customers)])
+        self.customers.insert(0, "customer_id", [f"{i:07d}" for i in range(customers)])
         self.history = pd.DataFrame(
             {
                 "customer_id": self.customers["customer_id"].to_numpy()[who],
@@ -266,6 +266,33 @@ def test_excluded_attributes_do_not_steer(market, tmp_path):
     without = estimate(market.shop(tmp_path), excluded_attributes=("x4",))
     market.customers.assign(x4=0.0).to_parquet(tmp_path / "customers.parquet")
     assert estimate(shop_at(tmp_path)).profit.tobytes() == without.profit.tobytes()
+
+
+def test_a_long_history_is_learned_from_by_a_sample_and_everybody_is_predicted(market, tmp_path, monkeypatch):
+    monkeypatch.setattr("engine.coupon_response.estimate.MAX_ROWS", 5000)
+    response = estimate(market.shop(tmp_path))
+    assert response.n_rows < 5500
+    assert len(response.profit) == len(market.profit)
+    assert market.share_of_oracle(response) > 0.75
+
+
+def test_attributes_of_every_type_are_read(market, tmp_path):
+    n = len(market.customers)
+    rng = np.random.default_rng(0)
+    market.customers.assign(
+        flag=rng.random(n) < 0.5,
+        count=pd.array(np.where(np.arange(n) % 7 == 0, None, 3), dtype="Int64"),
+        town=np.where(np.arange(n) % 5 == 0, None, np.array(["a", "b", "c"], dtype=object)[np.arange(n) % 3]),
+        born=pd.Timestamp("1990-01-01") + pd.to_timedelta(np.arange(n), unit="D"),
+        code=[f"K{i}" for i in range(n)],
+        empty=np.nan,
+        same=1.0,
+    ).to_parquet(tmp_path / "customers.parquet")
+    market.history.to_parquet(tmp_path / "coupon_history.parquet")
+    shop = shop_at(tmp_path)
+    names = build_attributes(shop, read_history(shop, None), None).names
+    assert {"flag", "count missing", "town=a", "town missing", "x0"} <= set(names)
+    assert not {"code", "born", "empty", "same"} & set(names)
 
 
 def test_auc_counts_ties_half():
