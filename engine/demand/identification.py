@@ -86,9 +86,10 @@ def price_range(panel: Panel, channels: Channels, largest_slack: float) -> tuple
     logs, at least 2 % and at most `largest_slack`: who has seen little may be moved little beyond it.
 
     Returns:
-        (P,) low and (P,) high, money per unit; NaN for a product without a usable week.
+        (P,) low and (P,) high, money per unit; the last price carried, twice, for a product without a usable week.
     """
-    low, high = np.full(panel.n_products, np.nan), np.full(panel.n_products, np.nan)
+    low, high = np.zeros(panel.n_products), np.zeros(panel.n_products)
+    low[panel.series_product] = high[panel.series_product] = panel.price[:, -1]
     order = np.argsort(panel.series_product, kind="stable")
     bounds = np.searchsorted(panel.series_product[order], np.arange(panel.n_products + 1))
     for i in range(panel.n_products):

@@ -89,6 +89,9 @@ def test_todays_price_lies_in_the_range_where_the_response_holds():
     assert np.all(response.price_low <= panel.price[:, -1] * 1.001)
     assert np.all(response.price_high >= panel.price[:, -1] * 0.999)
     assert np.all(response.price_high <= panel.price.max(axis=1) * np.exp(0.1) + 1e-9)
+    blank = estimate_response(replace(panel, observed=np.zeros_like(panel.observed)), SETTINGS, seed=1)
+    assert np.array_equal(blank.price_low, panel.price[:, -1])
+    assert np.array_equal(blank.price_high, panel.price[:, -1])
 
 
 @settings(max_examples=30, deadline=None)
