@@ -49,7 +49,7 @@ def propose_coupons(shop: Shop, settings: Settings, watch: Stopwatch) -> CouponR
         InfeasibleError: the limits contradict each other.
     """
     with watch.stage("coupon response"):
-        profiles = build_profiles(shop, settings) if shop.has("transactions") else None
+        profiles = None if shop.has("customers") or not shop.has("transactions") else build_profiles(shop, settings)
         response = estimate_coupon_response(shop, settings, profiles=profiles, seed=settings.seed)
     if response is None:
         return CouponResult(None, None, None, (), NO_HISTORY, None, None, {"reason": NO_HISTORY})

@@ -68,9 +68,10 @@ def _backtest(shop: Shop, demand: Demand, settings: Settings, progress: Progress
 
 def _sensitivity(demand: Demand, problem: PriceProblem, plan: PricePlan) -> Sensitivity:
     """How strong a hidden confounder would have to be to void the promise."""
+    hurts = -np.sign(plan.price - problem.current_price)
 
     def gain(bias: float) -> float:
-        biased = replace(problem, own=problem.own + bias)
+        biased = replace(problem, own=problem.own + bias * hurts)
         return float(evaluate_prices(biased, plan.price).gain.sum())
 
     return assess_sensitivity(gain, measure_strength(demand.panel))

@@ -1,9 +1,10 @@
 """Sensitivity: how strong a confounder that nobody recorded would have to be to void the promise.
 
 Observational data cannot rule out that something unseen moves price and demand together. What can be said is how strong
-it would have to be. A uniform bias delta of the everyday elasticities (their truth is estimate + delta) is turned up
-until the plan's gain is gone: the breaking bias. It is then put in units that can be judged (Cinelli & Hazlett, Journal
-of the Royal Statistical Society B 2020):
+it would have to be. Every everyday elasticity is made wrong by delta, each in the direction that hurts the plan (more
+elastic where the price goes up, less where it goes down: an index-neutral plan shrugs off an error that all products
+share), and delta is turned up until the gain is gone: the breaking bias. It is then put in units that can be judged
+(Cinelli & Hazlett, Journal of the Royal Statistical Society B 2020):
 
 - as a robustness value: with f = |delta| · sd(price) / sd(demand), both net of everything in the model, a confounder
   that explains the share RV = (√(f⁴ + 4 f²) - f²) / 2 of what is left of both price and demand would do it;
@@ -38,17 +39,17 @@ SPREAD_VARIANCE = 0.3
 """Spread of products when their shifts are averaged, so that no single product speaks for the shop."""
 
 BREAKS = (
-    "the promise would be void if an unrecorded confounder had biased the everyday elasticities by {bias:+.2f} (the "
-    "truth being estimate plus bias); it would have to explain {robustness:.0%} of what is left of price and of demand"
+    "the promise would be void if an unrecorded confounder had biased every everyday elasticity by {bias:.2f}, each in "
+    "the direction that hurts this plan; it would have to explain {robustness:.0%} of what is left of price and of demand"
 )
 BREAKS_BESIDE = (
-    "the promise would be void if an unrecorded confounder had biased the everyday elasticities by {bias:+.2f} (the "
-    "truth being estimate plus bias): {times:.1f} times what leaving out the strongest recorded one, {strongest}, "
+    "the promise would be void if an unrecorded confounder had biased every everyday elasticity by {bias:.2f}, each in "
+    "the direction that hurts this plan: {times:.1f} times what leaving out the strongest recorded one, {strongest}, "
     "does; it would have to explain {robustness:.0%} of what is left of both price and demand"
 )
 HOLDS = (
-    "no uniform bias of the everyday elasticities up to ±{largest:.0f} makes the plan lose money: its gain does not "
-    "rest on how strongly demand answers to price"
+    "no bias of the everyday elasticities up to {largest:.0f} makes the plan lose money: its gain does not rest on how "
+    "strongly demand answers to price"
 )
 NO_GAIN = "the plan promises no gain, so there is nothing for a hidden confounder to void"
 
@@ -80,7 +81,7 @@ class Sensitivity:
     """How much hidden confounding the promise stands."""
 
     breaking_bias: float | None
-    """Smallest uniform bias (elasticity points, signed) at which the gain is gone; None: none in range, or no gain."""
+    """Smallest bias (elasticity points) at which the gain is gone; None: none in range, or no gain."""
     robustness_value: float | None
     """Share of residual price and demand that the confounder would have to explain, 0…1."""
     times_strongest: float | None
@@ -136,36 +137,30 @@ def robustness_value(bias: float, price_over_demand: float) -> float:
 
 
 def assess_sensitivity(gain: Callable[[float], float], strength: Strength) -> Sensitivity:
-    """Turn up a uniform bias of the elasticities, in both directions, until the gain is gone.
+    """Turn up the bias of the elasticities until the gain is gone.
 
     Args:
-        gain: expected gain (money) of the plan as it stands when every elasticity has this much added.
+        gain: expected gain (money) of the plan as it stands when every elasticity is wrong by this much (at least 0),
+            each in the direction that hurts.
         strength: of `measure_strength`.
     """
-    biases = np.round(np.arange(-LARGEST_BIAS, LARGEST_BIAS + STEP / 2, STEP), 6)
+    biases = np.round(np.arange(0.0, LARGEST_BIAS + STEP / 2, STEP), 6)
     gains = np.array([gain(float(bias)) for bias in biases])
     curve = tuple((float(b), float(g)) for b, g in zip(biases, gains, strict=True))
-    middle = len(biases) // 2
-    if gains[middle] <= 0:
+    if gains[0] <= 0:
         return Sensitivity(None, None, None, strength.benchmarks, curve, Reason(NO_GAIN))
-    found = [bias for sign in (-1, 1) if (bias := _breaking(gain, biases, gains, middle, sign)) is not None]
-    if not found:
+    lost = np.flatnonzero(gains <= 0)
+    if not len(lost):
         return Sensitivity(None, None, None, strength.benchmarks, curve, Reason(HOLDS, {"largest": LARGEST_BIAS}))
-    bias = min(found, key=abs)
-    return _explained(bias, strength, curve)
+    return _explained(_crossing(gain, float(biases[lost[0] - 1]), float(biases[lost[0]])), strength, curve)
 
 
-def _breaking(gain: Callable[[float], float], biases: Floats, gains: Floats, middle: int, sign: int) -> float | None:
-    """Bias nearest to zero on one side at which the gain crosses zero, by bisection; None where it never does."""
-    path = range(middle + sign, len(biases) if sign > 0 else -1, sign)
-    for i in path:
-        if gains[i] <= 0:
-            good, bad = float(biases[i - sign]), float(biases[i])
-            for _ in range(BISECTIONS):
-                half = 0.5 * (good + bad)
-                good, bad = (half, bad) if gain(half) > 0 else (good, half)
-            return bad
-    return None
+def _crossing(gain: Callable[[float], float], good: float, bad: float) -> float:
+    """Bias between `good` and `bad` at which the gain is gone, by bisection."""
+    for _ in range(BISECTIONS):
+        half = 0.5 * (good + bad)
+        good, bad = (half, bad) if gain(half) > 0 else (good, half)
+    return bad
 
 
 def _explained(bias: float, strength: Strength, curve: tuple[tuple[float, float], ...]) -> Sensitivity:
