@@ -12,8 +12,9 @@ from api.price_stage import Demand, buyers
 from engine.demand.backtest import TEST_WEEKS, Backtest, backtest
 from engine.demand.response import diagnose_response
 from engine.demand.sensitivity import Sensitivity, assess_sensitivity, measure_strength
-from engine.panel import split_panel
+from engine.panel import recent_units, split_panel
 from engine.progress import Progress
+from engine.proposal import Reason
 from engine.settings import Settings
 from engine.shop import Shop
 from optimizers.check import price_index_change
@@ -22,6 +23,11 @@ from optimizers.prices import PricePlan, PriceProblem, evaluate_prices, raw_pred
 MARGIN_FACTORS = (0.7, 1.3)
 FRONTIER_BANDS: tuple[float | None, ...] = (0.0005, 0.002, 0.005, 0.01, 0.02, None)
 """Half-widths; the first stands for "index-neutral": prices are whole cents, so an exact zero is rarely possible."""
+PROMOTIONS_OUTSIDE = (
+    "profit and promise speak of weeks at the everyday price: promotions are planned apart, and without them the shop "
+    "would sell {share:.0%} fewer units than it did lately"
+)
+NOTICEABLE_SHARE = 0.05
 _EXPLORATORY_GAP = 1e-3
 _CURVES = 12
 _CURVE_POINTS = 13
@@ -44,7 +50,7 @@ def gather_evidence(
         "backtest": _backtest(shop, demand, settings, progress),
         "heldout": judge_halves(demand.panel, (first, second), split, problem, settings, text=demand.features.text),
         "caveats": list(demand.panel.price_caveats),
-        "warnings": [*demand.response.notes, *demand.level.reasons],
+        "warnings": [*demand.response.notes, *demand.level.reasons, *_promotion_note(demand, settings)],
         "diagnostics": list(checked.checks),
         "sensitivity": _sensitivity(demand, problem, plan),
     }
@@ -60,10 +66,18 @@ def _backtest(shop: Shop, demand: Demand, settings: Settings, progress: Progress
         panel,
         settings,
         profile_mix=buyers(shop, panel, settings, known),
+        profile_week=known,
         text=demand.features.text,
         seed=settings.seed,
         progress=progress,
     )
+
+
+def _promotion_note(demand: Demand, settings: Settings) -> tuple[Reason, ...]:
+    """Say that promotions are outside the figures, where the shop sells a noticeable part of its units on promotion."""
+    lately = float(recent_units(demand.panel, settings.demand.horizon_weeks).sum()) * settings.demand.horizon_weeks
+    share = 1.0 - float(demand.level.product_units.sum()) / lately if lately > 0 else 0.0
+    return (Reason(PROMOTIONS_OUTSIDE, {"share": share}),) if share > NOTICEABLE_SHARE else ()
 
 
 def _sensitivity(demand: Demand, problem: PriceProblem, plan: PricePlan) -> Sensitivity:

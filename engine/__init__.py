@@ -1,1 +1,1 @@
-"""What is known about the shop: contracts and sources, features and profiles, text, demand, responses; and the operational store."""
+"""What is known about the shop: contracts, sources, features, profiles, text, demand, responses; and the store."""

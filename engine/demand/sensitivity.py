@@ -40,7 +40,8 @@ SPREAD_VARIANCE = 0.3
 
 BREAKS = (
     "the promise would be void if an unrecorded confounder had biased every everyday elasticity by {bias:.2f}, each in "
-    "the direction that hurts this plan; it would have to explain {robustness:.0%} of what is left of price and of demand"
+    "the direction that hurts this plan; it would have to explain {robustness:.0%} of what is left of both price and "
+    "demand"
 )
 BREAKS_BESIDE = (
     "the promise would be void if an unrecorded confounder had biased every everyday elasticity by {bias:.2f}, each in "
