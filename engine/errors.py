@@ -10,7 +10,7 @@
     ├── StateError              a change of state that the life of a proposal does not allow
     ├── ConflictError           somebody else changed it first, or another runner holds it
     ├── NotFoundError           no record with that identifier
-    └── StorageError            the disk or the database did not take what was written
+    └── StorageError            exit 2: the disk or the database did not take what was written
 
 Every message names the thing, its value and the remedy; the command line shows it as one block without a traceback.
 """
@@ -66,3 +66,5 @@ class NotFoundError(OfferwrightError):
 
 class StorageError(OfferwrightError):
     """The disk or the database did not take what was written; the former state stands."""
+
+    exit_status = 2
