@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Mapping
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
+from typing import Any
 
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
@@ -29,6 +31,17 @@ def translations(language: str) -> NullTranslations:
     return GNUTranslations(compiled)
 
 
-def sentence(reason: Reason, language: str) -> str:
-    """A reason in the asked-for language."""
-    return translations(language).gettext(reason.code).format(**reason.values)
+def say(reason: object, translate: Callable[[str], str]) -> str:
+    """A reason, stored or in hand, in the language that `translate` speaks; plain text is looked up as it is."""
+    if isinstance(reason, Reason):
+        return _filled(reason.code, reason.values, translate)
+    if isinstance(reason, Mapping) and "code" in reason:
+        return _filled(str(reason["code"]), reason.get("values", {}), translate)
+    # The empty text stands for the catalogue's own header.
+    return translate(str(reason)) if reason else ""
+
+
+def _filled(code: str, values: Mapping[str, Any], translate: Callable[[str], str]) -> str:
+    """Fill a template; a value that is a word of ours, such as the name of a check, is translated too."""
+    said = {name: translate(value) if isinstance(value, str) and value else value for name, value in values.items()}
+    return translate(code).format(**said)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from api import charts
-from api.language import LANGUAGES, translations
+from api.language import LANGUAGES, say, translations
 from engine.files import plain
-from engine.proposal import PriceLine, Proposal
+from engine.proposal import N_, PriceLine, Proposal
 
 TEMPLATES = Path(__file__).parent / "templates"
 _BIGGEST = 20
+STATUSES = {
+    "optimal": N_("optimal"),
+    "time_limit": N_("stopped at the time limit"),
+    "gap_limit": N_("stopped short of the gap asked for"),
+    "nothing_to_move": N_("nothing to move"),
+    "no_history": N_("no history"),
+}
+"""Why a solver stopped, as people say it."""
 
 
 @cache
@@ -31,7 +39,9 @@ def _environment(language: str) -> Environment:
     environment.install_gettext_translations(translations(language), newstyle=False)  # type: ignore[attr-defined]
     environment.filters["money"] = money
     environment.filters["percent"] = percent
-    environment.globals["say"] = lambda reason: _say(reason, language)
+    words = translations(language).gettext
+    environment.globals["say"] = partial(say, translate=words)
+    environment.filters["status"] = lambda status: words(STATUSES[status])
     return environment
 
 
@@ -43,15 +53,6 @@ def money(value: float | None, digits: int = 0) -> str:
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as a percentage with its sign spelled out; a dash where there is none."""
     return "–" if value is None else f"{100 * value:+.{digits}f} %"
-
-
-def _say(reason: Mapping[str, Any] | str | None, language: str) -> str:
-    """A stored reason ({"code": …, "values": …}) in the asked-for language; plain text stays as it is."""
-    if reason is None:
-        return ""
-    if isinstance(reason, str):
-        return translations(language).gettext(reason)
-    return translations(language).gettext(str(reason["code"])).format(**reason["values"])
 
 
 def render_report(proposal: Proposal, *, language: str = "en") -> str:
@@ -132,7 +133,8 @@ def _backtest_chart(tested: Mapping[str, Any], words: Any) -> str:  # noqa: ANN4
     colours = ("accent", "second")
     model = weeks[0]["forecast"]
     for name, colour in zip([name for name in model if name.startswith("XGBoost, ")], colours, strict=False):
-        drawn.append(charts.Line(x, [week["forecast"][name] for week in weeks], name, colour, dashed=True))
+        shown = words("forecast, {weeks} week(s) ahead").format(weeks=name.split()[1])
+        drawn.append(charts.Line(x, [week["forecast"][name] for week in weeks], shown, colour, dashed=True))
     caption = words("Units sold and forecast in the held-out weeks")
     return charts.line_chart(drawn, caption, x_name=words("week"), y_format="{:,.0f}", zero=True)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, current_app, g, request
 
+from api import language
 from api.language import LANGUAGES, translations
 from api.report import money, percent
-from engine.proposal import Reason
 
 COOKIE = "offerwright_language"
 
@@ -31,16 +30,7 @@ def word(message: str) -> str:
 
 def say(reason: object) -> str:
     """Write a reason, stored or in hand, in the language of this answer; plain text stays as it is."""
-    if isinstance(reason, Reason):
-        return _filled(reason.code, reason.values)
-    if isinstance(reason, Mapping) and "code" in reason:
-        return _filled(str(reason["code"]), reason.get("values", {}))
-    return "" if reason is None else word(str(reason))
-
-
-def _filled(code: str, values: Mapping[str, Any]) -> str:
-    """Fill a template; a value that is a word of ours, such as the name of a check, is translated too."""
-    return word(code).format(**{name: word(v) if isinstance(v, str) else v for name, v in values.items()})
+    return language.say(reason, word)
 
 
 def set_up_words(app: Flask) -> None:

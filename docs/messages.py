@@ -29,12 +29,6 @@ _PAGE_STATUSES = (400, 403, 404, 405, 409, 413, 422, 429, 500, 503)
 _VALUES = (
     *("better", "worse", "undecided", "untrustworthy"),
     *("code", "configuration", "data", "plan", "seed"),
-    *("placebo, future prices", "placebo, prices of unrelated products", "split-half correlation of elasticities"),
-    *(
-        f"predicted over actual, {kind} price {direction} 6-12 %"
-        for kind in ("regular", "promotion")
-        for direction in ("up", "down")
-    ),
 )
 
 

@@ -60,6 +60,20 @@ class Reason:
         return self.code.format(**self.values)
 
 
+Sentence = str | Reason
+"""What people read: a marked sentence as it is (`N_`), or a template with its values."""
+
+
+def N_(message: str) -> str:  # noqa: N802 - gettext's name for it
+    """Mark a sentence or word that people will read, so that the catalogues of translations know it."""
+    return message
+
+
+def english(sentence: Sentence) -> str:
+    """Write a sentence in English."""
+    return sentence.english() if isinstance(sentence, Reason) else sentence
+
+
 @dataclass(frozen=True)
 class PriceLine:
     """One product of a proposal. Money over the horizon unless it is a price."""

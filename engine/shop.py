@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.proposal import Sentence
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -47,7 +49,7 @@ class Shop:
     fingerprint: str
     """SHA-256 over the content of every table."""
     faults: tuple[Fault, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Sentence, ...] = ()
     """Sentences that every proposal made from these data must print, such as the margin assumption."""
     first_monday: str | None = None
     """ISO date of the Monday on which the week numbered `first_week` begins; None where the calendar is unknown."""

@@ -7,6 +7,7 @@ import numpy as np
 from engine.coupon_response.history import History
 from engine.coupon_response.nuisance import fit_outcome, fit_propensity
 from engine.coupon_response.record import Agreement, Bools, Floats, Ints, Overlap, Placebo
+from engine.proposal import N_
 
 
 def auc(score: Floats, positive: Bools) -> float:
@@ -112,7 +113,7 @@ def check_placebo(history: History, features: Floats, names: tuple[str, ...], fo
 def _earlier_profit(history: History) -> tuple[Floats | None, str]:
     """(R,) profit before the wave, NaN where none is known."""
     if history.before is not None and float(history.before.std()) > 0:
-        return history.before, "profit_before"
+        return history.before, N_("profit_before")
     if history.n_waves < 2:
         return None, ""
     n, w = len(history.customer_ids), history.n_waves
@@ -123,7 +124,7 @@ def _earlier_profit(history: History) -> tuple[Floats | None, str]:
     counts = np.bincount(cell[unsent], minlength=n * w)
     mean = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).reshape(n, w)
     earlier = np.concatenate([np.full((n, 1), np.nan), mean[:, :-1]], axis=1)
-    return earlier[history.customer, history.wave], "previous wave"
+    return earlier[history.customer, history.wave], N_("previous wave")
 
 
 def _without(features: Floats, names: tuple[str, ...], kind: str) -> Floats:

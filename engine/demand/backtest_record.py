@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from engine.proposal import Reason
+from engine.proposal import N_, Reason
 
-NAIVE = "last 4 weeks"
-LOGLOG = "log-log, fixed effects"
-GLM = "Poisson GLM"
-FILTER = "filtered Poisson"
+NAIVE = N_("last 4 weeks")
+LOGLOG = N_("log-log, fixed effects")
+GLM = N_("Poisson GLM")
+FILTER = N_("filtered Poisson")
 TREES = "XGBoost"
-FREE_TREES = "XGBoost, not monotone"
+FREE_TREES = N_("XGBoost, not monotone")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from engine.demand.channels import PROMOTION, Channels
 from engine.panel import Panel
+from engine.proposal import N_
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -21,8 +22,8 @@ WEEKS_FOR_SEASON = 70
 WEEKS_FOR_TREND = 12
 STOCKPILING_WEEKS = 4
 
-TREND, SEASON, MAILER, DISPLAY, STOCKPILING = "trend", "season", "mailer", "display", "stockpiling"
-GROUPS = "category weeks"
+TREND, SEASON, MAILER = N_("trend"), N_("season"), N_("mailer")
+DISPLAY, STOCKPILING, GROUPS = N_("display"), N_("stockpiling"), N_("category weeks")
 CONFOUNDERS = (TREND, SEASON, MAILER, DISPLAY, STOCKPILING, GROUPS)
 """What can be left out to see how much an observed confounder matters."""
 

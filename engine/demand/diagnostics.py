@@ -13,12 +13,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engine.demand.channels import PROMOTION, Channels, split_prices
+from engine.demand.channels import EXPERIMENT, PROMOTION, REGULAR, Channels, split_prices
 from engine.demand.checks import Check, ResponseDiagnostics, judged
 from engine.demand.counts import CountFit
 from engine.demand.fitting import fit_panel
 from engine.demand.placebo import borrowed_paths, calibration, draw_scores, placebo_scores
 from engine.panel import Panel
+from engine.proposal import N_
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -32,9 +33,18 @@ LEAD_WEEKS = 3
 LEAST_SCORES = 100
 LEAST_PRODUCTS = 20
 LEAST_CELLS = 100
-OTHER_PRODUCTS = "placebo, prices of unrelated products"
-FUTURE_PRICES = "placebo, future prices"
-AGREEMENT = "split-half correlation of elasticities"
+OTHER_PRODUCTS = N_("placebo, prices of unrelated products")
+FUTURE_PRICES = N_("placebo, future prices")
+AGREEMENT = N_("split-half correlation of elasticities")
+
+MOVE_CHECKS = {
+    (PROMOTION, "down"): N_("predicted over actual, promotion price down 6-12 %"),
+    (PROMOTION, "up"): N_("predicted over actual, promotion price up 6-12 %"),
+    (REGULAR, "down"): N_("predicted over actual, regular price down 6-12 %"),
+    (REGULAR, "up"): N_("predicted over actual, regular price up 6-12 %"),
+    (EXPERIMENT, "down"): N_("predicted over actual, experiment price down 6-12 %"),
+    (EXPERIMENT, "up"): N_("predicted over actual, experiment price up 6-12 %"),
+}
 
 
 def coverage_checks(panel: Panel, channels: Channels, fit: CountFit, rng: np.random.Generator) -> tuple[Check, ...]:
@@ -91,7 +101,7 @@ def move_checks(panel: Panel, coefficient: Floats) -> tuple[Check, ...]:
             size = sign * moved
             inside = channels.usable & (size >= np.log1p(MOVE_SIZE[0])) & (size <= np.log1p(MOVE_SIZE[1]))
             if inside.any():
-                checks.append(_ratio(f"predicted over actual, {name} price {word} 6-12 %", panel, fit, inside))
+                checks.append(_ratio(MOVE_CHECKS[name, word], panel, fit, inside))
     return tuple(checks)
 
 

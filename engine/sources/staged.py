@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.frames import DuckDbBackend, quoted
 from engine.landing.raw import RawShop, RawTable, parquet_part
+from engine.proposal import Sentence
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Staged:
 
     tables: Mapping[str, Path]
     """Name in the contract -> Parquet file."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Sentence, ...] = ()
     first_monday: str | None = None
     first_week: int = 0
     prices_reconstructed: bool = False

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from engine.errors import DataError
 from engine.frames import DuckDbBackend, quoted
+from engine.proposal import N_, Reason
 from engine.settings import Settings
 from engine.sources.staged import Staged
 
@@ -69,9 +70,12 @@ def stage(target: Path, settings: Settings, backend: DuckDbBackend) -> Staged:
     for name, sql in tables.items():
         run(f"COPY ({sql}) TO {quoted(str(target / (name + '.parquet')))} (FORMAT parquet, COMPRESSION zstd)")
     notes = (
-        "Ta Feng: money is in New Taiwan dollars; what a customer bought on one day counts as one transaction.",
-        f"Ta Feng: {below[0] if below else 0} % of the lines were sold below cost; they are kept.",
-        "Prices are rebuilt from purchases: they are unknown where nothing was bought.",
+        N_("Ta Feng: money is in New Taiwan dollars; what a customer bought on one day counts as one transaction."),
+        Reason(
+            "Ta Feng: {share} % of the lines were sold below cost; they are kept.",
+            {"share": float(below[0]) if below else 0.0},
+        ),
+        N_("Prices are rebuilt from purchases: they are unknown where nothing was bought."),
     )
     return Staged({name: target / f"{name}.parquet" for name in tables}, notes, prices_reconstructed=True)
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from engine.contract import TABLES
 from engine.errors import DataError, StorageError
 from engine.landing.types import SQL_TYPES
+from engine.proposal import english
 from engine.settings import Settings, load_settings
 from engine.shop import Shop
 from engine.sources import open_shop
@@ -92,7 +93,7 @@ def test_running_weeks_stay_and_are_matched_with_dated_purchases(tmp_path: Path,
         tables[name]["week"] = list(range(7, 7 + shops.WEEKS)) * 3
     shop = open_shop(str(shops.write(tmp_path / "shop", tables)), settings, today=TODAY)
     assert (shop.first_monday, shop.first_week) == ("2024-01-01", 7)
-    assert "Week 7 is taken to begin on 2024-01-01" in " ".join(shop.notes)
+    assert "Week 7 is taken to begin on 2024-01-01" in " ".join(map(english, shop.notes))
     assert landed(shop, "transactions")["week"].between(7, 36).all()
 
 
@@ -119,7 +120,7 @@ def test_gb18030_is_read_with_a_note(tmp_path: Path, settings: Settings) -> None
         path.write_bytes(path.read_text(encoding="utf-8").encode("gb18030"))
     shop = open_shop(str(folder), settings, today=TODAY)
     assert landed(shop, "products")["title"].tolist()[2] == "可口可乐 330毫升"
-    assert "products.csv is not UTF-8; it was read as GB18030 (Chinese)." in shop.notes
+    assert "products.csv is not UTF-8; it was read as GB18030 (Chinese)." in map(english, shop.notes)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +261,7 @@ def test_missing_costs_are_assumed_and_said_to_be(tmp_path: Path, settings: Sett
     tables["products"] = tables["products"].drop(columns="unit_cost")
     shop = open_shop(str(shops.write(tmp_path / "shop", tables)), settings, today=TODAY)
     assert shop.costs_assumed
-    assert any("margin is assumed" in note and "28%" in note for note in shop.notes)
+    assert any("margin is assumed" in note and "28%" in note for note in map(english, shop.notes))
 
 
 def test_the_second_opening_reads_nothing_and_a_change_is_seen(tmp_path: Path, settings: Settings) -> None:

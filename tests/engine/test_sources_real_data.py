@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from engine.proposal import english
 from engine.settings import Settings, load_settings
 from engine.shop import Shop
 from engine.sources import open_shop, orange_juice, ta_feng
@@ -55,7 +56,7 @@ def test_complete_journey_has_the_published_size(journey: dict[str, pd.DataFrame
 def test_complete_journey_says_what_must_not_be_believed(journey_shop: Shop) -> None:
     assert journey_shop.prices_reconstructed
     assert journey_shop.costs_assumed
-    said = " ".join(journey_shop.notes)
+    said = " ".join(map(english, journey_shop.notes))
     assert [
         word for word in ("rebuilt", "margins by department are assumed", "targeted", "weight") if word not in said
     ] == []
@@ -161,7 +162,7 @@ def test_ta_feng_has_the_published_size_and_its_losses(settings: Settings) -> No
     shop = open_shop("ta_feng", settings)
     lines = pd.read_parquet(shop.tables["transactions"])
     assert (len(lines), lines["customer_id"].nunique()) == (817_741, 32_266)
-    assert "7.6 % of the lines were sold below cost" in " ".join(shop.notes)
+    assert "7.6 % of the lines were sold below cost" in " ".join(map(english, shop.notes))
     margin = 1 - lines["unit_cost"] * lines["quantity"] / lines["sales_value"].where(lines["sales_value"] > 0)
     assert margin.median() == pytest.approx(0.19, abs=0.01)
     assert shop.first_monday == "2000-10-30"
