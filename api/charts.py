@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 560, 260
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 40
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 18, 40
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _axes(frame: Frame, *, x_ticks: Sequence[tuple[float, str]] | None = None, y
     if frame.x_name:
         frame.parts.append(_text((frame.left + frame.width - RIGHT) / 2, frame.height - 6, frame.x_name))
     if frame.y_name:
-        frame.parts.append(_text(4, 10, frame.y_name, "start"))
+        frame.parts.append(_text(4, 9, frame.y_name, "start"))
 
 
 def _path(frame: Frame, x: Sequence[float], y: Sequence[float]) -> str:
