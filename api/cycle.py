@@ -157,7 +157,7 @@ def _evidence(
 ) -> dict[str, Any]:
     return {
         "notes": list(shop.notes),
-        "faults": [fault.sentence() for fault in shop.faults],
+        "faults": [fault.reason() for fault in shop.faults],
         "prices": dict(prices.evidence) if prices else None,
         "coupons": dict(coupons.evidence) if coupons else None,
         "settings": settings.model_dump(mode="json", exclude={"store", "server", "log"}),

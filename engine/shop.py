@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.proposal import Sentence
+from engine.proposal import Reason, Sentence
+
+OF_A_TABLE = "{place}: {problem}; {remedy}"
+OF_ROWS = "{place}: {problem} (value {value}; rows: {count:,}); {remedy}"
+OF_ROWS_WITH_CONSEQUENCE = "{place}: {problem} (value {value}; rows: {count:,}); {remedy}; {consequence}"
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,22 @@ class Fault:
         shown = f" (value {self.value!r})" if self.value else ""
         more = f" [{self.count:,} rows]" if self.count > 1 else ""
         return f"{place}: {self.problem}{shown}{more}; {self.remedy}"
+
+    def reason(self) -> Reason:
+        """The fault as a template whose values hold problem and remedy, so that each can be read in any language."""
+        row = f"#{self.row}" if self.row is not None else ""
+        values: dict[str, object] = {
+            "place": " · ".join(part for part in (self.file, self.column, row) if part),
+            "problem": self.problem,
+            "remedy": self.remedy,
+        }
+        remedy, _, consequence = self.remedy.rpartition("; ")
+        if self.row is None:
+            return Reason(OF_A_TABLE, values)
+        values |= {"value": repr(self.value) if self.value else "–", "count": self.count}
+        if not remedy:
+            return Reason(OF_ROWS, values)
+        return Reason(OF_ROWS_WITH_CONSEQUENCE, values | {"remedy": remedy, "consequence": consequence})
 
 
 @dataclass(frozen=True)

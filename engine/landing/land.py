@@ -104,8 +104,8 @@ def _check(stages: Mapping[str, Stage], backend: DuckDbBackend, today: date) -> 
 
 def _empty(stage: Stage) -> Fault:
     needed = stage.table.name in (*SALES_TABLES, "products")
-    remedy = "hand in rows" if needed else "the table counts as not given"
-    return Fault(stage.table.name, stage.files, "", None, "", "the table is empty", remedy, refuses=needed)
+    remedy = "hand in rows" if needed else N_("the table counts as not given")
+    return Fault(stage.table.name, stage.files, "", None, "", N_("the table is empty"), remedy, refuses=needed)
 
 
 def _rejected_lines(stage: Stage) -> list[Fault]:
@@ -114,7 +114,7 @@ def _rejected_lines(stage: Stage) -> list[Fault]:
         return []
     first = stage.rejected[0]
     problem = f"the line does not fit the header ({first.message})"
-    remedy = "put texts that hold the separator in double quotes; the line is set aside"
+    remedy = N_("put texts that hold the separator in double quotes") + "; " + N_("the line is set aside")
     count = len(stage.rejected)
     return [Fault(stage.table.name, first.file, "", first.row, first.text, problem, remedy, refuses=False, count=count)]
 

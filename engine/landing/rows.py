@@ -8,10 +8,11 @@ from engine.contract import Column, Kind
 from engine.frames import DuckDbBackend, column_sql, quoted
 from engine.landing.stage import Stage
 from engine.landing.types import Problem, problems
+from engine.proposal import N_
 from engine.shop import Fault
 
-ROW = "; the row is set aside"
-VALUE = "; the value is set aside, the row stays"
+ROW = "; " + N_("the row is set aside")
+VALUE = "; " + N_("the value is set aside, the row stays")
 
 
 def check_rows(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
@@ -27,10 +28,10 @@ def check_rows(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
                 fault for problem in problems(column) if (fault := _set_aside_bad(stage, backend, column, problem))
             ]
         if missing and column.required:
-            remedy = "fill it in"
+            remedy = N_("fill it in")
             where = _missing_sql(column)
             fault = _record(
-                stage, backend, stage.drops, name, where, "''", "the value is missing", remedy + ROW, stage.all_rows
+                stage, backend, stage.drops, name, where, "''", N_("the value is missing"), remedy + ROW, stage.all_rows
             )
             faults += [fault] if fault else []
     return faults
@@ -56,9 +57,7 @@ def _set_aside_bad(stage: Stage, backend: DuckDbBackend, column: Column, problem
     bad = column_sql(f"__bad_{column.name}")
     where = f"{bad} IS NOT NULL AND {problem.test.replace('bad', bad)}"
     target, remedy = (stage.drops, problem.remedy + ROW) if column.required else (stage.blanks, problem.remedy + VALUE)
-    return _record(
-        stage, backend, target, column.name, where, bad, f"the value {problem.problem}", remedy, stage.all_rows
-    )
+    return _record(stage, backend, target, column.name, where, bad, problem.problem, remedy, stage.all_rows)
 
 
 def drop_rows(

@@ -13,6 +13,7 @@ from engine.frames import DuckDbBackend
 from engine.landing.rows import drop_rows, first_row
 from engine.landing.stage import Stage
 from engine.landing.weeks import EPOCH
+from engine.proposal import N_
 from engine.shop import Fault
 
 LONE_SHARE = 0.05
@@ -51,12 +52,14 @@ def repeated_keys(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
         if found := first_row(stage, backend, where, shown):
             count, file, row, value = found
             problem = "the key was there before, with other values, and nobody can say which row is right"
-            remedy = "keep one row for each key"
+            remedy = N_("keep one row for each key")
             faults.append(Fault(stage.table.name, file, column, row, value, problem, remedy, refuses=True, count=count))
     where = "__id IN (SELECT __id FROM repeats WHERE copy > 1)"
     if stage.table.repeats_refuse:
         where = "__id IN (SELECT __id FROM repeats WHERE copy > 1 AND NOT differs)"
-    fault = drop_rows(stage, backend, column, where, shown, "the key was there before", "keep one row for each key")
+    fault = drop_rows(
+        stage, backend, column, where, shown, N_("the key was there before"), N_("keep one row for each key")
+    )
     return [*faults, *([fault] if fault else [])]
 
 
@@ -81,8 +84,8 @@ def absurd_prices(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
         return []
     faults: list[Fault | None] = []
     if column == "sales_value":
-        problem = "a negative value for units that were sold, that is a negative price"
-        remedy = "correct the sign; a return has a negative quantity"
+        problem = N_("a negative value for units that were sold, that is a negative price")
+        remedy = N_("correct the sign; a return has a negative quantity")
         faults.append(drop_rows(stage, backend, column, "sales_value < 0 AND quantity > 0", column, problem, remedy))
     run = backend.connection.execute
     run(
@@ -95,7 +98,9 @@ def absurd_prices(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
         f"WHERE {where} AND {price} > {ABSURD_RATIO} * typical)"
     )
     problem = f"an absurd price: more than {ABSURD_RATIO:,.0f} times the median of the product"
-    faults.append(drop_rows(stage, backend, column, far, column, problem, "check the unit and the decimal separator"))
+    faults.append(
+        drop_rows(stage, backend, column, far, column, problem, N_("check the unit and the decimal separator"))
+    )
     return [fault for fault in faults if fault]
 
 
@@ -114,7 +119,13 @@ def _absurd_days(stage: Stage, backend: DuckDbBackend, column: str, today: date)
     shown = "timestamp" if column == "timestamp" else "coalesce(__day_week::VARCHAR, week::VARCHAR)"
     latest = (today + timedelta(days=DAYS_AHEAD)).isoformat()
     future = drop_rows(
-        stage, backend, column, f"{day} > DATE '{latest}'", shown, f"the date lies after {latest}", "correct the date"
+        stage,
+        backend,
+        column,
+        f"{day} > DATE '{latest}'",
+        shown,
+        f"the date lies after {latest}",
+        N_("correct the date"),
     )
     number = f"({day} - {EPOCH}) // 7"
     if column == "week":
@@ -124,7 +135,7 @@ def _absurd_days(stage: Stage, backend: DuckDbBackend, column: str, today: date)
         return [future]
     where = " OR ".join(f"{number} {test}" for test in lone)
     problem = f"the date lies more than {GAP_WEEKS} weeks away from all others"
-    return [future, drop_rows(stage, backend, column, where, shown, problem, "correct the date")]
+    return [future, drop_rows(stage, backend, column, where, shown, problem, N_("correct the date"))]
 
 
 def _lone_weeks(stage: Stage, backend: DuckDbBackend, number: str) -> list[str]:
@@ -160,7 +171,13 @@ def unlisted_products(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
         problem = f"the product is not listed in {products.files}"
         faults.append(
             drop_rows(
-                stage, backend, "product_id", where, "product_id", problem, "list it there, with its category and cost"
+                stage,
+                backend,
+                "product_id",
+                where,
+                "product_id",
+                problem,
+                N_("list it there, with its category and cost"),
             )
         )
     return [fault for fault in faults if fault]
@@ -176,7 +193,10 @@ def unpriced_products(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
     if not found:
         return []
     count, file, row, value = found
-    problem, remedy = "the product was sold but has no price", "add its prices; it is left out of the price plan"
+    problem, remedy = (
+        N_("the product was sold but has no price"),
+        N_("add its prices") + "; " + N_("it is left out of the price plan"),
+    )
     return [Fault(sales.table.name, file, "product_id", row, value, problem, remedy, refuses=False, count=count)]
 
 
@@ -196,12 +216,12 @@ def costs_above_prices(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
         return []
     count, file, row, value = found
     refuses = count > COST_REFUSES * total
-    remedy = "check whether the costs are per unit and in the same currency"
-    problem = "the product costs more than its median price"
+    remedy = N_("check whether the costs are per unit and in the same currency")
+    problem = N_("the product costs more than its median price")
     if refuses:
         problem += f", as do {count} of the {total} products with a cost"
     else:
-        remedy += "; kept as it is, so that each unit of it counts as a loss"
+        remedy += "; " + N_("kept as it is, so that each unit of it counts as a loss")
     return [Fault("products", file, "unit_cost", row, value, problem, remedy, refuses=refuses, count=count)]
 
 
@@ -220,12 +240,16 @@ def variation(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
     dated = [stages[name] for name in (*SALES_TABLES, "prices_weekly") if name in stages]
     faults = [fault for stage in dated for fault in _one_week(stage, backend)]
     for stage in sales:
-        for column, consequence in (
-            ("product_id", "there is nothing to compare it with, or to substitute"),
-            ("customer_id", "nothing can be learned about customers"),
+        for column, same, consequence in (
+            (
+                "product_id",
+                N_("the same product_id in every row"),
+                N_("there is nothing to compare it with, or to substitute"),
+            ),
+            ("customer_id", N_("the same customer_id in every row"), N_("nothing can be learned about customers")),
         ):
             if stage.has(column) and _distinct(stage, backend, column) == 1:
-                faults.append(_remark(stage, column, f"the same {column} in every row", consequence))
+                faults.append(_remark(stage, column, same, consequence))
     priced = _unit_prices(stages)
     if priced is None or not sales:
         return faults
@@ -235,8 +259,8 @@ def variation(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
     if moved and moved[0] == 0:
         stage = stages.get("prices_weekly") or sales[0]
         column = "price" if stage.has("price") else "sales_value"
-        consequence = "without price variation no response to prices can be identified, and no price will be moved"
-        faults.append(_remark(stage, column, "no product's price ever changes", consequence))
+        consequence = N_("without price variation no response to prices can be identified, and no price will be moved")
+        faults.append(_remark(stage, column, N_("no product's price ever changes"), consequence))
     return faults
 
 

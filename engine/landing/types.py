@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.contract import Column, Kind
+from engine.proposal import N_
 
 SQL_TYPES: Mapping[Kind, str] = {
     Kind.ID: "VARCHAR",
@@ -117,8 +118,8 @@ def _time(raw: str, raw_type: str) -> str:
 
 _NUMBER = "try_cast(bad AS DOUBLE)"
 _NOT_A_NUMBER = Problem(
-    "is not a number",
-    "write it plainly, such as 1234.5, without currency sign or thousands separator",
+    N_("the value is not a number"),
+    N_("write it plainly, such as 1234.5, without currency sign or thousands separator"),
     f"({_NUMBER} IS NULL OR NOT isfinite({_NUMBER}))",
 )
 
@@ -128,27 +129,35 @@ def problems(column: Column) -> tuple[Problem, ...]:
     if column.kind in (Kind.NUMBER, Kind.AMOUNT):
         return (_NOT_A_NUMBER, *_out_of_range(column))
     if column.kind is Kind.SHARE:
-        return (Problem("is not between 0 and 1", "write 0 or 1, or the share of the stores", "true"),)
+        return (
+            Problem(N_("the value is not between 0 and 1"), N_("write 0 or 1, or the share of the stores"), "true"),
+        )
     if column.kind is Kind.FLAG:
-        return (Problem("is neither 0 nor 1", "write 0 or 1", "true"),)
+        return (Problem(N_("the value is neither 0 nor 1"), N_("write 0 or 1"), "true"),)
     if column.kind is Kind.WEEK:
         return (
             Problem(
-                "is neither a date nor a whole number", "write the Monday as 2024-12-30, or a running number", "true"
+                N_("the value is neither a date nor a whole number"),
+                N_("write the Monday as 2024-12-30, or a running number"),
+                "true",
             ),
         )
-    return (Problem("is not a date", "write it in ISO 8601, such as 2024-12-31 or 2024-12-31T23:59:00", "true"),)
+    return (
+        Problem(
+            N_("the value is not a date"), N_("write it in ISO 8601, such as 2024-12-31 or 2024-12-31T23:59:00"), "true"
+        ),
+    )
 
 
 def _out_of_range(column: Column) -> tuple[Problem, ...]:
     high = column.high or 1e15
     low = (
-        Problem("is negative", "correct the sign at the source", f"{_NUMBER} < 0"),
-        Problem("is zero", "leave the row out where there was no price", f"{_NUMBER} = 0"),
+        Problem(N_("the value is negative"), N_("correct the sign at the source"), f"{_NUMBER} < 0"),
+        Problem(N_("the value is zero"), N_("leave the row out where there was no price"), f"{_NUMBER} = 0"),
     )
     large = Problem(
-        f"is absurdly large (more than {high:,.0f})",
-        "check the unit and the decimal separator",
+        f"the value is absurdly large (more than {high:,.0f})",
+        N_("check the unit and the decimal separator"),
         f"isfinite({_NUMBER}) AND abs({_NUMBER}) > {high!r}",
     )
     return (*low, large) if column.kind is Kind.AMOUNT else (large,)
