@@ -34,6 +34,9 @@ __all__ = ["Check", "Response", "ResponseDiagnostics", "diagnose_response", "est
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+EFFECT_NOISE = 1.25
+"""Noise variance of an estimate over what placebos show: a placebo has no effect, a real one also differs from week to
+week. On ten simulated shops errors were 1.1 times the standard error that placebos calibrate (docs/response.md)."""
 OWN_RANGE = (-8.0, 0.0)
 """Draws of the own elasticity are kept in this range: no plan may count on demand that rises with price."""
 
@@ -125,7 +128,7 @@ def estimate_response(
 
 def estimates(panel: Panel, channels: Channels, fit: CountFit, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Unshrunken elasticities (P, K) and their noise precision (P, K, K), calibrated by placebos."""
-    scale = 1.0 / np.sqrt(calibration(draw_scores(panel, channels, fit, rng)))
+    scale = 1.0 / np.sqrt(EFFECT_NOISE * calibration(draw_scores(panel, channels, fit, rng)))
     return unshrunken(fit), noise_precision(fit) * scale[:, None] * scale[None, :]
 
 
