@@ -43,5 +43,8 @@ def say(reason: object, translate: Callable[[str], str]) -> str:
 
 def _filled(code: str, values: Mapping[str, Any], translate: Callable[[str], str]) -> str:
     """Fill a template; a value that is a word of ours, such as the name of a check, is translated too."""
-    said = {name: translate(value) if isinstance(value, str) and value else value for name, value in values.items()}
-    return translate(code).format(**said)
+    return translate(code).format(**{name: _value(value, translate) for name, value in values.items()})
+
+
+def _value(value: object, translate: Callable[[str], str]) -> object:
+    return say(value, translate) if isinstance(value, str | Reason | Mapping) else value

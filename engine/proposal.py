@@ -50,6 +50,7 @@ class Reason:
     """A sentence kept as a template and its values, so that it can be read in any language.
 
     `code` is a msgid such as "held at today's price: elasticity not identified ({mean:.1f} ± {se:.1f})".
+    A value may be a reason itself.
     """
 
     code: str
@@ -57,7 +58,8 @@ class Reason:
 
     def english(self) -> str:
         """The sentence in English."""
-        return self.code.format(**self.values)
+        inner = {name: value.english() if isinstance(value, Reason) else value for name, value in self.values.items()}
+        return self.code.format(**inner)
 
 
 Sentence = str | Reason

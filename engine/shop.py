@@ -29,6 +29,8 @@ class Fault:
     """True: the data set cannot be used. False: the rows were counted and set aside, or only a remark is due."""
     count: int = 1
     """How many rows have this fault; `row` and `value` are those of the first."""
+    template: Reason | None = None
+    """The problem as a template, where it holds figures."""
 
     def sentence(self) -> str:
         """The fault in one line: where, what, and what to do."""
@@ -43,7 +45,7 @@ class Fault:
         row = f"#{self.row}" if self.row is not None else ""
         values: dict[str, object] = {
             "place": " · ".join(part for part in (self.file, self.column, row) if part),
-            "problem": self.problem,
+            "problem": self.template or self.problem,
             "remedy": self.remedy,
         }
         remedy, _, consequence = self.remedy.rpartition("; ")

@@ -8,7 +8,7 @@ from engine.contract import Column, Kind
 from engine.frames import DuckDbBackend, column_sql, quoted
 from engine.landing.stage import Stage
 from engine.landing.types import Problem, problems
-from engine.proposal import N_
+from engine.proposal import N_, Reason, Sentence, english
 from engine.shop import Fault
 
 ROW = "; " + N_("the row is set aside")
@@ -61,7 +61,7 @@ def _set_aside_bad(stage: Stage, backend: DuckDbBackend, column: Column, problem
 
 
 def drop_rows(
-    stage: Stage, backend: DuckDbBackend, column: str, where: str, value: str, problem: str, remedy: str
+    stage: Stage, backend: DuckDbBackend, column: str, where: str, value: str, problem: Sentence, remedy: str
 ) -> Fault | None:
     """Set aside the kept rows for which `where` is true; None where there are none.
 
@@ -84,25 +84,35 @@ def _record(
     column: str,
     where: str,
     value: str,
-    problem: str,
+    problem: Sentence,
     remedy: str,
     rows: str,
 ) -> Fault | None:
     run = backend.connection.execute
+    said = english(problem)
     run(
-        f"INSERT INTO {target} SELECT __id, {quoted(column)}, left(({value})::VARCHAR, 80), {quoted(problem)} "
+        f"INSERT INTO {target} SELECT __id, {quoted(column)}, left(({value})::VARCHAR, 80), {quoted(said)} "
         f"FROM {rows} WHERE {where}"
     )
     found = run(
         f"SELECT count(*), arg_min(__file, __id), arg_min(__row, __id), arg_min(r.value, __id) "
         f"FROM {target} r JOIN {stage.all_rows} USING (__id) "
-        f"WHERE r.col = {quoted(column)} AND r.problem = {quoted(problem)}"
+        f"WHERE r.col = {quoted(column)} AND r.problem = {quoted(said)}"
     ).fetchone()
     if not found or not found[0]:
         return None
     count, file, row, shown = found
     return Fault(
-        stage.table.name, file, column, int(row), shown or "", problem, remedy, refuses=False, count=int(count)
+        stage.table.name,
+        file,
+        column,
+        int(row),
+        shown or "",
+        said,
+        remedy,
+        refuses=False,
+        count=int(count),
+        template=problem if isinstance(problem, Reason) else None,
     )
 
 

@@ -13,7 +13,7 @@ from engine.frames import DuckDbBackend
 from engine.landing.rows import drop_rows, first_row
 from engine.landing.stage import Stage
 from engine.landing.weeks import EPOCH
-from engine.proposal import N_
+from engine.proposal import N_, Reason
 from engine.shop import Fault
 
 LONE_SHARE = 0.05
@@ -97,9 +97,9 @@ def absurd_prices(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
         f"{where} AND __id IN (SELECT __id FROM {stage.view} JOIN usual USING (product_id) "
         f"WHERE {where} AND {price} > {ABSURD_RATIO} * typical)"
     )
-    problem = f"an absurd price: more than {ABSURD_RATIO:,.0f} times the median of the product"
+    absurd = Reason("an absurd price: more than {times:,.0f} times the median of the product", {"times": ABSURD_RATIO})
     faults.append(
-        drop_rows(stage, backend, column, far, column, problem, N_("check the unit and the decimal separator"))
+        drop_rows(stage, backend, column, far, column, absurd, N_("check the unit and the decimal separator"))
     )
     return [fault for fault in faults if fault]
 
@@ -124,7 +124,7 @@ def _absurd_days(stage: Stage, backend: DuckDbBackend, column: str, today: date)
         column,
         f"{day} > DATE '{latest}'",
         shown,
-        f"the date lies after {latest}",
+        Reason("the date lies after {day}", {"day": latest}),
         N_("correct the date"),
     )
     number = f"({day} - {EPOCH}) // 7"
@@ -134,7 +134,7 @@ def _absurd_days(stage: Stage, backend: DuckDbBackend, column: str, today: date)
     if not lone:
         return [future]
     where = " OR ".join(f"{number} {test}" for test in lone)
-    problem = f"the date lies more than {GAP_WEEKS} weeks away from all others"
+    problem = Reason("the date lies more than {weeks} weeks away from all others", {"weeks": GAP_WEEKS})
     return [future, drop_rows(stage, backend, column, where, shown, problem, N_("correct the date"))]
 
 
@@ -168,7 +168,7 @@ def unlisted_products(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
         if stage is None:
             continue
         where = f"product_id NOT IN (SELECT product_id FROM {products.view} WHERE product_id IS NOT NULL)"
-        problem = f"the product is not listed in {products.files}"
+        problem = Reason("the product is not listed in {table}", {"table": products.files})
         faults.append(
             drop_rows(
                 stage,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.contract import Column, Kind
-from engine.proposal import N_
+from engine.proposal import N_, Reason, Sentence
 
 SQL_TYPES: Mapping[Kind, str] = {
     Kind.ID: "VARCHAR",
@@ -31,7 +31,7 @@ _ISO_WEEK = "^[0-9]{4}-?W[0-9]{2}$"
 class Problem:
     """One way in which a value cannot be used."""
 
-    problem: str
+    problem: Sentence
     remedy: str
     test: str
     """SQL over the raw text `bad` that is true for it."""
@@ -156,7 +156,7 @@ def _out_of_range(column: Column) -> tuple[Problem, ...]:
         Problem(N_("the value is zero"), N_("leave the row out where there was no price"), f"{_NUMBER} = 0"),
     )
     large = Problem(
-        f"the value is absurdly large (more than {high:,.0f})",
+        Reason("the value is absurdly large (more than {high:,.0f})", {"high": high}),
         N_("check the unit and the decimal separator"),
         f"isfinite({_NUMBER}) AND abs({_NUMBER}) > {high!r}",
     )

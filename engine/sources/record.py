@@ -32,13 +32,18 @@ def read_shop(folder: Path) -> Shop | None:
         fields = json.loads((folder / FILE).read_text(encoding="utf-8"))
         fields["tables"] = {name: folder / path for name, path in fields["tables"].items()}
         fields["quarantine"] = folder / fields["quarantine"] if fields["quarantine"] else None
-        fields["faults"] = tuple(Fault(**fault) for fault in fields["faults"])
+        fields["faults"] = tuple(_fault(fault) for fault in fields["faults"])
         fields["notes"] = tuple(_note(note) for note in fields["notes"])
         fields["attributes"] = {name: tuple(columns) for name, columns in fields["attributes"].items()}
         shop = Shop(**fields)
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return shop if all(path.exists() for path in shop.tables.values()) else None
+
+
+def _fault(kept: dict[str, Any]) -> Fault:
+    template = kept.get("template")
+    return Fault(**{**kept, "template": Reason(**template) if template else None})
 
 
 def _note(kept: str | dict[str, Any]) -> Sentence:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from api.language import say, translations
+from engine.files import plain
 from engine.landing.land import MARGIN
 from engine.panel import build
 from engine.proposal import N_, Reason, english
@@ -66,3 +68,24 @@ def test_a_fault_reads_in_both_languages(row, remedy):
     assert "the value" not in said
     assert ("3 行" in said) == (row is not None)
     assert ("剔除" in said) == ("aside" in remedy)
+
+
+def test_a_problem_with_figures_in_it_reads_in_both_languages():
+    problem = Reason("the date lies after {day}", {"day": "2026-06-03"})
+    fault = Fault(
+        "transactions",
+        "t.csv",
+        "week",
+        7,
+        "2099",
+        problem.english(),
+        "correct the date",
+        refuses=False,
+        template=problem,
+    )
+    assert "the date lies after 2026-06-03" in fault.reason().english() == say(fault.reason(), ENGLISH)
+    stored = json.loads(json.dumps(plain(fault.reason())))
+    for reason in (fault.reason(), stored):
+        said = say(reason, CHINESE)
+        assert "2026-06-03" in said
+        assert "lies" not in said
