@@ -31,7 +31,6 @@ COMMANDS: Mapping[str, str] = {
     "db": "api.commands.store:db",
     "user": "api.commands.store:user",
 }
-_DISK_STATUS = 2
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
@@ -98,12 +97,11 @@ def _explain(error: BaseException, *, debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     if isinstance(error, OfferwrightError):
-        status = _DISK_STATUS if isinstance(error, StorageError) else error.exit_status
-        return _refusal(str(error), status, debug=debug)
+        return _refusal(str(error), error.exit_status, debug=debug)
     if isinstance(error, OSError) and error.errno in _DISK:
         place = error.filename or "the disk"
         remedy = "free some space, then run again (nothing half was kept)"
-        return _refusal(f"{place}: {error.strerror}; {remedy}", _DISK_STATUS, debug=debug)
+        return _refusal(f"{place}: {error.strerror}; {remedy}", StorageError.exit_status, debug=debug)
     hint = "" if debug else "\nThis was not foreseen; run again with --debug for the whole story."
     return _refusal(f"{type(error).__name__}: {error}{hint}", 1, debug=debug)
 
