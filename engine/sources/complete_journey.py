@@ -31,7 +31,7 @@ from engine.settings import Settings
 from engine.sources.rebuild import promotion_shares, rebuild_prices, store_weights, weekly_sales
 from engine.sources.staged import Staged
 
-VERSION = 2
+VERSION = 3
 FIRST_MONDAY = "2016-12-26"
 MIN_WEEKS_SOLD = 4
 
@@ -81,6 +81,16 @@ NOT_PRICED = (
     "RESTAURANT",
 )
 """Departments that sell no goods at a shelf price: fuel, gift cards, bookings, the shop's own coupons."""
+
+SET_ELSEWHERE = (
+    "COUPON/MISC ITEMS",
+    "LONG DISTANCE CALLING CARDS",
+    "MAGAZINE",
+    "NEWSPAPER",
+    "PREPAID WIRELESS&ACCESSORIES",
+    "TICKETS",
+)
+"""Categories whose price the publisher or issuer prints; a shop cannot move it."""
 
 FRESH = ("MEAT", "SEAFOOD", "DELI", "PRODUCE", "SALAD BAR", "CHEF SHOPPE")
 """Departments where an item too rare to tell is taken for one sold by weight."""
@@ -147,7 +157,7 @@ NOTES = (
         "Unit costs are not in the data: gross margins by department are assumed (dry grocery 25 %, chilled and frozen "
         "30 %, produce 38 %, meat 29 %, deli 40 %, bakery 55 %, others as in the adapter)."
     ),
-    N_("Fuel, gift cards and items sold by weight are not priced."),
+    N_("Fuel, gift cards, newspapers, tickets and items sold by weight are not priced."),
     N_(
         "Campaigns were targeted, not drawn at random; profit in coupon_history is what the household's purchases of "
         "the campaign's products earned while it ran, for all who were sent it or not."
@@ -221,6 +231,7 @@ WITH lines AS (
 )
 SELECT p.product_id,
     p.department NOT IN ({", ".join(quoted(name) for name in NOT_PRICED)})
+    AND coalesce(p.product_category, '') NOT IN ({", ".join(quoted(name) for name in SET_ELSEWHERE)})
     AND coalesce(share > 0.5, p.department NOT IN ({", ".join(quoted(name) for name in FRESH)})) AS priceable,
     list_price, mean_price
 FROM cj_products p LEFT JOIN by_product USING (product_id) LEFT JOIN usual USING (product_id)
