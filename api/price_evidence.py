@@ -9,7 +9,7 @@ import numpy as np
 
 from api.heldout import judge_halves
 from api.price_stage import Demand, buyers
-from engine.demand.backtest import TEST_WEEKS, Backtest, backtest
+from engine.demand.backtest import LONG_HORIZON, TEST_WEEKS, Backtest, backtest
 from engine.demand.response import diagnose_response
 from engine.demand.sensitivity import Sensitivity, assess_sensitivity, measure_strength
 from engine.panel import recent_units, split_panel
@@ -57,11 +57,12 @@ def gather_evidence(
 
 
 def _backtest(shop: Shop, demand: Demand, settings: Settings, progress: Progress) -> Backtest | None:
-    """The forecast judged on the last weeks, with the buyers' profile as it was known before them."""
+    """The forecast judged on the last weeks, with the buyers' profile as known before the first of its origins."""
     if not settings.demand.backtest:
         return None
     panel = demand.panel
-    known = int(panel.weeks[max(len(panel.weeks) - TEST_WEEKS - 1, 0)])
+    held = TEST_WEEKS + min(LONG_HORIZON, settings.demand.horizon_weeks)
+    known = int(panel.weeks[max(len(panel.weeks) - held - 1, 0)])
     return backtest(
         panel,
         settings,
