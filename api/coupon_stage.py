@@ -48,6 +48,7 @@ def propose_coupons(shop: Shop, settings: Settings, watch: Stopwatch) -> CouponR
         ConfigurationError: `coupons.offers` names an offer that the history does not hold.
         InfeasibleError: the limits contradict each other.
     """
+    check_offers(shop, settings)
     with watch.stage("coupon response"):
         profiles = None if shop.has("customers") or not shop.has("transactions") else build_profiles(shop, settings)
         response = estimate_coupon_response(shop, settings, profiles=profiles, seed=settings.seed)
@@ -80,7 +81,7 @@ def coupon_problem(response: CouponResponse, settings: Settings) -> CouponProble
     """Pose the allocation; where the estimate is not credible every offer is closed."""
     profit = _estimates(response, settings).astype(np.float32)
     cost = response.cost.astype(np.float32)
-    closed = ~_open_offers(response, settings)
+    closed = np.zeros(len(response.offer_ids), dtype=np.bool_)
     if not settings.coupons.send_unless_credible:
         closed |= ~response.offer_credible | (not response.credible)
     closed[0] = False
@@ -94,17 +95,22 @@ def _estimates(response: CouponResponse, settings: Settings) -> npt.NDArray[np.f
     return response.estimated_profit if settings.coupons.send_unless_credible else response.profit
 
 
-def _open_offers(response: CouponResponse, settings: Settings) -> npt.NDArray[np.bool_]:
+def check_offers(shop: Shop, settings: Settings) -> None:
+    """Refuse an offer that the history does not hold.
+
+    Raises:
+        ConfigurationError: `coupons.offers` names it.
+    """
     wanted = settings.coupons.offers
-    if wanted is None:
-        return np.ones(len(response.offer_ids), dtype=np.bool_)
-    unknown = [offer for offer in wanted if offer not in response.offer_ids]
+    if wanted is None or not shop.has("coupon_history"):
+        return
+    history = pd.read_parquet(shop.tables["coupon_history"])
+    known = sorted(set(history["offer_id"].dropna().astype(str)) - {""}) if "offer_id" in history else []
+    unknown = [offer for offer in wanted if offer not in known]
     if unknown:
         raise ConfigurationError(
-            f"coupons.offers names {unknown}, which coupon_history does not hold; "
-            f"it holds {list(response.offer_ids[1:])}"
+            f"coupons.offers names {unknown}, which coupon_history does not hold; it holds {known}"
         )
-    return np.array([offer in wanted for offer in response.offer_ids], dtype=np.bool_)
 
 
 def coupon_lines(response: CouponResponse, plan: CouponPlan) -> tuple[CouponLine, ...]:

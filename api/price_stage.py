@@ -129,7 +129,7 @@ def price_problem(demand: Demand, settings: Settings) -> PriceProblem:
         base_units=np.where(known, demand.level.product_units, 0.0),
         own=own,
         cross=cross,
-        base_scale=demand.level.draws(settings.demand.draws, rng),
+        base_scale=_centred(demand.level.draws(settings.demand.draws, rng)),
         family=panel.category_code,
         movable=response.identified & known,
         max_change=rules.max_change,
@@ -142,6 +142,12 @@ def price_problem(demand: Demand, settings: Settings) -> PriceProblem:
         price_low=response.price_low,
         price_high=response.price_high,
     )
+
+
+def _centred(scale: Floats) -> Floats:
+    """Draws (D, P) whose mean is 1 to the last digit, so that expected units are the forecast and weigh the index."""
+    centred: Floats = scale / scale.mean(axis=0)
+    return centred
 
 
 def price_lines(

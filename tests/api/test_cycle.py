@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from engine.settings import load_settings
@@ -132,3 +133,28 @@ def test_prices_alone_speak_of_prices_alone(shop, tmp_path):
     summary = json.loads((out / "summary.json").read_text())
     assert summary["coupons"] is None
     assert (out / "coupons.csv").read_text().count("\n") == 1
+
+
+def test_an_offer_that_nobody_was_ever_sent_is_refused_with_those_that_exist(shop, tmp_path):
+    done = run(shop, tmp_path / "home", tmp_path / "out", "coupons.offers=free_lunch")
+    assert done.returncode == 2
+    assert "free_lunch" in done.stderr
+    assert "offer_A" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_index_band_holds_by_the_figures_of_the_table_itself(shop, tmp_path):
+    out = tmp_path / "out"
+    done = run(
+        shop, tmp_path / "home", out, "pricing.endings=[0.99,0.49]", "pricing.max_changed=7", "coupons.budget=15"
+    )
+    assert done.returncode == 0, done.stderr
+    lines = pd.read_csv(out / "prices.csv")
+    moved = lines[lines["proposed_price"] != lines["current_price"]]
+    revenue = lines["units_current"] * lines["current_price"]
+    index = (revenue * (lines["proposed_price"] / lines["current_price"] - 1)).sum() / revenue.sum()
+    assert abs(index) <= 0.002 + 1e-9
+    assert len(moved) <= 7
+    assert set((moved["proposed_price"] * 100).round().astype(int) % 100) <= {99, 49}
+    assert (moved["proposed_price"] / moved["current_price"] - 1).abs().max() <= 0.1 + 1e-9
+    assert pd.read_csv(out / "coupons.csv")["expected_cost"].sum() <= 15 + 1e-6
