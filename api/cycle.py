@@ -114,19 +114,7 @@ def assemble(
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "fingerprints": fingerprints,
     }
-    return Proposal(
-        proposal_id=str(summary["proposal_id"]),
-        data=shop.name,
-        state=State.DRAFT,
-        created_at=now,
-        created_by=created_by,
-        horizon_weeks=settings.demand.horizon_weeks,
-        currency=settings.data.currency,
-        summary=summary,
-        evidence=_evidence(shop, settings, prices, coupons),
-        prices=prices.lines if prices else (),
-        coupons=coupons.lines if coupons else (),
-    )
+    return _proposal(shop, settings, State.DRAFT, summary, prices, coupons, now=now, created_by=created_by)
 
 
 def _infeasible(shop: Shop, settings: Settings, error: InfeasibleError, *, now: datetime, created_by: str) -> Proposal:
@@ -139,16 +127,32 @@ def _infeasible(shop: Shop, settings: Settings, error: InfeasibleError, *, now: 
         "infeasible": str(error),
         "fingerprints": fingerprints,
     }
+    return _proposal(shop, settings, State.INFEASIBLE, summary, None, None, now=now, created_by=created_by)
+
+
+def _proposal(
+    shop: Shop,
+    settings: Settings,
+    state: State,
+    summary: Mapping[str, Any],
+    prices: PriceResult | None,
+    coupons: CouponResult | None,
+    *,
+    now: datetime,
+    created_by: str,
+) -> Proposal:
     return Proposal(
         proposal_id=str(summary["proposal_id"]),
         data=shop.name,
-        state=State.INFEASIBLE,
+        state=state,
         created_at=now,
         created_by=created_by,
         horizon_weeks=settings.demand.horizon_weeks,
         currency=settings.data.currency,
         summary=summary,
-        evidence=_evidence(shop, settings, None, None),
+        evidence=_evidence(shop, settings, prices, coupons),
+        prices=prices.lines if prices else (),
+        coupons=coupons.lines if coupons else (),
     )
 
 

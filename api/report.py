@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from api import charts
 from api.language import LANGUAGES, say, translations
+from api.plots import Words, plot_elasticities, plot_moves, plot_promise
 from engine.files import plain
 from engine.proposal import N_, PriceLine, Proposal
 
@@ -93,9 +94,9 @@ def _charts(proposal: Proposal, evidence: Mapping[str, Any], language: str) -> d
         return {}
     words = translations(language).gettext
     drawn: dict[str, Any] = {
-        "promise": _promise_chart(proposal, words),
-        "elasticity": _elasticity_chart(proposal.prices, words),
-        "moves": _moves_chart(proposal.prices, words),
+        "promise": plot_promise(proposal.summary, proposal.currency, words),
+        "elasticity": plot_elasticities(proposal.prices, words),
+        "moves": plot_moves(biggest_moves(proposal.prices, 15), words),
         "frontier": _frontier_chart(prices["frontier"], words),
         "curves": [_curve_chart(curve, words) for curve in prices["curves"]],
         "sensitivity": _sensitivity_chart(prices["sensitivity"], words) if prices["sensitivity"] else "",
@@ -104,7 +105,7 @@ def _charts(proposal: Proposal, evidence: Mapping[str, Any], language: str) -> d
     return drawn
 
 
-def _sensitivity_chart(found: Mapping[str, Any], words: Any) -> str:  # noqa: ANN401
+def _sensitivity_chart(found: Mapping[str, Any], words: Words) -> str:
     """Gain of the plan as every elasticity is shifted, as a hidden confounder would have shifted it."""
     if len(found["curve"]) < 2:
         return ""
@@ -123,7 +124,7 @@ def _sensitivity_chart(found: Mapping[str, Any], words: Any) -> str:  # noqa: AN
     )
 
 
-def _backtest_chart(tested: Mapping[str, Any], words: Any) -> str:  # noqa: ANN401
+def _backtest_chart(tested: Mapping[str, Any], words: Words) -> str:
     """Weekly units of all products in the held-out weeks, sold and forecast at the longest horizon."""
     weeks = tested["weeks"]
     if len(weeks) < 2:
@@ -139,53 +140,7 @@ def _backtest_chart(tested: Mapping[str, Any], words: Any) -> str:  # noqa: ANN4
     return charts.line_chart(drawn, caption, x_name=words("week"), y_format="{:,.0f}", zero=True)
 
 
-def _promise_chart(proposal: Proposal, words: Any) -> str:  # noqa: ANN401 - gettext's function
-    summary = proposal.summary
-    low, high = float(summary["promised_gain_low"]), float(summary["promised_gain_high"])
-    rows = [charts.Interval(words("Promised"), float(summary["promised_gain"]), low, high)]
-    if summary.get("raw_predicted_gain") is not None:
-        raw = float(summary["raw_predicted_gain"])
-        rows.append(charts.Interval(words("Raw prediction"), raw, raw, raw, "bad"))
-    return charts.interval_chart(
-        rows,
-        words("Promised gain with its 90 % interval"),
-        x_name=proposal.currency,
-        x_format="{:,.0f}",
-        label_width=130,
-    )
-
-
-def _elasticity_chart(lines: Sequence[PriceLine], words: Any) -> str:  # noqa: ANN401
-    values = [line.elasticity for line in lines]
-    middle = sorted(values)[len(values) // 2]
-    return charts.histogram(
-        values,
-        words("Own-price elasticities of the products"),
-        low=-5.0,
-        high=1.0,
-        bins=36,
-        marks=[charts.Mark(middle, f"{words('median')} {middle:.2f}", "ink")],
-        x_name=words("own-price elasticity"),
-        y_name=words("products"),
-    )
-
-
-def _moves_chart(lines: Sequence[PriceLine], words: Any) -> str:  # noqa: ANN401
-    rows = [
-        charts.Interval(
-            line.title or line.product_id,
-            line.profit_proposed - line.profit_current,
-            line.gain_low,
-            line.gain_high,
-            "accent" if line.gain_low > 0 else "second",
-        )
-        for line in biggest_moves(lines, 15)
-    ]
-    name = words("gain over the horizon")
-    return charts.interval_chart(rows, name, x_name=name, x_format="{:,.0f}") if rows else ""
-
-
-def _frontier_chart(points: Sequence[Mapping[str, float | None]], words: Any) -> str:  # noqa: ANN401
+def _frontier_chart(points: Sequence[Mapping[str, float | None]], words: Words) -> str:
     bounded = [point for point in points if point["band"] is not None]
     if len(bounded) < 2:
         return ""
@@ -203,7 +158,7 @@ def _frontier_chart(points: Sequence[Mapping[str, float | None]], words: Any) ->
     )
 
 
-def _curve_chart(curve: Mapping[str, Any], words: Any) -> dict[str, str]:  # noqa: ANN401
+def _curve_chart(curve: Mapping[str, Any], words: Words) -> dict[str, str]:
     marks = [
         charts.Mark(curve["current_price"], f"{curve['current_price']:.2f}", "mute"),
         charts.Mark(curve["proposed_price"], f"{curve['proposed_price']:.2f}", "accent"),
