@@ -10,12 +10,15 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.wait import WebDriverWait
 from serving import serving
 from store_examples import PASSWORD, make_proposal, price_line
 
 from engine.store import open_store
 
 pytestmark = pytest.mark.browser
+QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,7 @@ def browser():
     if shutil.which("chromedriver") is None:
         pytest.skip("no chromedriver on this machine")
     options = Options()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *QUIET):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
@@ -51,6 +54,15 @@ def set_width(browser, width):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
+def follow(browser, by, value):
+    """Click, and wait for the page that follows to be there whole."""
+    page = browser.find_element(By.TAG_NAME, "html")
+    browser.find_element(by, value).click()
+    patience = WebDriverWait(browser, 20)
+    patience.until(staleness_of(page))
+    patience.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
+
+
 def fits(browser):
     return browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
 
@@ -63,19 +75,19 @@ def test_from_the_set_up_link_to_an_approved_look_in_two_languages(browser, home
         browser.get(server.link)
         browser.find_element(By.ID, "name").send_keys("ana")
         browser.find_element(By.ID, "password").send_keys(PASSWORD)
-        browser.find_element(By.CSS_SELECTOR, "button.main").click()
+        follow(browser, By.CSS_SELECTOR, "button.main")
         assert browser.current_url == f"{server.url}/proposals"
-        browser.find_element(By.CSS_SELECTOR, "a.cover").click()
+        follow(browser, By.CSS_SELECTOR, "a.cover")
         assert browser.current_url == f"{server.url}/proposals/P1"
         assert "P1" in browser.find_element(By.TAG_NAME, "h1").text
         assert len(browser.find_elements(By.CSS_SELECTOR, "#prices tbody tr")) == 25
-        browser.find_element(By.CSS_SELECTOR, "#prices a[rel=next]").click()
+        follow(browser, By.CSS_SELECTOR, "#prices a[rel=next]")
         assert "Page 2 of 3" in browser.find_element(By.CSS_SELECTOR, "#prices .pager").text
         browser.find_element(By.NAME, "contains").send_keys("Product 42")
-        browser.find_element(By.CSS_SELECTOR, "#prices form button").click()
+        follow(browser, By.CSS_SELECTOR, "#prices form button")
         assert len(browser.find_elements(By.CSS_SELECTOR, "#prices tbody tr")) == 1
-        browser.find_element(By.LINK_TEXT, "elasticity").click()
-        browser.find_element(By.LINK_TEXT, "简体中文").click()
+        follow(browser, By.LINK_TEXT, "elasticity")
+        follow(browser, By.LINK_TEXT, "简体中文")
         assert browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == "zh-CN"
         assert "承诺收益" in browser.find_element(By.ID, "summary").text
         browser.get(f"{server.url}/proposals")
@@ -87,5 +99,5 @@ def test_from_the_set_up_link_to_an_approved_look_in_two_languages(browser, home
                 assert fits(browser), f"{path} is wider than {width} px"
         complaints = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
         assert complaints == [], "the console is quiet, so the Content-Security-Policy holds for our own pages"
-        browser.find_element(By.CSS_SELECTOR, "button.quiet").click()
+        follow(browser, By.CSS_SELECTOR, "button.quiet")
         assert "/sign-in" in browser.current_url

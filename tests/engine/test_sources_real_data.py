@@ -12,7 +12,7 @@ import pytest
 from engine.proposal import english
 from engine.settings import Settings, load_settings
 from engine.shop import Shop
-from engine.sources import open_shop, orange_juice, ta_feng
+from engine.sources import complete_journey, open_shop, orange_juice, ta_feng
 
 pytestmark = pytest.mark.real_data
 
@@ -82,7 +82,9 @@ def test_fuel_and_items_sold_by_weight_are_not_priced(journey: dict[str, pd.Data
     top = products.loc[revenue.nlargest(2_600).index]
     fresh = top["department"].isin(["MEAT", "DELI", "PRODUCE", "SEAFOOD", "SALAD BAR"])
     assert 285 <= (fresh & (top["priceable"] == 0)).sum() <= 315
-    assert (~fresh & (top["priceable"] == 0)).sum() <= 50
+    printed = top["category"].isin(complete_journey.SET_ELSEWHERE)
+    assert top.loc[printed, "priceable"].eq(0).all()
+    assert (~fresh & ~printed & (top["priceable"] == 0)).sum() <= 50
     priced = journey["prices_weekly"]["product_id"].unique()
     assert products.loc[priced, "priceable"].eq(1).all()
 
