@@ -28,6 +28,9 @@ EXPERIMENT_SD = 0.8
 RELATIVE_POWER = 0.6
 """How the spread of elasticities grows with their size; 1 would be spreads that are wholly relative."""
 LARGEST_RELATIVE = 3.0
+EVERY_WIDTH = 1.1
+"""What the normal hierarchy leaves out of every width: noise that placebos do not show makes the spread of products
+look smaller than it is, and the slopes of the covariates are taken as known."""
 FIRST_STATES = 10
 LEAST_TO_LEARN = 20
 """With fewer products nothing can be learned of what words, margins or price levels are worth."""
@@ -127,4 +130,4 @@ def _widening(shrunken: Shrunken) -> Floats:
     """
     typical = np.maximum(np.abs(shrunken.shop_mean), 0.3)
     relative = np.maximum(-shrunken.mean, 0.0) / typical
-    return np.clip(relative, 1.0, LARGEST_RELATIVE) ** RELATIVE_POWER
+    return EVERY_WIDTH * np.clip(relative, 1.0, LARGEST_RELATIVE) ** RELATIVE_POWER
