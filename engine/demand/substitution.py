@@ -39,8 +39,8 @@ PRIOR = Prior(
     slope_sd=np.ones((1, 1)),
 )
 """Small, positive and alike. A year or two of category indices tells single categories apart badly, and an optimiser
-lives on what looks different by chance, so the categories are held close together. The mean and the widths were set with
-the simulator in sight, whose own cross elasticity is 0.25: its shops do not test them (the logit shop does)."""
+lives on what looks different by chance, so the categories are held close together. The mean and the widths were set
+with the simulator in sight, whose own cross elasticity is 0.25: its shops do not test them (the logit shop does)."""
 CROSS_LIMIT = 3.0
 LARGEST_SHARE = 0.5
 GROUPS_FOR_WEEKS = 5
