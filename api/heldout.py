@@ -12,15 +12,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from engine.demand.judge import Judgement, judge_plan
-from engine.demand.response import estimate_response
+from engine.demand.judge import judge_plan
+from engine.demand.response import Response, estimate_response
 from engine.errors import ProblemError
 from engine.panel import Panel
 from engine.proposal import Reason
 from engine.settings import Settings
+from optimizers.check import price_index_change
 from optimizers.prices import PriceProblem, evaluate_prices, solve_prices
 
-Floats = npt.NDArray[np.float64]
+GAP = 1e-3
+TIME_SHARE = 0.25
+"""Of the time limit of the whole plan, for each half-plan."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,20 @@ class HalfPlan:
     judged_low: float
     judged_high: float
     changed: int
+    index_change: float
+    """Relative change of the revenue-weighted price index."""
+    profit_current: float
+    """Profit at today's prices."""
+
+    @property
+    def within(self) -> bool:
+        """Whether what was judged lies within the promised interval."""
+        return self.promised_low <= self.judged <= self.promised_high
+
+    @property
+    def agrees(self) -> bool:
+        """Whether promise and judgement differ by no more than the half-widths of both intervals allow."""
+        return _differ_by_chance(self)
 
 
 @dataclass(frozen=True)
@@ -53,9 +70,14 @@ class Heldout:
     reason: Reason
 
     @property
-    def kept(self) -> bool:
+    def within(self) -> bool:
         """Whether what was judged lies within the promised interval."""
         return self.promised_low <= self.judged <= self.promised_high
+
+    @property
+    def agrees(self) -> bool:
+        """Whether promise and judgement differ by no more than the half-widths of both intervals allow."""
+        return _differ_by_chance(self)
 
 
 def judge_halves(
@@ -71,33 +93,16 @@ def judge_halves(
     first, second = halves
     plans: list[HalfPlan] = []
     for own, other in ((first, second), (second, first)):
-        half_problem = _half_problem(own, problem, settings, text)
-        plan = solve_prices(half_problem, gap=1e-3, seconds=settings.pricing.seconds / 4)
-        draws = evaluate_prices(half_problem, plan.price).gain_draws
+        response = estimate_response(own, settings, text=text, seed=settings.seed)
         try:
-            judged = _judge(other, panel, problem, plan.price, settings.seed)
+            plans.append(plan_and_judge(pose_half(problem, response, settings), other, panel, settings))
         except ProblemError:
             return None
-        low, high = np.quantile(draws, (0.05, 0.95))
-        plans.append(
-            HalfPlan(
-                promised=float(draws.mean()),
-                promised_low=float(low),
-                promised_high=float(high),
-                judged=judged.gain,
-                judged_low=judged.gain_low,
-                judged_high=judged.gain_high,
-                changed=int(np.sum(plan.price != problem.current_price)),
-            )
-        )
     return _together(split, tuple(plans))
 
 
-def _half_problem(
-    half: Panel, problem: PriceProblem, settings: Settings, text: npt.NDArray[np.float32] | None
-) -> PriceProblem:
-    """The whole shop's problem with the response as one half sees it."""
-    response = estimate_response(half, settings, text=text, seed=settings.seed)
+def pose_half(problem: PriceProblem, response: Response, settings: Settings) -> PriceProblem:
+    """Pose the whole shop's problem, its level and its rules, with the response as one half sees it."""
     own, cross = response.draws(settings.demand.draws, np.random.default_rng([settings.seed, 3]))
     return replace(
         problem,
@@ -109,16 +114,44 @@ def _half_problem(
     )
 
 
-def _judge(other: Panel, whole: Panel, problem: PriceProblem, price: Floats, seed: int) -> Judgement:
-    return judge_plan(
+def plan_and_judge(half: PriceProblem, other: Panel, whole: Panel, settings: Settings) -> HalfPlan:
+    """Make the plan of one half and judge it by the sales of the other.
+
+    Prices come from the whole shop where the halves have the same series: rebuilt from the purchases of one half they
+    are noisy, and the plan was posed at the whole shop's.
+
+    Raises:
+        ProblemError: the held-out sales cannot tell any response.
+    """
+    plan = solve_prices(half, gap=GAP, seconds=settings.pricing.seconds * TIME_SHARE)
+    draws = evaluate_prices(half, plan.price).gain_draws
+    judged = judge_plan(
         other,
-        current_price=problem.current_price,
-        price=price,
-        unit_cost=problem.unit_cost,
-        base_units=problem.base_units,
-        seed=seed,
+        current_price=half.current_price,
+        price=plan.price,
+        unit_cost=half.unit_cost,
+        base_units=half.base_units,
+        seed=settings.seed,
         prices_from=whole if other.units.shape == whole.units.shape else None,
     )
+    low, high = np.quantile(draws, (0.05, 0.95))
+    return HalfPlan(
+        promised=float(draws.mean()),
+        promised_low=float(low),
+        promised_high=float(high),
+        judged=judged.gain,
+        judged_low=judged.gain_low,
+        judged_high=judged.gain_high,
+        changed=int(np.sum(plan.price != half.current_price)),
+        index_change=price_index_change(half, plan.price),
+        profit_current=judged.profit_current,
+    )
+
+
+def _differ_by_chance(figures: HalfPlan | Heldout) -> bool:
+    promised = (figures.promised_high - figures.promised_low) / 2
+    judged = (figures.judged_high - figures.judged_low) / 2
+    return abs(figures.promised - figures.judged) <= float(np.hypot(promised, judged))
 
 
 def _together(split: str, plans: tuple[HalfPlan, ...]) -> Heldout:
