@@ -1,99 +1,122 @@
-"""Deterministic assignment of units to variants, compatible with GrowthBook's hashing.
+"""Deterministic assignment: the same unit gets the same variant on every machine, and in every SDK.
 
-The hash is FNV-1a, 32 bit, over the UTF-16 code units of the text (Fowler, Noll and Vo). Version 2 hashes
-``str(fnv(seed + id))`` into 10,000 buckets, version 1 hashes ``id + seed`` into 1,000. The same unit gets the same
-variant on every machine and in every SDK that follows the scheme, and raising the coverage never moves a unit from one
-variant to another.
+    assign("customer-17", seed="spring")                    # 0 control, 1 … treatments, -1 outside
+    split = Split("spring", coverage=0.2, layer=Slice("checkout", 0.0, 0.5), holdouts=(Holdout("2027", 0.05),))
+    enrol(ids, split).variant                               # millions of them
+
+A split is pure data. A unit takes part when it is targeted, in the split's slice of its layer (mutual exclusion), in no
+holdout, and inside the coverage. Raising the coverage never moves a unit from one variant to another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, overload
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
+from experiments.hashing import BUCKETS, as_texts, bucket, bucket_of_one, buckets_of, is_one, require_version
+from experiments.targeting import matches
 
-UInt32 = npt.NDArray[np.uint32]
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = [
+    "ENROLLED",
+    "NOT_ASSIGNED",
+    "REASONS",
+    "Enrolment",
+    "Holdout",
+    "Slice",
+    "Split",
+    "assign",
+    "bucket",
+    "enrol",
+    "free_slice",
+    "ramped",
+    "require_exclusive",
+    "variant_ranges",
+]
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Ranges = tuple[tuple[float, float], ...]
 
-_OFFSET_BASIS = np.uint32(0x811C9DC5)
-_PRIME = np.uint32(0x01000193)
-_LAST_OF_BASIC_PLANE = 0xFFFF
 NOT_ASSIGNED = -1
 _WEIGHT_TOLERANCE = 1e-9
+_LAYER_VERSION = 1
+"""GrowthBook's namespaces hash with version 1: 1,000 places."""
+
+REASONS = ("enrolled", "not targeted", "held out", "elsewhere in the layer", "outside the coverage")
+"""Why a unit takes part or doesn't; `Enrolment.why` holds positions in this list."""
+ENROLLED, _NOT_TARGETED, _HELD_OUT, _ELSEWHERE, _OUTSIDE = range(5)
 
 
-def _fnv1a(texts: npt.NDArray[np.str_]) -> UInt32:
-    """Hash (n,) texts; column by column, so that a million identifiers take one pass per character."""
-    state = np.full(texts.size, _OFFSET_BASIS, dtype=np.uint32)
-    width = texts.dtype.itemsize // 4
-    if texts.size == 0 or width == 0:
-        return state
-    points = np.ascontiguousarray(texts).view(np.uint32).reshape(texts.size, width)
-    lengths = np.char.str_len(texts)
-    for column in range(width):
-        inside = lengths > column
-        state[inside] = (state[inside] ^ points[inside, column]) * _PRIME
-    for row in np.flatnonzero((points > _LAST_OF_BASIC_PLANE).any(axis=1)):
-        state[row] = _fnv1a_code_units(str(texts[row]))
-    return state
+@dataclass(frozen=True)
+class Slice:
+    """Part [low, high) of a layer. Experiments on slices of one layer that do not overlap never share a unit."""
+
+    layer: str
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.low < self.high <= 1.0:
+            raise ProblemError(f"slice {self.low:g}…{self.high:g} of layer {self.layer!r} is no part of 0…1")
 
 
-def _fnv1a_code_units(text: str) -> int:
-    """Hash one text by its UTF-16 code units, in which a sign beyond the basic plane counts as two."""
-    state = int(_OFFSET_BASIS)
-    for unit in np.frombuffer(text.encode("utf-16-le", "surrogatepass"), dtype="<u2").tolist():
-        state = ((state ^ unit) * int(_PRIME)) & 0xFFFFFFFF
-    return state
+@dataclass(frozen=True)
+class Holdout:
+    """Units kept out of everything that names this holdout: the baseline for the sum of all launches."""
+
+    name: str
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.share < 1.0:
+            raise ProblemError(f"holdout {self.name!r}: share {self.share:g} is outside 0…1; a few per cent are usual")
 
 
-def _as_texts(ids: Sequence[Any] | npt.NDArray[Any]) -> npt.NDArray[np.str_]:
-    array = np.asarray(ids)
-    if array.ndim != 1:
-        raise ProblemError(f"unit identifiers have shape {array.shape}; expected one dimension")
-    if array.dtype.kind == "f" and array.size:
-        raise ProblemError("unit identifiers are decimal numbers; convert them to whole numbers or text first")
-    return array.astype(np.str_)
+@dataclass(frozen=True)
+class Split:
+    """How units are put into variants; pure data, stored with the design."""
+
+    seed: str
+    weights: tuple[float, ...] = (0.5, 0.5)
+    """Share of each variant, adding up to 1; variant 0 is the control."""
+    coverage: float = 1.0
+    """Share of the units that take part."""
+    version: int = 2
+    """Of the hash: 2, or 1 for experiments begun with it."""
+    ranges: Ranges | None = None
+    """Explicit bucket ranges [low, high) of the variants; they win over weights and coverage."""
+    layer: Slice | None = None
+    holdouts: tuple[Holdout, ...] = ()
+    target: Mapping[str, Any] | None = None
+    """Targeting rule as data (see experiments.targeting); None: everybody."""
+
+    def __post_init__(self) -> None:
+        require_version(self.version)
+        _checked_ranges(self.ranges) if self.ranges is not None else variant_ranges(self.weights, self.coverage)
 
 
-def _is_one(ids: object) -> bool:
-    return isinstance(ids, str | int | np.integer)
+@dataclass(frozen=True)
+class Enrolment:
+    """Who takes part, and why the others don't."""
 
+    variant: Ints
+    """(n,) variant, or `NOT_ASSIGNED`."""
+    why: npt.NDArray[np.int8]
+    """(n,) position in `REASONS`."""
 
-@overload
-def bucket(ids: str | int, seed: str, version: int = 2) -> float: ...
-@overload
-def bucket(ids: Sequence[Any] | npt.NDArray[Any], seed: str, version: int = 2) -> Floats: ...
-def bucket(ids: str | int | Sequence[Any] | npt.NDArray[Any], seed: str, version: int = 2) -> float | Floats:
-    """Hash unit identifiers onto [0, 1).
-
-    Args:
-        ids: one identifier, or (n,) of them; whole numbers are taken in decimal form.
-        seed: names the experiment; another seed gives an independent split.
-        version: 2 (10,000 buckets) or 1 (1,000 buckets, for experiments begun with it).
-
-    Returns:
-        A float for one identifier, else (n,) float64, in [0, 1).
-
-    Raises:
-        ProblemError: the version is unknown, or the identifiers are decimal numbers or not one-dimensional.
-    """
-    texts = _as_texts([str(ids)] if _is_one(ids) else ids)  # type: ignore[arg-type]
-    place = _places(texts, seed, version)
-    return float(place[0]) if _is_one(ids) else place
-
-
-def _places(texts: npt.NDArray[np.str_], seed: str, version: int) -> Floats:
-    if version == 1:
-        return (_fnv1a(np.char.add(texts, seed)) % np.uint32(1000)) / 1000.0
-    if version == 2:
-        inner = _fnv1a(np.char.add(seed, texts))
-        return (_fnv1a(inner.astype(np.str_)) % np.uint32(10_000)) / 10_000.0
-    raise ProblemError(f"hash version {version!r} is unknown; use 2, or 1 for experiments begun with it")
+    def counts(self) -> dict[str, int]:
+        """Count the units by reason."""
+        found = np.bincount(self.why, minlength=len(REASONS))
+        return {reason: int(count) for reason, count in zip(REASONS, found, strict=True)}
 
 
 def variant_ranges(weights: Sequence[float], coverage: float = 1.0) -> Floats:
@@ -137,7 +160,7 @@ def assign(
     """Assign units to variants.
 
     Args:
-        ids: one unit identifier, or (n,) of them.
+        ids: one unit identifier, or (n,) of them (see `bucket`).
         seed: names the experiment.
         weights: share of each variant, adding up to 1; variant 0 is the control.
         coverage: share of the units that take part, 0…1.
@@ -149,11 +172,134 @@ def assign(
     Raises:
         ProblemError: weights, coverage or identifiers are not usable.
     """
+    require_version(version)
     ranges = variant_ranges(weights, coverage)
-    place = np.atleast_1d(bucket(ids, seed, version))
-    chosen = np.full(place.size, NOT_ASSIGNED, dtype=np.int64)
-    # From the last variant to the first: where rounding makes two ranges touch, the earlier variant has the unit.
-    for variant in range(len(ranges) - 1, -1, -1):
-        low, high = ranges[variant]
-        chosen[(place >= low) & (place < high)] = variant
-    return int(chosen[0]) if _is_one(ids) else chosen
+    if is_one(ids):
+        return _variant_at(bucket_of_one(str(ids), seed, version) / BUCKETS[version], ranges)
+    return _variant_by_bucket(ranges, version)[buckets_of(ids, seed, version)]
+
+
+def _variant_at(place: float, ranges: Floats) -> int:
+    """Give a place to the first variant whose range holds it: where rounding makes two touch, the earlier has it."""
+    inside = np.flatnonzero((ranges[:, 0] <= place) & (place < ranges[:, 1]))
+    return int(inside[0]) if inside.size else NOT_ASSIGNED
+
+
+def _variant_by_bucket(ranges: Floats, version: int) -> Ints:
+    """Variant of every bucket: (buckets,)."""
+    place = np.arange(BUCKETS[version]) / BUCKETS[version]
+    variant = np.full(place.size, NOT_ASSIGNED, dtype=np.int64)
+    for number in range(len(ranges) - 1, -1, -1):
+        variant[(place >= ranges[number, 0]) & (place < ranges[number, 1])] = number
+    return variant
+
+
+def enrol(ids: Sequence[Any] | npt.NDArray[Any], split: Split, attributes: pd.DataFrame | None = None) -> Enrolment:
+    """Put (n,) units into the variants of a split.
+
+    Args:
+        ids: (n,) unit identifiers; for a cluster experiment the cluster's identifier of each row.
+        split: how.
+        attributes: (n) rows with the columns that the split's targeting rule names.
+
+    Raises:
+        ProblemError: identifiers are not usable, or the targeting rule names a column that is not there.
+    """
+    texts = as_texts(ids)
+    buckets = buckets_of(texts, split.seed, split.version)
+    ranges = _checked_ranges(split.ranges) if split.ranges else variant_ranges(split.weights, split.coverage)
+    variant = _variant_by_bucket(ranges, split.version)[buckets]
+    why = np.where(variant == NOT_ASSIGNED, _OUTSIDE, ENROLLED).astype(np.int8)
+    if split.layer is not None:
+        why[~_in_slice(texts, split.layer)] = _ELSEWHERE
+    for holdout in split.holdouts:
+        why[_held_out(texts, holdout)] = _HELD_OUT
+    if split.target is not None:
+        why[~_targeted(attributes, split.target, variant.size)] = _NOT_TARGETED
+    variant[why != ENROLLED] = NOT_ASSIGNED
+    return Enrolment(variant, why)
+
+
+def _in_slice(ids: pa.ChunkedArray, part: Slice) -> npt.NDArray[np.bool_]:
+    place = buckets_of(ids, "__" + part.layer, _LAYER_VERSION) / BUCKETS[_LAYER_VERSION]
+    return (place >= part.low) & (place < part.high)
+
+
+def _held_out(ids: pa.ChunkedArray, holdout: Holdout) -> npt.NDArray[np.bool_]:
+    return buckets_of(ids, "holdout:" + holdout.name, 2) / BUCKETS[2] < holdout.share
+
+
+def _targeted(attributes: pd.DataFrame | None, rule: Mapping[str, Any], units: int) -> npt.NDArray[np.bool_]:
+    if attributes is None or len(attributes) != units:
+        rows = "none" if attributes is None else f"{len(attributes):,} rows"
+        raise ProblemError(f"the split targets {dict(rule)}: hand in attributes of all {units:,} units (given: {rows})")
+    return matches(rule, attributes)
+
+
+def _checked_ranges(ranges: Ranges) -> Floats:
+    array = np.asarray(ranges, dtype=np.float64)
+    if array.ndim != 2 or array.shape[0] < 2 or array.shape[1] != 2 or not np.all(np.isfinite(array)):
+        raise ProblemError(f"ranges {ranges}: give (low, high) for each of two or more variants")
+    if np.any(array < 0) or np.any(array > 1) or np.any(array[:, 0] > array[:, 1]):
+        raise ProblemError(f"ranges {ranges} must lie in 0…1, low before high")
+    order = array[np.argsort(array[:, 0], kind="stable")]
+    if np.any(order[1:, 0] < order[:-1, 1] - _WEIGHT_TOLERANCE):
+        raise ProblemError(f"ranges {ranges} overlap: a unit would be in two variants")
+    return array
+
+
+def ramped(split: Split, coverage: float) -> Split:
+    """Take in more units: the same split with a larger coverage; nobody who takes part changes variant or leaves.
+
+    Raises:
+        ProblemError: the coverage is smaller than before, or the split has explicit ranges.
+    """
+    if split.ranges is not None:
+        raise ProblemError("a split with explicit ranges cannot be ramped; widen its ranges in a new version")
+    if coverage < split.coverage:
+        raise ProblemError(
+            f"coverage {coverage:g} is below {split.coverage:g}: units would drop out after they were exposed; "
+            "stop the experiment instead"
+        )
+    return replace(split, coverage=coverage)
+
+
+def free_slice(layer: str, share: float, taken: Sequence[Slice]) -> Slice:
+    """Find room for one more experiment in a layer.
+
+    Args:
+        layer: its name.
+        share: of the layer's units, a multiple of .001.
+        taken: slices of the experiments that run; those of other layers are ignored.
+
+    Raises:
+        ProblemError: no gap is wide enough; says how wide the widest is.
+    """
+    edges = sorted((part.low, part.high) for part in taken if part.layer == layer)
+    starts = [0.0, *(high for _, high in edges)]
+    ends = [*(low for low, _ in edges), 1.0]
+    widest = max(end - start for start, end in zip(starts, ends, strict=True))
+    for start, end in zip(starts, ends, strict=True):
+        if end - start >= share - _WEIGHT_TOLERANCE:
+            return Slice(layer, start, min(round(start + share, 3), 1.0))
+    raise ProblemError(
+        f"layer {layer!r} has no free slice of {share:g}; the widest is {max(widest, 0):g}: wait, or take another layer"
+    )
+
+
+def require_exclusive(part: Slice, taken: Mapping[str, Slice]) -> None:
+    """Make sure that a slice overlaps with none that is taken.
+
+    Args:
+        part: the slice wanted.
+        taken: slices in use, by the name of their experiment.
+
+    Raises:
+        ProblemError: it overlaps; names the experiment.
+    """
+    for name, other in taken.items():
+        if other.layer == part.layer and part.low < other.high and other.low < part.high:
+            raise ProblemError(
+                f"slice {part.low:g}…{part.high:g} of layer {part.layer!r} overlaps with experiment {name!r} "
+                f"({other.low:g}…{other.high:g}); take another slice"
+            )
