@@ -49,7 +49,7 @@ def bucket(ids: str | int | Sequence[Any] | npt.NDArray[Any], seed: str, version
     """
     if is_one(ids):
         return bucket_of_one(str(ids), seed, version) / BUCKETS[version]
-    return buckets_of(ids, seed, version) / BUCKETS[version]  # type: ignore[arg-type]
+    return buckets_of(ids, seed, version) / BUCKETS[version]
 
 
 def is_one(ids: object) -> bool:
