@@ -12,6 +12,7 @@ BENCHMARKS = (
     "profiles",
     "demand_accuracy",
     "elasticity",
+    "orange_juice",
     "prices",
     "coupons",
     "coupon_response",

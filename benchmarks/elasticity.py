@@ -1,10 +1,9 @@
-"""The price response held against known truths and against the two data sets that come with the product.
+"""The price response held against known truths and against the data set that comes with the product.
 
     python -m benchmarks.elasticity [--seeds 3] [--scenarios default,sparse,...] [--no-real]
 
 Writes benchmarks/results/elasticity.md. On simulated shops: error, bias, coverage and what the response says of itself.
-On complete_journey: the spread of elasticities and every check. On orange_juice: elasticities beside store-and-brand
-fixed effects (log units on log price and feature, ordinary least squares), like for like and by channel.
+On complete_journey: the spread of elasticities and every check. Orange juice has a benchmark of its own.
 """
 
 from __future__ import annotations
@@ -19,13 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from engine.demand.channels import Channels, split_prices
-from engine.demand.fitting import fit_panel
-from engine.demand.noise import noise_precision, unshrunken
 from engine.demand.response import diagnose_response, estimate_response
 from engine.demand.sensitivity import measure_strength
-from engine.errors import DataError
-from engine.panel import Panel, build_panel, split_panel
+from engine.panel import build_panel, split_panel
 from engine.settings import Settings, load_settings
 from engine.simulation import SCENARIOS, load_truth, simulate_shop
 from engine.sources import open_shop
@@ -46,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = load_settings(None, [f"data.home={options.home}"])
     parts = ["# Elasticities", "", *known_truth(options.scenarios.split(","), options.seeds)]
     if not options.no_real:
-        parts += [*complete_journey(settings), *orange_juice(settings)]
+        parts += complete_journey(settings)
     text = "\n".join(parts) + "\n"
     print(text)
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -55,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def known_truth(scenarios: Sequence[str], seeds: int) -> list[str]:
     """One line for each scenario: means over seeds."""
-    lines = []
+    lines: list[dict[str, object]] = []
     for scenario in scenarios:
         rows = pd.DataFrame([_one_shop(scenario, seed) for seed in range(1, seeds + 1)])
-        lines.append({"scenario": scenario, **rows.mean().round(3).to_dict()})
+        lines.append({"scenario": scenario} | {str(k): v for k, v in rows.mean().round(3).items()})
     return ["## Simulated shops", "", f"Means over {seeds} seeds, 300 products, 104 weeks.", "", _table(lines)]
 
 
@@ -115,73 +110,6 @@ def complete_journey(settings: Settings) -> list[str]:
 
 def _quantiles(values: Floats) -> dict[str, float]:
     return {f"q{level:02d}": round(float(np.quantile(values, level / 100)), 2) for level in (5, 25, 50, 75, 95)}
-
-
-def orange_juice(settings: Settings) -> list[str]:
-    """Beside store-and-brand fixed effects: the same question first, then ours."""
-    try:
-        panel = build_panel(open_shop("orange_juice", settings), settings)
-    except DataError as error:
-        return ["", "## orange_juice", "", f"Not measured: {error}"]
-    reference, reference_se = fixed_effects(panel)
-    channels = split_prices(panel)
-    merged = Channels(("regular",), channels.values.sum(axis=2, keepdims=True), channels.usable)
-    bare = frozenset({"category weeks", "trend", "season", "stockpiling"})
-    same, same_se = _one_channel(panel, merged, bare)
-    full, full_se = _one_channel(panel, merged, frozenset())
-    response = estimate_response(panel, settings, seed=settings.seed)
-    rows = [
-        {
-            "brand": product,
-            "fixed effects (OLS)": f"{reference[i]:.2f} ± {reference_se[i]:.2f}",
-            "ours, same controls": f"{same[i]:.2f} ± {same_se[i]:.2f}",
-            "ours, all controls": f"{full[i]:.2f} ± {full_se[i]:.2f}",
-            "promotion": f"{response.channel_mean[i, 0]:.2f} ± {response.channel_sd[i, 0]:.2f}",
-            "everyday": f"{response.elasticity[i]:.2f} ± {response.elasticity_se[i]:.2f}",
-        }
-        for i, product in enumerate(panel.product_ids)
-    ]
-    ranks = ", ".join(
-        f"{name} {_rank(reference, values):.2f}"
-        for name, values in (("same controls", same), ("all controls", full), ("everyday", response.elasticity))
-    )
-    return ["", "## orange_juice", "", _table(rows), "", f"Rank correlation with fixed effects: {ranks}."]
-
-
-def _one_channel(panel: Panel, merged: Channels, without: frozenset[str]) -> tuple[Floats, Floats]:
-    fit = fit_panel(panel, merged, without=without)
-    return unshrunken(fit)[:, 0], 1.0 / np.sqrt(np.maximum(noise_precision(fit)[:, 0, 0], 1e-12))
-
-
-def fixed_effects(panel: Panel) -> tuple[Floats, Floats]:
-    """(P,) slope of log units on log price, net of store-and-brand means and feature, and its week-clustered error."""
-    slope, error = np.zeros(panel.n_products), np.zeros(panel.n_products)
-    used = panel.observed & (panel.units > 0)
-    for product in range(panel.n_products):
-        rows = panel.series_product == product
-        mask = used[rows]
-        price, units, feature = (
-            _demeaned(values[rows], mask)
-            for values in (np.log(panel.price), np.log(np.maximum(panel.units, 1e-9)), panel.mailer)
-        )
-        design = np.column_stack([price[mask], feature[mask]])
-        solved, *_ = np.linalg.lstsq(design, units[mask], rcond=None)
-        left = np.where(mask, units - price * solved[0] - feature * solved[1], 0.0)
-        inverse = np.linalg.pinv(design.T @ design)
-        weekly = np.stack([(price * left).sum(axis=0), (feature * left).sum(axis=0)], axis=1)
-        slope[product], error[product] = solved[0], np.sqrt((inverse @ weekly.T @ weekly @ inverse)[0, 0])
-    return slope, error
-
-
-def _demeaned(values: Floats, mask: npt.NDArray[np.bool_]) -> Floats:
-    count = np.maximum(mask.sum(axis=1, keepdims=True), 1)
-    mean = np.where(mask, values, 0.0).sum(axis=1, keepdims=True) / count
-    return np.where(mask, values - mean, 0.0)
-
-
-def _rank(a: Floats, b: Floats) -> float:
-    ranks = (np.argsort(np.argsort(values)) for values in (a, b))
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def _table(rows: Sequence[dict[str, object]]) -> str:
