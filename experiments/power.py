@@ -1,0 +1,203 @@
+"""How many units, how long, how small an effect: for every analysis plan, from what history says.
+
+The size follows from the drift that a plan needs (`sequential.drift_for_power`): with V the variance of one unit over
+its shares of the arms, N = (drift / effect)² V. Where units are few and read once, Student's t takes the place of the
+normal distribution (Cohen 1988, chapter 2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize, stats
+
+from engine.errors import ProblemError
+from experiments.history import Outcome
+from experiments.sequential import AnalysisPlan, drift_for_power
+from experiments.sequential import power as plan_power
+
+_MANY = 2000
+"""From so many units on Student's t is the normal distribution."""
+_LARGEST = 10**12
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What an experiment of a given size can see."""
+
+    units: int
+    """Units of all variants together."""
+    weeks: int | None
+    """Weeks until they are there; None where history never brings so many."""
+    effect: float
+    """Absolute effect for each unit that was planned for."""
+    power: float
+    """Probability of seeing it."""
+    detectable: float
+    """Smallest absolute effect that is seen with the wanted power."""
+
+
+def required_units(
+    outcome: Outcome,
+    effect: float,
+    plan: AnalysisPlan,
+    *,
+    power: float = 0.8,
+    weights: Sequence[float] = (0.5, 0.5),
+) -> int:
+    """Units of all variants together that show `effect` with probability `power`.
+
+    Args:
+        outcome: the metric, from history.
+        effect: absolute difference for each unit, not 0; of a proportion or ratio in its own unit.
+        plan: how the experiment will be read; its `planned_units` plays no part.
+        power: wanted probability.
+        weights: share of each variant, control first; the smallest treatment decides. Several treatments share alpha
+            (Bonferroni).
+
+    Raises:
+        ProblemError: the effect is 0 or takes a proportion out of 0…1, the power is not between alpha and 1.
+    """
+    _check_effect(outcome, effect)
+    shared = _shared(plan, weights)
+    rough = (drift_for_power(shared, power) / effect) ** 2 * _unit_variance(outcome, effect, weights)
+    if rough > _LARGEST:
+        raise ProblemError(f"effect {effect:g} of '{outcome.name}' needs {rough:.1g} units; plan for a larger one")
+    least = max(2 * len(weights), math.ceil(rough - 1e-9))
+    if plan.method != "fixed" or least > _MANY:
+        return least
+    while power_at(outcome, effect, least, plan, weights=weights) < power:
+        least += 1
+    return least
+
+
+def power_at(
+    outcome: Outcome, effect: float, units: int, plan: AnalysisPlan, *, weights: Sequence[float] = (0.5, 0.5)
+) -> float:
+    """Probability that `units` (of all variants together) show `effect`; arguments as in `required_units`.
+
+    Raises:
+        ProblemError: fewer units than two for each variant, or an effect that cannot be.
+    """
+    _check_effect(outcome, effect)
+    if units < 2 * len(weights):
+        raise ProblemError(f"{units} units for {len(weights)} variants; each needs 2 or more")
+    shared = _shared(plan, weights)
+    drift = abs(effect) / math.sqrt(_unit_variance(outcome, effect, weights) / units)
+    if plan.method != "fixed" or units > _MANY:
+        return plan_power(shared, drift)
+    freedom = units * (weights[0] + min(weights[1:])) / outcome.cluster_size - 2
+    if freedom < 1:
+        return shared.alpha
+    critical = float(stats.t.ppf(1 - shared.alpha / 2, freedom))
+    above, below = stats.nct.sf(critical, freedom, drift), stats.nct.cdf(-critical, freedom, drift)
+    # SciPy knows no value where the far tail underflows: the near one is certain then.
+    return float(np.nan_to_num(above, nan=1.0) + np.nan_to_num(below, nan=0.0))
+
+
+def detectable_effect(
+    outcome: Outcome,
+    units: int,
+    plan: AnalysisPlan,
+    *,
+    power: float = 0.8,
+    weights: Sequence[float] = (0.5, 0.5),
+) -> float:
+    """Smallest positive effect that `units` show with probability `power` (the minimum detectable effect).
+
+    Raises:
+        ProblemError: as in `required_units`; or a proportion has no room for any effect that these units would show.
+    """
+    if not plan.alpha < power < 1.0:
+        raise ProblemError(f"power {power:g} is outside {plan.alpha:g} (alpha) … 1; 0.8 is usual")
+    rough = math.sqrt(_unit_variance(outcome, 0.0, weights) / units)
+    most = (1 - outcome.mean) * (1 - 1e-9) if outcome.kind == "proportion" else 60.0 * rough
+
+    def lacking(effect: float) -> float:
+        return power_at(outcome, effect, units, plan, weights=weights) - power
+
+    if lacking(most) < 0:
+        raise ProblemError(f"{units} units show no effect of '{outcome.name}' with power {power:g}; take more units")
+    return float(optimize.brentq(lacking, 1e-6 * rough, most, xtol=1e-10 * rough, rtol=1e-10))
+
+
+def weeks_until(units: int, arrived: npt.ArrayLike, *, coverage: float = 1.0) -> int | None:
+    """Whole weeks until so many units have arrived.
+
+    Args:
+        units: wanted.
+        arrived: (weeks,) distinct units seen by the end of each week of a test, from history, never falling.
+        coverage: share of them that takes part.
+
+    Returns:
+        The week, from 1; None where history never brings so many.
+    """
+    seen = np.asarray(arrived, dtype=np.float64) * coverage
+    enough = np.flatnonzero(seen >= units)
+    return int(enough[0]) + 1 if enough.size else None
+
+
+def arrivals(first_week: npt.ArrayLike, weeks: int) -> npt.NDArray[np.int64]:
+    """Distinct units by the end of each week, (weeks,): what `weeks_until` takes.
+
+    Args:
+        first_week: (n,) the week, from 0, in which each unit of a past period was first seen.
+        weeks: length of the period.
+    """
+    return np.cumsum(np.bincount(np.asarray(first_week, dtype=np.int64), minlength=weeks)[:weeks])
+
+
+def size_of(
+    outcome: Outcome,
+    effect: float,
+    plan: AnalysisPlan,
+    arrived: npt.ArrayLike,
+    *,
+    power: float = 0.8,
+    weights: Sequence[float] = (0.5, 0.5),
+    coverage: float = 1.0,
+) -> Sizing:
+    """Size an experiment whose units arrive week by week: units, weeks, power and the smallest effect it can see.
+
+    The longest period that history knows is taken where the effect needs more; `weeks` is None then, and `power` says
+    what can be had.
+
+    Raises:
+        ProblemError: as in `required_units`.
+    """
+    needed = required_units(outcome, effect, plan, power=power, weights=weights)
+    weeks = weeks_until(needed, arrived, coverage=coverage)
+    seen = np.asarray(arrived, dtype=np.float64) * coverage
+    units = needed if weeks is not None else int(seen[-1])
+    reached = power_at(outcome, effect, units, plan, weights=weights)
+    smallest = detectable_effect(outcome, units, plan, power=power, weights=weights)
+    return Sizing(units, weeks, effect, reached, smallest)
+
+
+def _shared(plan: AnalysisPlan, weights: Sequence[float]) -> AnalysisPlan:
+    """Plan of one comparison among several treatments; sizes are counted in fractions of its own planned end."""
+    if len(weights) < 2 or min(weights) <= 0 or abs(sum(weights) - 1.0) > 1e-9:
+        raise ProblemError(f"weights {list(weights)}: give two or more positive shares that add up to 1")
+    units = plan.planned_units if plan.method != "group_sequential" else 1_000_000
+    tuned = plan.tuning_units if units is not None else None
+    return replace(plan, alpha=plan.alpha / (len(weights) - 1), planned_units=units, tuning_units=tuned)
+
+
+def _unit_variance(outcome: Outcome, effect: float, weights: Sequence[float]) -> float:
+    """Variance of the estimate times the units of all variants together."""
+    treated = outcome.residual_variance
+    if outcome.kind == "proportion":
+        share = outcome.mean + effect
+        treated *= share * (1 - share) / outcome.variance
+    return outcome.residual_variance / weights[0] + treated / min(weights[1:])
+
+
+def _check_effect(outcome: Outcome, effect: float) -> None:
+    if effect == 0.0 or not math.isfinite(effect):
+        raise ProblemError(f"effect {effect:g} of '{outcome.name}': give the smallest difference that matters")
+    if outcome.kind == "proportion" and not 0.0 <= outcome.mean + effect <= 1.0:
+        raise ProblemError(f"effect {effect:g} takes the share '{outcome.name}' from {outcome.mean:g} out of 0…1")
