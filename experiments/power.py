@@ -93,10 +93,27 @@ def power_at(
     freedom = units * (weights[0] + min(weights[1:])) / outcome.cluster_size - 2
     if freedom < 1:
         return shared.alpha
-    critical = float(stats.t.ppf(1 - shared.alpha / 2, freedom))
-    above, below = stats.nct.sf(critical, freedom, drift), stats.nct.cdf(-critical, freedom, drift)
+    return power_of_t(drift, freedom, shared.alpha)
+
+
+def power_of_t(drift: float, freedom: float, alpha: float = 0.05) -> float:
+    """Probability that a two-sided t-test rejects, where its statistic is expected at `drift` (non-central t)."""
+    critical = float(stats.t.ppf(1 - alpha / 2, freedom))
+    above, below = stats.nct.sf(critical, freedom, abs(drift)), stats.nct.cdf(-critical, freedom, abs(drift))
     # SciPy knows no value where the far tail underflows: the near one is certain then.
     return float(np.nan_to_num(above, nan=1.0) + np.nan_to_num(below, nan=0.0))
+
+
+def drift_of_t(power: float, freedom: float, alpha: float = 0.05) -> float:
+    """Expected t-statistic that a two-sided test rejects with probability `power`.
+
+    Raises:
+        ProblemError: the power is not between alpha and 1.
+    """
+    if not alpha < power < 1.0:
+        raise ProblemError(f"power {power:g} is outside {alpha:g} (alpha) … 1; 0.8 is usual")
+    most = 10.0 * float(stats.t.ppf(1 - alpha / 2, freedom))
+    return float(optimize.brentq(lambda drift: power_of_t(drift, freedom, alpha) - power, 0.0, most, xtol=1e-10))
 
 
 def detectable_effect(
