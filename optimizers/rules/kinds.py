@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.proposal import N_
+
 MAX_SHARE = 10.0
 MAX_AMOUNT = 1e9
 
@@ -23,6 +25,8 @@ class Parameter:
     low: float = 0.0
     high: float = MAX_SHARE
     choices: tuple[str, ...] = ()
+    unit_of_rule: bool = True
+    """Whether it is counted in the unit of the rule's violation (times `Kind.scale`), so that a relaxation moves it."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,24 @@ class Kind:
     parameters: tuple[Parameter, ...] = ()
     at_least_one: tuple[str, ...] = ()
     """Parameters of which at least one has to be given."""
+    counted_in: str = N_("percentage points")
+    """Word for several of these units."""
     counted: bool = False
     """True: violations are counted over products (to relax is to exempt some); False: the largest one counts."""
     scale: float = 100.0
     """Units of violation in one unit of the parameter."""
 
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """Parameters that a relaxation moves."""
+        return tuple(p.name for p in self.parameters if p.type in ("number", "whole") and p.unit_of_rule)
+
 
 POINT_OF_TODAY = "one percentage point of today's price, for each product"
 PRODUCT = "one product"
+PRODUCTS = N_("product(s)")
+CHANGES = N_("change(s)")
+PER_CENT = N_("per cent")
 
 _BY = Parameter("by", "column", "one limit for each value of this column; none: one for the whole scope")
 _AGREE = "products are compared that agree in these columns"
@@ -72,6 +86,7 @@ _ALL = (
         ),
         ("share", "money"),
         counted=True,
+        counted_in=PRODUCTS,
     ),
     Kind(
         "margin_floor",
@@ -94,6 +109,7 @@ _ALL = (
         PRODUCT,
         (Parameter("endings", "numbers", "permitted fractions of the money unit: [0.99, 0.49]", True, high=0.99),),
         counted=True,
+        counted_in=PRODUCTS,
     ),
     Kind(
         "price_ladder",
@@ -101,6 +117,7 @@ _ALL = (
         PRODUCT,
         (Parameter("prices", "numbers", "permitted prices, money", required=True, low=0.01, high=MAX_AMOUNT),),
         counted=True,
+        counted_in=PRODUCTS,
     ),
     Kind(
         "pack_size_order",
@@ -164,6 +181,7 @@ _ALL = (
         PRODUCT,
         (Parameter("days", "whole", "days", required=True, high=3660),),
         counted=True,
+        counted_in=PRODUCTS,
         scale=1.0,
     ),
     Kind(
@@ -173,18 +191,20 @@ _ALL = (
         PRODUCT,
         (Parameter("at_least", "number", "share of the lowest price", default=0.0, high=1.0),),
         counted=True,
+        counted_in=PRODUCTS,
     ),
-    Kind("frozen", "No price changes.", PRODUCT, counted=True, scale=1.0),
+    Kind("frozen", "No price changes.", PRODUCT, counted=True, counted_in=PRODUCTS, scale=1.0),
     Kind(
         "max_changes",
         "At most `at_most` prices change, and at most `share` of them.",
         "one change",
         (
             Parameter("at_most", "whole", "number of products", high=MAX_AMOUNT),
-            Parameter("share", "number", "share of the products of the scope", high=1.0),
+            Parameter("share", "number", "share of the products of the scope", high=1.0, unit_of_rule=False),
             _BY,
         ),
         ("at_most", "share"),
+        counted_in=CHANGES,
         scale=1.0,
     ),
     Kind(
