@@ -14,7 +14,8 @@ import numpy.typing as npt
 from engine.errors import DataError, ProblemError
 from engine.files import atomic_file
 from optimizers.check_coupons import check_coupons
-from optimizers.coupons import CouponPlan, CouponProblem, Floats, Ints, allocate_coupons
+from optimizers.coupon_problem import CouponProblem, Floats, Ints
+from optimizers.coupons import CouponPlan, allocate_coupons
 
 REQUIRED = ("customer_id", "offer_id", "profit", "cost")
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from engine.errors import InfeasibleError
-from optimizers.coupons import CouponPlan, CouponProblem, Ints, relative_gap
+from optimizers.coupon_gap import relative_gap
+from optimizers.coupon_problem import CouponProblem, Ints
+from optimizers.coupons import CouponPlan
 from optimizers.solver import Solution, Stop, compile_model, relax, solve
 
 
@@ -96,7 +98,7 @@ def _weighted(weight: Any, variables: Any, cells: Any) -> Any:  # noqa: ANN401 -
 
 def _read(problem: CouponProblem, cells: tuple[Ints, Ints], found: Solution, model: Any, safe: Ints) -> Ints:  # noqa: ANN401
     """The choice that is held; where none is, the safe one."""
-    from optimizers.coupon_repair import keeps_rules
+    from optimizers.coupon_exchange import keeps_rules
     from optimizers.coupon_rows import make_rows
 
     choice = np.zeros(problem.n_customers, dtype=np.int64)
@@ -112,17 +114,14 @@ def _read(problem: CouponProblem, cells: tuple[Ints, Ints], found: Solution, mod
 
 def _within(problem: CouponProblem, choice: Ints, safe: Ints) -> Ints:
     """HiGHS keeps rules within 1e-6 only: repair the little that is over, or fall back on what certainly fits."""
-    from optimizers.coupon_dual import Dual, Multipliers
-    from optimizers.coupon_repair import RESERVE, exchange, keeps_rules
+    from optimizers.coupon_exchange import RESERVE, fill, keeps_rules, mend
     from optimizers.coupon_rows import make_rows
+    from optimizers.coupon_sums import no_prices
 
     rows = make_rows(problem)
-    nothing = Multipliers(0.0, np.zeros(rows.n_segments), 0.0)
-    dual = Dual(nothing, float(np.abs(problem.profit).sum(dtype=np.float64)), (), np.zeros((0, rows.n_segments)), 0)
-    repaired = exchange(rows, choice, dual, reserve=RESERVE)
-    if keeps_rules(rows, repaired):
-        return repaired
-    return exchange(rows, safe, dual, reserve=RESERVE)
+    free = no_prices(rows.rules)
+    repaired = mend(rows, choice, free, reserve=RESERVE)
+    return repaired if keeps_rules(rows, repaired) else fill(rows, safe, free, reserve=RESERVE)
 
 
 def _bound(problem: CouponProblem, found: Solution) -> float:

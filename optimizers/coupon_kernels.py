@@ -7,158 +7,189 @@ from typing import Any
 import numba
 import numpy as np
 
+Array = Any
+"""NumPy arrays; numba compiles for the types it meets."""
+
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def respond(
-    profit: Any,  # noqa: ANN401 - NumPy arrays; numba compiles for the types it meets
-    cost: Any,  # noqa: ANN401
-    count: Any,  # noqa: ANN401
-    segment: Any,  # noqa: ANN401
-    price: Any,  # noqa: ANN401
-    bonus: float,
-    choice: Any,  # noqa: ANN401
-    total: Any,  # noqa: ANN401
-) -> float:
-    """Best offer of each row when money costs `price` and each coupon sent earns `bonus`.
+def best_offer(profit: Array, cost: Array, i: int, price: float, toll: Array) -> tuple[int, float]:
+    """Offer with the best score of row `i`, and the score; 0 wins ties, then the lowest number."""
+    best = 0.0
+    pick = 0
+    for o in range(1, profit.shape[1]):
+        score = np.float64(profit[i, o]) - price * np.float64(cost[i, o]) - toll[o]
+        if score > best:
+            best = score
+            pick = o
+    return pick, best
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def sum_responses(
+    profit: Array,
+    cost: Array,
+    segment: Array,
+    count: Array,
+    price: Array,
+    toll: Array,
+    earned: Array,
+    spent: Array,
+    sent: Array,
+) -> None:
+    """Add up what the rows earn, spend and send at these prices.
 
     Args:
         profit: (T, O) float; -inf: not offered.
         cost: (T, O) float.
-        count: (T,) customers behind each row.
         segment: (T,).
-        price: (S,) multiplier of money in each segment.
-        bonus: multiplier of the floor.
-        choice: (T,) is filled with the offer taken; offer 0 wins ties.
-        total: (S, 3) is filled with profit, cost and number sent by segment.
-
-    Returns:
-        Sum over the rows of count x the best score, in float64.
+        count: (T,) customers behind each row.
+        price: (S,) of money in each segment.
+        toll: (O,) of each offer.
+        earned: (S,) is added to, as are the next two.
+        spent: (S,).
+        sent: (S, O).
     """
-    total[:] = 0.0
-    value = 0.0
     for i in range(profit.shape[0]):
         s = segment[i]
-        theta = price[s]
-        best = 0.0
-        pick = 0
-        for o in range(1, profit.shape[1]):
-            score = np.float64(profit[i, o]) - theta * np.float64(cost[i, o]) + bonus
-            if score > best:
-                best = score
-                pick = o
-        choice[i] = pick
+        pick, _ = best_offer(profit, cost, i, price[s], toll)
         if pick > 0:
             n = np.float64(count[i])
-            value += n * best
-            total[s, 0] += n * np.float64(profit[i, pick])
-            total[s, 1] += n * np.float64(cost[i, pick])
-            total[s, 2] += n
-    return value
+            earned[s] += n * np.float64(profit[i, pick])
+            spent[s] += n * np.float64(cost[i, pick])
+            sent[s, pick] += n
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def nearest_move(
-    profit: Any,  # noqa: ANN401
-    cost: Any,  # noqa: ANN401
-    row: Any,  # noqa: ANN401
-    segment: Any,  # noqa: ANN401
-    price: Any,  # noqa: ANN401
-    bonus: float,
-    choice: Any,  # noqa: ANN401
-    loss: Any,  # noqa: ANN401
+def best_responses(profit: Array, cost: Array, segment: Array, price: Array, toll: Array, choice: Array) -> None:
+    """Fill `choice` (T,) with the best offer of each row."""
+    for i in range(profit.shape[0]):
+        choice[i], _ = best_offer(profit, cost, i, price[segment[i]], toll)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def sum_choices(
+    profit: Array,
+    cost: Array,
+    segment: Array,
+    row: Array,
+    choice: Array,
+    count: Array,
+    earned: Array,
+    spent: Array,
+    sent: Array,
+) -> None:
+    """Add up a given choice.
+
+    Args:
+        profit: (T, O) float.
+        cost: (T, O) float.
+        segment: (T,).
+        row: (M,) row of each chooser.
+        choice: (M,) his offer.
+        count: (M,) customers he stands for, or (1,) the same for all.
+        earned: (S,) is added to, as are the next two.
+        spent: (S,).
+        sent: (S, O).
+    """
+    alike = count.shape[0] == 1
+    for i in range(row.shape[0]):
+        o = choice[i]
+        if o > 0:
+            t = row[i]
+            s = segment[t]
+            n = count[0] if alike else count[i]
+            earned[s] += n * np.float64(profit[t, o])
+            spent[s] += n * np.float64(cost[t, o])
+            sent[s, o] += n
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def screen_rows(
+    profit: Array,
+    cost: Array,
+    segment: Array,
+    count: Array,
+    price: Array,
+    toll: Array,
+    reach: Array,
+    toll_reach: Array,
+    still_open: Array,
+    earned: Array,
+    spent: Array,
+    sent: Array,
+) -> None:
+    """Mark the rows whose best offer another may overtake when prices move within their reach; add up the others.
+
+    Args:
+        profit: (T, O) float; -inf: not offered.
+        cost: (T, O) float.
+        segment: (T,).
+        count: (T,).
+        price: (S,) at the centre.
+        toll: (O,) at the centre.
+        reach: (S,) how far each price of money may move.
+        toll_reach: (O,) how far each toll may move.
+        still_open: (T,) is filled.
+        earned: (S,) is added to, as are the next two.
+        spent: (S,).
+        sent: (S, O).
+    """
+    for i in range(profit.shape[0]):
+        s = segment[i]
+        pick, best = best_offer(profit, cost, i, price[s], toll)
+        held = np.float64(cost[i, pick])
+        lead = best - (toll_reach[pick] if pick > 0 else 0.0)
+        opened = lead - reach[s] * held <= 0.0 if pick > 0 else False
+        for o in range(1, profit.shape[1]):
+            if o != pick:
+                other = np.float64(cost[i, o])
+                score = np.float64(profit[i, o]) - price[s] * other - toll[o]
+                opened |= lead - score <= reach[s] * abs(other - held) + toll_reach[o]
+        still_open[i] = opened
+        if pick > 0 and not opened:
+            n = np.float64(count[i])
+            earned[s] += n * np.float64(profit[i, pick])
+            spent[s] += n * held
+            sent[s, pick] += n
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def next_best(
+    profit: Array, cost: Array, row: Array, segment: Array, price: Array, toll: Array, choice: Array, loss: Array
 ) -> None:
     """Fill `loss` (N,) with the least Lagrangian value that each customer's best other offer gives up."""
     for i in range(row.shape[0]):
         t = row[i]
         theta = price[segment[t]]
         now = choice[i]
-        held = np.float64(profit[t, now]) - theta * np.float64(cost[t, now]) + (bonus if now > 0 else 0.0)
+        held = np.float64(profit[t, now]) - theta * np.float64(cost[t, now]) - toll[now]
         best = -np.inf
         for o in range(profit.shape[1]):
-            if o == now:
-                continue
-            score = np.float64(profit[t, o]) - theta * np.float64(cost[t, o]) + (bonus if o > 0 else 0.0)
-            best = max(best, score)
+            if o != now:
+                best = max(best, np.float64(profit[t, o]) - theta * np.float64(cost[t, o]) - toll[o])
         loss[i] = held - best
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def best_exchange(
-    who: Any,  # noqa: ANN401
-    gain: Any,  # noqa: ANN401
-    money: Any,  # noqa: ANN401
-    sent: Any,  # noqa: ANN401
-    group: Any,  # noqa: ANN401
-    slack: Any,  # noqa: ANN401
-    penalty: float,
-    toll: float,
-) -> tuple[float, int, int]:
-    """The single move, or the pair of moves, that adds most profit without adding to any violation.
-
-    What removes a violation is rewarded by an exact penalty, so that repair comes before profit.
+def group_rows(
+    profit_bits: Array, cost_bits: Array, segment: Array, table: Array, first: Array, member: Array, count: Array
+) -> int:
+    """Number the distinct rows in the order of their first appearance (hashing with open addressing).
 
     Args:
-        who: (M,) customer of each move.
-        gain: (M,) change of profit.
-        money: (M,) change of cost.
-        sent: (M,) change of the number sent.
-        group: (M,) segment.
-        slack: (S + 2,) money left by segment, then in total, then coupons above the floor.
-        penalty: per unit of money over a budget.
-        toll: per coupon below the floor.
+        profit_bits: (N, O) the values' bits.
+        cost_bits: (N, O).
+        segment: (N,).
+        table: (power of two above 2 N,) filled with -1.
+        first: (N,) is filled with the first customer of each distinct row.
+        member: (N,) is filled with the number of each customer's row.
+        count: (N,) zeros; is filled with the customers of each row.
 
     Returns:
-        Gain (0: nothing better), first move, second move (-1: a single one).
+        How many rows are distinct.
     """
-    m = who.shape[0]
-    s_total = slack.shape[0] - 2
-    left, floor = slack[s_total], slack[s_total + 1]
-    best = 0.0
-    first = -1
-    second = -1
-    over = max(0.0, -left)
-    under = max(0.0, -floor)
-    for a in range(m):
-        ga = group[a]
-        room_a = slack[ga]
-        over_a = max(0.0, -room_a)
-        for b in range(a, m):
-            pair = b > a
-            if pair and who[a] == who[b]:
-                continue
-            dc = money[a] + (money[b] if pair else 0.0)
-            value = gain[a] + (gain[b] if pair else 0.0)
-            short = max(0.0, -(floor + sent[a] + (sent[b] if pair else 0.0)))
-            if short > under:
-                continue
-            value += toll * (under - short)
-            total_over = max(0.0, dc - left)
-            if total_over > over:
-                continue
-            value += penalty * (over - total_over)
-            if pair and group[b] != ga:
-                gb = group[b]
-                over_b = max(0.0, -slack[gb])
-                new_a = max(0.0, money[a] - room_a)
-                new_b = max(0.0, money[b] - slack[gb])
-                if new_a > over_a or new_b > over_b:
-                    continue
-                value += penalty * (over_a - new_a + over_b - new_b)
-            else:
-                new_a = max(0.0, dc - room_a)
-                if new_a > over_a:
-                    continue
-                value += penalty * (over_a - new_a)
-            if value > best:
-                best = value
-                first = a
-                second = b if pair else -1
-    return best, first, second
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def fingerprint_rows(profit_bits: Any, cost_bits: Any, segment: Any, out: Any) -> None:  # noqa: ANN401
-    """Fill `out` (N,) uint64 with a hash of each row's bits and segment (multiply and rotate)."""
+    kinds = 0
+    mask = np.uint64(table.shape[0] - 1)
     factor = np.uint64(0x9E3779B97F4A7C15)
     for i in range(profit_bits.shape[0]):
         h = np.uint64(segment[i]) + np.uint64(0x2545F4914F6CDD1D)
@@ -167,11 +198,35 @@ def fingerprint_rows(profit_bits: Any, cost_bits: Any, segment: Any, out: Any) -
             h ^= h >> np.uint64(29)
             h = (h ^ np.uint64(cost_bits[i, o])) * factor
             h ^= h >> np.uint64(32)
-        out[i] = h
+        place = h & mask
+        while True:
+            kind = table[place]
+            if kind < 0:
+                kind = kinds
+                table[place] = kind
+                first[kind] = i
+                kinds += 1
+                break
+            if _same_row(profit_bits, cost_bits, segment, i, first[kind]):
+                break
+            place = (place + np.uint64(1)) & mask
+        member[i] = kind
+        count[kind] += 1
+    return kinds
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def first_of_kind(member: Any, choice: Any, n_offers: int, most: int, seen: Any, out: Any) -> int:  # noqa: ANN401
+def _same_row(profit_bits: Array, cost_bits: Array, segment: Array, i: int, j: int) -> bool:
+    if segment[i] != segment[j]:
+        return False
+    for o in range(profit_bits.shape[1]):
+        if profit_bits[i, o] != profit_bits[j, o] or cost_bits[i, o] != cost_bits[j, o]:
+            return False
+    return True
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def first_of_kind(member: Array, choice: Array, n_offers: int, most: int, seen: Array, out: Array) -> int:
     """List the first `most` customers of each kind (row and offer held).
 
     Args:

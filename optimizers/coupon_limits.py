@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import InfeasibleError
-from optimizers.coupons import CouponProblem, Floats, Ints
+from optimizers.coupon_problem import CouponProblem, Floats, Ints
 
 
 def check_reachable(problem: CouponProblem) -> Ints:

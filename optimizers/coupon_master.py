@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from optimizers.coupons import Bools, Floats, Ints
+from optimizers.coupon_problem import Floats, Ints
+from optimizers.coupon_sums import Multipliers, Rules, Sums
 from optimizers.solver import CompiledModel, relax, solve
 
 SCALE = 1e4
@@ -19,46 +22,55 @@ class Mixture:
     """The best mixture of answers, and the dual prices of the rules."""
 
     profit: float
+    """Money; what is missing to the floor counts at `penalty`."""
     weights: Floats
     """(K, S)"""
-    total: float
-    segment: Floats
-    """(S,)"""
-    floor: float
+    prices: Multipliers
+    missing: float
+    """Coupons missing to the floor."""
 
 
-def solve_master(totals: Floats, budget: float, segment_budget: Floats, floor: float) -> Mixture | None:
-    """Mix K answers of S segments so that the rules hold and profit is largest; None: no mixture keeps the rules.
+def solve_master(answers: Sequence[Sums], rules: Rules, penalty: float) -> Mixture | None:
+    """Mix K answers of S segments so that the rules hold and profit is largest; None: no mixture keeps the budgets.
 
     Args:
-        totals: (K, S, 3) profit, cost, number sent.
-        budget: money, infinite where there is no limit.
-        segment_budget: (S,) the same by segment.
-        floor: least number sent.
+        answers: sums of each answer.
+        rules: the coupling rules.
+        penalty: money for each coupon missing to the floor; the floor's price is never above it.
     """
-    k, s, _ = totals.shape
-    profit, cost, sent = (totals[:, :, j].ravel() for j in range(3))
+    profit, cost = (np.concatenate([getattr(a, name) for a in answers]) for name in ("profit", "cost"))
+    sent = np.concatenate([a.sent for a in answers])
+    k, s = len(answers), len(rules.segment_budget)
     scale = SCALE / max(float(np.abs(profit).max()), 1e-300)
-    money, heads = 1 / max(float(cost.max()), 1e-300), 1 / max(float(sent.max()), 1.0)
-    limited = np.flatnonzero(np.isfinite(segment_budget))
-    blocks = [np.ones(k * s) * cost * money, sent * heads]
-    member = np.tile(np.arange(s), k)
-    matrix = _stack(blocks, member, cost * money, limited, s)
-    low = np.concatenate([[-np.inf, floor * heads], np.full(len(limited), -np.inf), np.ones(s)])
-    high = np.concatenate([[budget * money, np.inf], segment_budget[limited] * money, np.ones(s)])
-    result = relax(_model(matrix, -scale * profit, low, high, np.inf), method="simplex")
+    money, heads = 1 / max(float(cost.max()), 1e-300), 1 / max(float(sent.sum(axis=1).max()), 1.0)
+    limited = np.flatnonzero(np.isfinite(rules.segment_budget))
+    capped = np.flatnonzero(np.isfinite(rules.cap) & (rules.cap > 0))
+    dense = np.vstack([cost * money, sent.sum(axis=1) * heads, sent[:, capped].T * heads])
+    matrix = _stack(dense, np.tile(np.arange(s), k), cost * money, limited, s)
+    low = np.concatenate([[-np.inf, rules.floor * heads], np.full(len(capped) + len(limited), -np.inf), np.ones(s)])
+    caps, own = rules.cap[capped] * heads, rules.segment_budget[limited] * money
+    high = np.concatenate([[rules.budget * money, rules.ceiling * heads], caps, own, np.ones(s)])
+    costs = np.append(-scale * profit, scale * penalty / heads)
+    result = relax(_model(matrix, costs, low, high, np.inf), method="simplex")
     if result.values is None or result.row_duals is None:
         return None
-    duals = np.maximum(np.concatenate([-result.row_duals[:1], result.row_duals[1:2], -result.row_duals[2:]]), 0)
-    segment = np.zeros(s)
-    segment[limited] = duals[2 : 2 + len(limited)] * money / scale
-    weights = np.clip(result.values, 0, None).reshape(k, s)
-    value = float((weights.ravel() * profit).sum())
-    return Mixture(value, weights, float(duals[0] * money / scale), segment, float(duals[1] * heads / scale))
+    duals = -result.row_duals
+    segment, offer = np.zeros(s), np.where(rules.cap > 0, 0.0, math.inf)
+    offer[capped] = np.maximum(duals[2 : 2 + len(capped)], 0) * heads / scale
+    segment[limited] = np.maximum(duals[2 + len(capped) : 2 + len(capped) + len(limited)], 0) * money / scale
+    count = float(duals[1]) * heads / scale
+    prices = Multipliers(max(float(duals[0]), 0.0) * money / scale, segment, max(-count, 0.0), max(count, 0.0), offer)
+    weights = np.clip(result.values[:-1], 0, None)
+    missing = max(float(result.values[-1]), 0.0) / heads
+    value = float((weights * profit).sum()) - penalty * missing
+    return Mixture(value, weights.reshape(k, s), prices, missing)
 
 
-def _stack(dense: list[Floats], member: Ints, cost: Floats, limited: Ints, s: int) -> Any:  # noqa: ANN401
-    """Rows: total money, number sent, money of each limited segment, weights of each segment add up to one."""
+def _stack(dense: Floats, member: Ints, cost: Floats, limited: Ints, s: int) -> Any:  # noqa: ANN401
+    """Rows: total money, number sent, capped offers, money of each limited segment, weights of each add up to one.
+
+    The last column is what is missing to the floor.
+    """
     from scipy import sparse
 
     n = len(member)
@@ -67,7 +79,9 @@ def _stack(dense: list[Floats], member: Ints, cost: Floats, limited: Ints, s: in
     mine = np.flatnonzero(place[member] >= 0)
     own = sparse.csc_matrix((cost[mine], (place[member[mine]], mine)), shape=(len(limited), n))
     one = sparse.csc_matrix((np.ones(n), (member, np.arange(n))), shape=(s, n))
-    return sparse.vstack([sparse.csc_matrix(np.stack(dense)), own, one], format="csc")
+    missing = np.zeros((len(dense) + len(limited) + s, 1))
+    missing[1] = 1
+    return sparse.hstack([sparse.vstack([sparse.csc_matrix(dense), own, one]), missing], format="csc")
 
 
 def _model(matrix: Any, cost: Floats, low: Floats, high: Floats, top: Floats | float) -> CompiledModel:  # noqa: ANN401
@@ -96,16 +110,13 @@ class Core:
     profit: Floats
     """(C,) money for each customer put there."""
     cost: Floats
-    sent: Bools
-    """(C,) whether the offer is a coupon."""
+    offer: Ints
+    """(C,)"""
     segment: Ints
     """(C,)"""
     count: Ints
     """(R,) customers of each row."""
-    budget: float
-    segment_budget: Floats
-    """(S,)"""
-    floor: float
+    rules: Rules
 
 
 def solve_core(core: Core) -> Floats | None:
@@ -132,18 +143,23 @@ def _core_scale(core: Core) -> float:
 def _core_model(core: Core) -> CompiledModel:
     from scipy import sparse
 
+    rules = core.rules
     money = 1 / max(float(core.cost.max(initial=0)), 1e-300)
-    limited = np.flatnonzero(np.isfinite(core.segment_budget))
+    limited = np.flatnonzero(np.isfinite(rules.segment_budget))
+    capped = np.flatnonzero(np.isfinite(rules.cap))
     c, r = len(core.row), len(core.count)
-    place = np.full(len(core.segment_budget), -1)
+    place = np.full(len(rules.segment_budget), -1)
     place[limited] = np.arange(len(limited))
     mine = np.flatnonzero(place[core.segment] >= 0)
     own = sparse.csc_matrix((core.cost[mine] * money, (place[core.segment[mine]], mine)), shape=(len(limited), c))
     one = sparse.csc_matrix((np.ones(c), (core.row, np.arange(c))), shape=(r, c))
-    dense = sparse.csc_matrix(np.stack([core.cost * money, core.sent.astype(np.float64)]))
+    by_offer = (core.offer[None, :] == capped[:, None]).astype(np.float64)
+    dense = sparse.csc_matrix(np.vstack([core.cost * money, core.offer > 0, by_offer]))
     matrix = sparse.vstack([dense, own, one], format="csc")
-    low = np.concatenate([[-np.inf, core.floor], np.full(len(limited), -np.inf), core.count])
-    high = np.concatenate([[core.budget * money, np.inf], core.segment_budget[limited] * money, core.count])
+    free = np.full(len(capped) + len(limited), -np.inf)
+    low = np.concatenate([[-np.inf, rules.floor], free, core.count])
+    own_budget = rules.segment_budget[limited] * money
+    high = np.concatenate([[rules.budget * money, rules.ceiling], rules.cap[capped], own_budget, core.count])
     return _model(
         matrix, -_core_scale(core) * core.profit, low, high, np.asarray(core.count, dtype=np.float64)[core.row]
     )
