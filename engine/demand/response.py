@@ -113,7 +113,7 @@ def estimate_response(
     posterior = shrink_elasticities(
         estimate, precision, category, channels.names, rng=rng, text=words, covariates=product_covariates(panel)
     )
-    substitution = estimate_substitution(panel, channels, fit, rng)
+    substitution = estimate_substitution(panel, channels, fit, posterior.mean[:, channels.target], rng)
     disagreement = compare_sources(estimate, precision, category, channels.names, rng)
     notes = remarks(
         channels,

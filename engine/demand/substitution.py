@@ -1,50 +1,64 @@
 """Substitution: what the prices of the rest of the category do to a product's demand.
 
-The counts are fitted with free category-week effects, so the prices of the rest of the category are not lost: they are
-in those effects. With w_i the share of product i in its category's revenue and I_ct the category's log price index, the
-index of the others is (I_ct - w_i x_it) / (1 - w_i), and therefore
+With w_i the share of product i in its category's price index I_ct, the index of the others is
+(I_ct - w_i x_it) / (1 - w_i), and with free category-week effects G in the counts therefore
 
     G_ct = gamma_c I_ct + season + noise         (the cross elasticity, read from the category-week effects)
     b_i  = beta_i - gamma_c w_i / (1 - w_i)      (what the free effects hide of the own elasticity, given back)
 
 I is the index of everyday prices and random moves; that of promotions, which shops time to a category's good weeks,
-stands beside it as a control. Categories whose weeks are known shrink towards each other; the others get their mean. A
-negative cross elasticity is never acted on: draws are kept at zero or above.
+stands beside it as a control. What is shrunk is the diversion delta_c = gamma_c / mean |beta| of the category: the part
+of the lost sales that the rest of the category wins. Its prior is the third that van Heerde, Gupta and Wittink (Journal
+of Marketing Research 2003) find in units, made so wide that a year of data outweighs it.
+
+Whose price counts how much in the index is not known beforehand. Money is diverted in proportion to revenue when
+shoppers spread a budget (CES), customers in proportion to units when they choose one product (multinomial logit), and
+more of them leave where demand is more elastic. The candidates are weighed by their marginal likelihood and averaged.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from engine.demand.channels import PROMOTION, Channels
-from engine.demand.controls import WEEKS_FOR_SEASON, YEAR_WEEKS
+from engine.demand.category_weeks import (
+    CategoryWeeks,
+    IndexFit,
+    category_weeks,
+    everyday_index,
+    regress,
+    series_revenue,
+)
+from engine.demand.channels import Channels
 from engine.demand.counts import CountFit
-from engine.demand.noise import long_run_variance
 from engine.demand.shrinkage import Prior, Shrunken, shrink
 from engine.panel import Panel
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+DIVERSION, DIVERSION_SD = 0.33, 0.3
+SPREAD = 0.1
+"""Between categories, before the data speak."""
 PRIOR = Prior(
-    mean=np.array([0.25]),
-    covariance=np.array([[0.15**2]]),
-    log_sd=np.array([np.log(0.06)]),
+    mean=np.array([DIVERSION]),
+    covariance=np.array([[DIVERSION_SD**2]]),
+    log_sd=np.array([np.log(SPREAD)]),
     log_sd_sd=np.array([0.4]),
     slope=np.zeros((1, 1)),
     slope_sd=np.ones((1, 1)),
 )
-"""Small, positive and alike. A year or two of category indices tells single categories apart badly, and an optimiser
-lives on what looks different by chance, so the categories are held close together. The mean and the widths were set
-with the simulator in sight, whose own cross elasticity is 0.25: its shops do not test them (the logit shop does)."""
-CROSS_LIMIT = 3.0
+DIVERSION_RANGE = (0.0, 0.95)
+"""Draws are kept in this range: dearer rivals lose no sales to themselves, nor does a category grow by being dearer."""
 LARGEST_SHARE = 0.5
-GROUPS_FOR_WEEKS = 5
-"""With this many groups the weeks they have in common are taken out."""
+LEAST_SENSITIVITY = 0.3
+PRICE_POWERS, SENSITIVITY_POWERS = (0.0, 0.5, 1.0), (0.0, 1.0)
+"""Weights of the candidate indices: revenue / price^a · |elasticity|^b."""
+STATES = 40
 
 
 @dataclass(frozen=True)
@@ -52,112 +66,139 @@ class Substitution:
     """Posterior of the cross elasticity of P products."""
 
     mean: Floats
-    """(P,) of the elasticity kept at zero or above."""
+    """(P,) of the elasticity, its diversion kept at zero or above."""
     sd: Floats
+    scale: Floats
+    """(P,) mean absolute own elasticity of the product's category: cross elasticity over diversion."""
     unit: Ints
     """(P,) row of `posterior` that a product shares."""
+    index_weight: Floats
+    """(P,) how much the product's price counts in the index of its category; sums to 1 in each category."""
     own_share: Floats
     """(P,) w / (1 - w): how much of the cross elasticity the category-week effects took from the own one; 0 where the
     week effects are not those of the category alone."""
     posterior: Shrunken = field(repr=False)
+    """Of the diversion, by category."""
 
     def draws(self, n: int, rng: np.random.Generator) -> Floats:
         """(n, P) draws, not negative."""
-        return np.clip(self.posterior.draws(n, rng)[:, self.unit, 0], 0.0, CROSS_LIMIT)
+        diversion = np.clip(self.posterior.draws(n, rng)[:, :, 0], *DIVERSION_RANGE)
+        return np.asarray(diversion[:, self.unit] * self.scale)
 
 
-def estimate_substitution(panel: Panel, channels: Channels, fit: CountFit, rng: np.random.Generator) -> Substitution:
-    """Estimate the cross elasticity of every product's category."""
+def estimate_substitution(
+    panel: Panel, channels: Channels, fit: CountFit, elasticity: Floats, rng: np.random.Generator
+) -> Substitution:
+    """Estimate the cross elasticity of every product's category.
+
+    Args:
+        panel: weekly sales and prices.
+        channels: its prices, taken apart.
+        fit: its counts, explained.
+        elasticity: (P,) own elasticities as far as known, negative as a rule.
+        rng: draws the spreads.
+    """
     category = panel.category_code
-    n = int(category.max(initial=-1)) + 1
-    share = _revenue_share(panel, channels, category)
-    estimate, variance = np.zeros(n), np.full(n, np.inf)
-    group_estimate, group_variance = _by_group(panel, channels, fit)
-    absorbed = np.zeros(n)
-    for code in range(n):
-        group = _own_group(fit.design.group, category, code)
-        if group >= 0:
-            estimate[code], variance[code], absorbed[code] = group_estimate[group], group_variance[group], 1.0
-    precision = np.divide(1.0, variance, out=np.zeros(n), where=np.isfinite(variance))[:, None, None]
-    posterior = shrink(estimate[:, None], precision, np.zeros(n, dtype=np.int64), PRIOR, rng=rng, states=40)
-    centre, spread = posterior.mean[:, 0], np.sqrt(posterior.covariance[:, 0, 0])
-    mean, sd = _kept_positive(centre, spread)
-    return Substitution(mean[category], sd[category], category, absorbed[category] * share / (1.0 - share), posterior)
+    sensitivity = np.maximum(-elasticity, LEAST_SENSITIVITY)
+    revenue = series_revenue(panel, channels)
+    scale = _category_mean(sensitivity, _by_product(panel, revenue), category)
+    group = _own_groups(fit.design.group, category)
+    weeks = category_weeks(panel, channels, fit)
+    weight = _index_weights(panel, channels, fit, weeks, sensitivity, group, scale)
+    found = regress(weeks, everyday_index(panel, channels, fit, weight))
+    estimate, variance = _by_category(found, group)
+    precision = np.divide(scale**2, variance, out=np.zeros(len(scale)), where=np.isfinite(variance))[:, None, None]
+    alike = np.zeros(len(scale), dtype=np.int64)
+    posterior = shrink((estimate / scale)[:, None], precision, alike, PRIOR, rng=rng, states=STATES)
+    mean, sd = _kept_positive(posterior.mean[:, 0], np.sqrt(posterior.covariance[:, 0, 0]))
+    share = _by_product(panel, weight)
+    held = np.minimum(share, LARGEST_SHARE)
+    return Substitution(
+        mean=(mean * scale)[category],
+        sd=(sd * scale)[category],
+        scale=scale[category],
+        unit=category,
+        index_weight=share,
+        own_share=np.where(group >= 0, 1.0, 0.0)[category] * held / (1.0 - held),
+        posterior=posterior,
+    )
 
 
-def _own_group(group: Ints, category: Ints, code: int) -> int:
-    """The group that holds this category and no other; -1 where there is none."""
-    own = int(group[category == code][0])
-    return own if own >= 0 and bool(np.all(category[group == own] == code)) else -1
+def _own_groups(group: Ints, category: Ints) -> Ints:
+    """(C,) the group of week effects that holds this category and no other; -1 where there is none."""
+    out = np.full(int(category.max(initial=-1)) + 1, -1)
+    for code in range(len(out)):
+        own = int(group[category == code][0])
+        if own >= 0 and np.all(category[group == own] == code):
+            out[code] = own
+    return out
 
 
-def _revenue_share(panel: Panel, channels: Channels, category: Ints) -> Floats:
-    """(P,) share of a product in the revenue of its category."""
-    by_series = (np.where(channels.usable, panel.units * panel.price, 0.0)).sum(axis=1)
-    revenue = np.bincount(panel.series_product, weights=by_series, minlength=panel.n_products)
-    total = np.bincount(category, weights=revenue)[category] if len(category) else revenue
-    return np.minimum(np.divide(revenue, total, out=np.zeros_like(revenue), where=total > 0), LARGEST_SHARE)
+def _by_product(panel: Panel, values: Floats) -> Floats:
+    """(P,) sums of (S,) values over the series of each product."""
+    return np.asarray(np.bincount(panel.series_product, values, panel.n_products), dtype=np.float64)
 
 
-def _price_index(panel: Panel, channels: Channels, fit: CountFit, log_price: Floats) -> Floats:
-    """(G, T) index of (S, T) log prices in each group, each series against its own mean, weighted by revenue."""
-    usable = channels.usable
-    count = np.maximum(usable.sum(axis=1, keepdims=True), 1)
-    moved = log_price - np.where(usable, log_price, 0.0).sum(axis=1, keepdims=True) / count
-    revenue = np.where(usable, panel.units * panel.price, 0.0).sum(axis=1)
-    group = fit.design.group[panel.series_product]
-    index, mass = np.zeros(fit.group_effect.shape), np.zeros(fit.group_effect.shape)
+def _category_mean(values: Floats, weight: Floats, category: Ints) -> Floats:
+    """(C,) weighted mean of (P,) values; plain where nothing weighs anything."""
+    heavy = weight + 1e-9 * max(float(weight.sum()), 1e-9)
+    return np.asarray(np.bincount(category, heavy * values) / np.bincount(category, heavy))
+
+
+def _by_category(found: IndexFit, group: Ints) -> tuple[Floats, Floats]:
+    """(C,) estimate and variance of each category; nothing where it has no week effects of its own."""
     has = group >= 0
-    weight = revenue[:, None] * usable
-    np.add.at(index, group[has], (weight * moved)[has])
-    np.add.at(mass, group[has], weight[has])
-    return np.divide(index, mass, out=np.zeros_like(index), where=mass > 0)
+    estimate = np.append(found.estimate, 0.0)[np.where(has, group, -1)]
+    variance = np.append(found.variance, np.inf)[np.where(has, group, -1)]
+    return np.where(has, estimate, 0.0), np.where(has, variance, np.inf)
 
 
-def _by_group(panel: Panel, channels: Channels, fit: CountFit) -> tuple[Floats, Floats]:
-    """(G,) cross elasticity and its variance, from a weighted regression of the group-week effects on the index."""
-    discounts = channels.column(PROMOTION)
-    index = _price_index(panel, channels, fit, channels.values.sum(axis=2) - discounts)
-    promoted = _price_index(panel, channels, fit, discounts)
-    n_groups, weeks = index.shape
-    estimate, variance = np.zeros(n_groups), np.full(n_groups, np.inf)
-    effect = fit.group_effect
-    if n_groups >= GROUPS_FOR_WEEKS:
-        effect, index = effect - np.median(effect, axis=0), index - index.mean(axis=0)
-    calendar = _calendar(weeks)
-    for g in range(n_groups):
-        weight = fit.group_weight[g] / (fit.group_weight[g] + fit.group_ridge)
-        known = np.column_stack([calendar, promoted[g]])
-        left, score, information = _one_group(effect[g], index[g], weight, known)
-        if information > 1e-3:
-            robust = float(
-                long_run_variance((score - left**2 * weight * (score.sum() / information))[None, :, None])[0, 0]
-            )
-            estimate[g] = score.sum() / information
-            variance[g] = max(robust, 1e-8) / information**2 * weeks / max(weeks - known.shape[1] - 1, 1)
-    return estimate, variance
+def _index_weights(
+    panel: Panel,
+    channels: Channels,
+    fit: CountFit,
+    weeks: CategoryWeeks,
+    sensitivity: Floats,
+    group: Ints,
+    scale: Floats,
+) -> Floats:
+    """(S,) weight of each series in the price index of its category, averaged over the candidates; sums to 1."""
+    category = panel.category_code[panel.series_product]
+    candidates = [_shares(weight, category) for weight in _candidates(panel, channels, sensitivity)]
+    fits = [regress(weeks, everyday_index(panel, channels, fit, weight)) for weight in candidates]
+    log_evidence = np.array([_log_evidence(found, group, scale) for found in fits])
+    belief = np.exp(log_evidence - log_evidence.max())
+    return np.asarray(np.tensordot(belief / belief.sum(), np.stack(candidates), axes=1))
 
 
-def _one_group(effect: Floats, index: Floats, weight: Floats, known: Floats) -> tuple[Floats, Floats, float]:
-    """Index net of what is known, its weekly scores against the effect, and its information."""
-    root = np.sqrt(weight)[:, None]
-    both = np.column_stack([effect, index])
-    solved, *_ = np.linalg.lstsq(root * known, root * both, rcond=None)
-    net = both - known @ solved
-    return net[:, 1], weight * net[:, 1] * net[:, 0], float((weight * net[:, 1] ** 2).sum())
+def _candidates(panel: Panel, channels: Channels, sensitivity: Floats) -> list[Floats]:
+    """(S,) each: revenue, divided by a power of the price and multiplied by one of the own elasticity."""
+    units = np.where(channels.usable, panel.units, 0.0).sum(axis=1)
+    revenue = series_revenue(panel, channels)
+    price = np.divide(revenue, units, out=np.ones_like(revenue), where=(units > 0) & (revenue > 0))
+    own = sensitivity[panel.series_product]
+    return [revenue / price**a * own**b for a, b in itertools.product(PRICE_POWERS, SENSITIVITY_POWERS)]
 
 
-def _calendar(weeks: int) -> Floats:
-    """(T, q) constant, trend and the season: waves where there is more than a year, else a cubic."""
-    clock = np.arange(weeks)
-    trend = clock / max(weeks, 1) - 0.5
-    columns = [np.ones(weeks), trend]
-    if weeks < WEEKS_FOR_SEASON:
-        columns += [trend**2, trend**3]
-    else:
-        angle = 2 * np.pi * clock / YEAR_WEEKS
-        columns += [np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)]
-    return np.column_stack(columns)
+def _shares(weight: Floats, category: Ints) -> Floats:
+    """(S,) share in the category's total; equal parts where nothing weighs anything."""
+    total = np.bincount(category, weight)[category]
+    count = np.bincount(category)[category]
+    return np.divide(weight, total, out=1.0 / count, where=total > 0)
+
+
+def _log_evidence(found: IndexFit, group: Ints, scale: Floats) -> float:
+    """Log marginal likelihood of an index over all categories, the diversion integrated out, up to a constant."""
+    told = group >= 0
+    told[told] = np.isfinite(found.variance[group[told]])
+    own, size = group[told], scale[told]
+    estimate, variance = found.estimate[own] / size, found.variance[own] / size**2
+    level = np.linspace(DIVERSION - 4 * DIVERSION_SD, DIVERSION + 4 * DIVERSION_SD, 81)[:, None]
+    spread = variance + SPREAD**2
+    at_level = -0.5 * (estimate - level) ** 2 / spread + 0.5 * np.log(variance / spread)
+    log_prior = -0.5 * ((level[:, 0] - DIVERSION) / DIVERSION_SD) ** 2
+    joint = at_level.sum(axis=1) + log_prior
+    return float(found.log_likelihood[own].sum() + np.logaddexp.reduce(joint) - np.logaddexp.reduce(log_prior))
 
 
 def _kept_positive(mean: Floats, sd: Floats) -> tuple[Floats, Floats]:
