@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.experiment_truth import FELT, STEP_EFFECT, daily_sales, with_effect
 from engine.errors import InfeasibleError, ProblemError
 from experiments.switchback import (
     SwitchbackPlan,
@@ -12,33 +13,14 @@ from experiments.switchback import (
     read_switchback,
 )
 
-FELT = (1.0, 0.6, 0.3)
-EFFECT = 4.0
-
-
-def sales(rng, regions=8, steps=168, noise=3.0):
-    """Daily sales: levels, a weekly season, a trend and noise that remembers yesterday."""
-    shocks = noise * rng.standard_normal((regions, steps))
-    walk = np.empty_like(shocks)
-    walk[:, 0] = shocks[:, 0]
-    for step in range(1, steps):
-        walk[:, step] = 0.6 * walk[:, step - 1] + shocks[:, step]
-    season = 10 * np.sin(2 * np.pi * np.arange(steps) / 7)
-    return rng.normal(100, 20, (regions, 1)) + season + 0.05 * np.arange(steps) + walk
-
-
-def with_effect(base, schedule, effect=EFFECT, felt=FELT):
-    """After a switch the old state is still felt, less and less."""
-    state = np.concatenate([np.zeros((schedule.shape[0], len(felt)), int), schedule], axis=1)
-    place = np.arange(schedule.shape[1]) + len(felt)
-    kept = np.diff(np.concatenate([[0.0], 1 - np.array(felt), [1.0]]))
-    lagged = [state[:, place - lag] for lag in range(len(felt) + 1)]
-    return base + effect * sum(share * past for share, past in zip(kept, lagged, strict=True))
+EFFECT = STEP_EFFECT
 
 
 @pytest.fixture(scope="module")
 def plan():
-    return plan_switchback(sales(np.random.default_rng(1)), steps=168, effect=EFFECT, felt=FELT, lengths=(7, 14, 21))
+    return plan_switchback(
+        daily_sales(np.random.default_rng(1)), steps=168, effect=EFFECT, felt=FELT, lengths=(7, 14, 21)
+    )
 
 
 def test_the_plan_outlasts_the_carry_over(plan):
@@ -55,7 +37,9 @@ def test_the_interval_covers_the_truth_and_the_naive_one_does_not(plan):
     estimates, errors = [], []
     for _ in range(400):
         schedule = draw_switchback(plan, rng)
-        reading = read_switchback(with_effect(sales(rng), schedule), schedule, length=plan.length, burn_in=plan.burn_in)
+        reading = read_switchback(
+            with_effect(daily_sales(rng), schedule), schedule, length=plan.length, burn_in=plan.burn_in
+        )
         covered += reading.low <= EFFECT <= reading.high
         naive += reading.naive - EFFECT
         estimates.append(reading.estimate)
@@ -72,7 +56,7 @@ def test_a_test_of_nothing_rejects_as_often_as_promised(plan):
     rejected = 0
     for _ in range(400):
         schedule = draw_switchback(plan, rng)
-        rejected += read_switchback(sales(rng), schedule, length=7, burn_in=plan.burn_in).p_value < 0.05
+        rejected += read_switchback(daily_sales(rng), schedule, length=7, burn_in=plan.burn_in).p_value < 0.05
     assert 0.03 <= rejected / 400 <= 0.075
 
 
@@ -83,12 +67,12 @@ def test_carry_over_is_found_and_forgotten_where_it_ends():
     covered = ended = 0
     for _ in range(25):
         schedule = draw_switchback(plan, rng)
-        found = estimate_carry_over(with_effect(sales(rng, 12, 840), schedule), schedule, length=14)
+        found = estimate_carry_over(with_effect(daily_sales(rng, 12, 840), schedule), schedule, length=14)
         covered += bool(np.all((found.low <= truth) & (truth <= found.high)))
         ended += found.burn_in in {2, 3}
     assert covered >= 22
     assert ended >= 22
-    none = estimate_carry_over(with_effect(sales(rng, 12, 840), schedule, felt=()), schedule, length=14)
+    none = estimate_carry_over(with_effect(daily_sales(rng, 12, 840), schedule, felt=()), schedule, length=14)
     assert none.burn_in == 0
 
 
@@ -97,8 +81,8 @@ def test_regions_that_switch_together_are_one_cluster():
     plan = SwitchbackPlan(7, 0, 168, 1, 1.0, 0.0, 1.0, 1.0)
     schedule = np.repeat(draw_switchback(plan, rng), 8, axis=0)
     common = 10 * rng.standard_normal(168)
-    reading = read_switchback(sales(rng) + common, schedule, length=7, burn_in=0)
-    alone = read_switchback((sales(rng) + common).mean(axis=0), schedule[:1], length=7, burn_in=0)
+    reading = read_switchback(daily_sales(rng) + common, schedule, length=7, burn_in=0)
+    alone = read_switchback((daily_sales(rng) + common).mean(axis=0), schedule[:1], length=7, burn_in=0)
     assert (reading.pairs, alone.pairs) == (12, 12)
     assert reading.standard_error == pytest.approx(alone.standard_error, rel=0.2)
 
@@ -121,4 +105,4 @@ def test_a_switchback_that_cannot_be_read_is_refused(change, says):
 
 def test_a_carry_over_that_no_period_outlasts_is_refused():
     with pytest.raises(InfeasibleError, match="outlasts"):
-        plan_switchback(sales(np.random.default_rng(1)), steps=28, effect=40.0, felt=[1.0] * 10, lengths=(7,))
+        plan_switchback(daily_sales(np.random.default_rng(1)), steps=28, effect=40.0, felt=[1.0] * 10, lengths=(7,))
