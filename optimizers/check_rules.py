@@ -1,6 +1,6 @@
 """The independent re-check of business rules: shares no code with their compiler, the ladder or the solver.
 
-It is written for plainness, product by product, from what `docs/rules.md` says each kind asks. Every rule is measured by
+Written for plainness, product by product, from what `docs/rules.md` says each kind asks. Every rule is measured by
 how much the prices break it, in the kind's unit of violation.
 """
 

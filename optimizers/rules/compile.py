@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -11,13 +12,14 @@ from engine.errors import ConfigurationError
 from optimizers.ladder import Ladder
 from optimizers.price_rows import LinearRow, PriceRows
 from optimizers.rules.basis import Basis, Compiled, Excess, Limit
-from optimizers.rules.between import BETWEEN
+from optimizers.rules.between import BETWEEN, RowRule
 from optimizers.rules.demand import todays_value
 from optimizers.rules.record import NO_WORSE, Bools, Floats, Ints, Rule
 from optimizers.rules.scope import products_of
 from optimizers.rules.single import SINGLE
 from optimizers.rules.totals import TOTALS
 
+_ROWS: Mapping[str, RowRule] = {**BETWEEN, **TOTALS}
 TOLERANCE = 1e-6
 """Units of violation below which a rule counts as kept."""
 _NEEDS = {
@@ -32,7 +34,13 @@ class CompiledRules:
     """All rules over one ladder."""
 
     basis: Basis
-    rules: tuple[Compiled, ...]
+    original: tuple[Compiled, ...]
+    """The rules as they were written."""
+
+    @cached_property
+    def rules(self) -> tuple[Compiled, ...]:
+        """The rules as they are kept: those that are `no_worse` with their limits where today's prices stand."""
+        return tuple(_no_worse(one, self.basis) if one.rule.today == NO_WORSE else one for one in self.original)
 
     @property
     def allowed(self) -> Bools:
@@ -71,15 +79,14 @@ def compile_rule(basis: Basis, rule: Rule) -> Compiled:
     """Compile one rule; see `compile_rules`."""
     products = products_of(rule, basis.facts)
     fact, remedy = _NEEDS.get(rule.kind, ("", ""))
-    if fact and not np.isfinite(getattr(basis.facts, fact)[products]).any():
+    if fact and len(products) and not np.isfinite(getattr(basis.facts, fact)[products]).any():
         raise ConfigurationError(f"rule {rule.name!r}: no {fact.replace('_', ' ')} of its products is known; {remedy}")
+    if not len(products):
+        return Compiled(rule)
     if rule.kind in SINGLE:
         amount = _clean(SINGLE[rule.kind](rule, basis, products), basis.ladder, products)
-        compiled = Compiled(rule, excess=Excess(products, amount))
-    else:
-        limits = (BETWEEN | TOTALS)[rule.kind](rule, basis, products)  # type: ignore[operator]
-        compiled = Compiled(rule, limits=tuple(limits))
-    return _no_worse(compiled, basis) if rule.today == NO_WORSE else compiled
+        return Compiled(rule, excess=Excess(products, amount))
+    return Compiled(rule, limits=tuple(_ROWS[rule.kind](rule, basis, products)))
 
 
 def _clean(amount: Floats, ladder: Ladder, products: Ints) -> Floats:

@@ -94,6 +94,8 @@ class Facts:
     """(P,) money per unit; NaN where unknown."""
     stock: Floats
     """(P,) units that can be sold over the horizon; infinite where unknown."""
+    elsewhere: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Column -> values that the shop knows, beyond these products too: a rule may name them, and they add nobody."""
 
     def texts(self, column: str) -> tuple[str, ...]:
         """(P,) values of a column; empty texts where the shop has no such column."""

@@ -20,7 +20,7 @@ def members(scope: Scope, facts: Facts, place: str) -> Ints:
         place: what the scope belongs to, for the message.
 
     Returns:
-        Row numbers, ascending; never empty.
+        Row numbers, ascending; none where the scope names only products that the plan does not speak of.
 
     Raises:
         ConfigurationError: a column or a value that no product has (the nearest is named), or conditions that no
@@ -29,12 +29,12 @@ def members(scope: Scope, facts: Facts, place: str) -> Ints:
     chosen = np.ones(len(facts.pack_size), dtype=np.bool_)
     for column, wanted in scope.conditions:
         texts = column_of(column, facts, place)
-        known = set(texts)
+        known = set(texts) | facts.elsewhere.get(column, frozenset())
         for value in wanted:
             if value not in known:
                 raise ConfigurationError(f"{place}: no product has {column} {value!r}{nearest(value, sorted(known))}")
         chosen &= np.array([text in wanted for text in texts], dtype=np.bool_)
-    if not chosen.any() and len(chosen):
+    if not chosen.any() and len(scope.conditions) > 1:
         raise ConfigurationError(f"{place}: no product meets all of {scope.words()}")
     return np.flatnonzero(chosen).astype(np.int64)
 
