@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -77,8 +78,33 @@ def _broken_rules(problem: CouponProblem, choice: npt.NDArray[np.int64], found: 
             faults.append(f"segment {number} spends {spent!r} of {problem.segment_budget[number]!r}")
     if problem.min_sent and found.sent < problem.min_sent:
         faults.append(f"{found.sent} customers are sent a coupon, fewer than min_sent = {problem.min_sent}")
+    if problem.max_sent is not None and found.sent > problem.max_sent:
+        faults.append(f"{found.sent} customers are sent a coupon, more than max_sent = {problem.max_sent}")
+    for offer, cap in enumerate([] if problem.offer_cap is None else problem.offer_cap.tolist()):
+        many = int((choice == offer).sum())
+        if many > cap:
+            faults.append(f"offer {offer} is sent to {many} customers, more than its cap of {cap:.0f}")
+    return faults + _forbidden(problem, choice)
+
+
+def _forbidden(problem: CouponProblem, choice: npt.NDArray[np.int64]) -> list[str]:
+    faults = []
     if problem.offered is not None and not problem.offered[np.arange(len(choice)), choice].all():
         faults.append("a customer is sent an offer that is not offered to him")
+    if problem.contacts is not None and problem.contact_limit is not None:
+        over = np.flatnonzero((choice > 0) & (problem.contacts + 1 > problem.contact_limit))
+        if len(over):
+            faults.append(
+                f"customer {over[0]} is contacted {problem.contacts[over[0]] + 1} times in the period, more than "
+                f"contact_limit = {problem.contact_limit} ({len(over):,} customers)"
+            )
+    if problem.held is None:
+        return faults
+    for group in problem.exclusive:
+        for mine, other in itertools.product(group, repeat=2):
+            twice = np.flatnonzero((choice == mine) & problem.held[:, other])
+            if len(twice):
+                faults.append(f"customer {twice[0]} is sent offer {mine} and holds offer {other}, which excludes it")
     return faults
 
 
@@ -106,6 +132,10 @@ def _bound(problem: CouponProblem, plan: CouponPlan) -> float:
     """Lagrangian bound at the plan's shadow prices: valid for any that are not negative."""
     prices = np.zeros(0) if plan.segment_shadow_price is None else np.maximum(plan.segment_shadow_price, 0)
     total, floor = max(plan.shadow_price, 0.0), max(plan.floor_shadow_price, 0.0)
+    ceiling = max(plan.ceiling_shadow_price, 0.0)
+    offer = np.zeros(problem.profit.shape[1])
+    if plan.offer_shadow_price is not None:
+        offer = np.maximum(plan.offer_shadow_price, 0.0)
     parts = []
     for start in range(0, len(problem.profit), BLOCK):
         block = slice(start, start + BLOCK)
@@ -113,14 +143,28 @@ def _bound(problem: CouponProblem, plan: CouponPlan) -> float:
         if len(prices) and problem.segment is not None:
             money += prices[problem.segment[block]]
         score = problem.profit[block].astype(np.float64) - money[:, None] * problem.cost[block]
-        score[:, 1:] += floor
-        if problem.offered is not None:
-            score[~problem.offered[block]] = -np.inf
+        score[:, 1:] += floor - ceiling - offer[1:]
+        score[_closed(problem, block)] = -np.inf
         parts.append(float(score.max(axis=1).sum()))
-    if total > 0:
-        parts.append(total * (math.inf if problem.budget is None else problem.budget))
-    for price, budget in zip(
-        prices, problem.segment_budget if problem.segment_budget is not None else (), strict=False
-    ):
-        parts.append(float(price * budget) if price > 0 else 0.0)
+    limits = [(total, problem.budget), (ceiling, problem.max_sent)]
+    limits += zip(prices, problem.segment_budget if problem.segment_budget is not None else (), strict=False)
+    limits += [] if problem.offer_cap is None else zip(offer, problem.offer_cap, strict=True)
+    for price, limit in limits:
+        if price > 0 and limit != 0:  # an infinite price on a closed offer costs nothing
+            parts.append(float(price) * (math.inf if limit is None else float(limit)))
     return math.fsum([*parts, -floor * (problem.min_sent or 0)])
+
+
+def _closed(problem: CouponProblem, block: slice) -> npt.NDArray[np.bool_]:
+    """Cells of these customers that cannot be sent."""
+    closed = np.zeros(problem.profit[block].shape, dtype=np.bool_)
+    if problem.offered is not None:
+        closed |= ~problem.offered[block]
+    if problem.contacts is not None and problem.contact_limit is not None:
+        closed[problem.contacts[block] >= problem.contact_limit] = True
+    if problem.held is not None:
+        for group in problem.exclusive:
+            members = np.array(group)
+            closed[np.ix_(problem.held[block][:, members].any(axis=1), members)] = True
+    closed[:, 0] = False
+    return closed

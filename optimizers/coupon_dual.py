@@ -100,11 +100,17 @@ def allocate_dual(
     rows = make_rows(problem)
     parted, dual = find_multipliers(rows, watch)
     found = repair(parted, rows, dual, safe, gap, watch)
-    return finish(problem, found.choice, found.bound, dual.multipliers, gap, found.stopped)
+    return finish(problem, found.choice, found.bound, dual.multipliers, gap, found.stopped, "dual")
 
 
 def finish(
-    problem: CouponProblem, choice: Ints, bound: float, prices: Multipliers, gap: float, stopped: StopReason | None
+    problem: CouponProblem,
+    choice: Ints,
+    bound: float,
+    prices: Multipliers,
+    gap: float,
+    stopped: StopReason | None,
+    method: str,
 ) -> CouponPlan:
     """Write the plan down, with its sums taken in float64."""
     rows = np.arange(problem.n_customers)
@@ -120,7 +126,7 @@ def finish(
         shadow_price=prices.total,
         status="optimal" if reached <= gap else stopped or "gap_limit",
         segment_shadow_price=None if problem.segment_budget is None else prices.segment,
-        method="dual",
+        method=method,
         floor_shadow_price=prices.floor,
         ceiling_shadow_price=prices.ceiling,
         offer_shadow_price=None if problem.offer_cap is None else prices.offer,

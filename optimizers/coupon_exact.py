@@ -7,55 +7,47 @@ from typing import Any
 import numpy as np
 
 from engine.errors import InfeasibleError
-from optimizers.coupon_gap import relative_gap
+from optimizers.coupon_dual import finish
 from optimizers.coupon_problem import CouponProblem, Ints
+from optimizers.coupon_rows import make_rules
+from optimizers.coupon_sums import Multipliers
+from optimizers.coupon_watch import Watch
 from optimizers.coupons import CouponPlan
-from optimizers.solver import Solution, Stop, compile_model, relax, solve
+from optimizers.solver import Relaxation, Solution, Stop, compile_model, relax, solve
 
 
-def allocate_exact(problem: CouponProblem, *, gap: float, seconds: float, safe: Ints) -> CouponPlan:
+def allocate_exact(problem: CouponProblem, *, gap: float, safe: Ints, watch: Watch) -> CouponPlan:
     """Solve the multiple-choice knapsack as declared.
 
     Args:
         problem: values, costs and limits.
         gap: relative gap at which the solver may stop.
-        seconds: its time limit.
-        safe: (N,) a choice that keeps every rule, from `check_reachable`; held where the solver holds nothing.
+        safe: (N,) a choice that keeps every rule; held where the solver holds nothing better.
+        watch: time limit, cancelling, listener.
 
     Raises:
         InfeasibleError: the solver proves that no plan keeps the rules.
     """
     model, cells = declare(problem)
     compiled = compile_model(model)
-    found = solve(compiled, gap=gap, seconds=seconds)
+    stopped = watch.stop()
+    found = solve(compiled, gap=gap, seconds=0.0 if stopped else watch.left)
     if found.stop is Stop.INFEASIBLE:
-        raise InfeasibleError("no coupon plan keeps these budgets and min_sent; raise a budget or lower min_sent")
+        raise InfeasibleError("no coupon plan keeps these limits and min_sent; raise a limit or lower min_sent")
     choice = _read(problem, cells, found, model, safe)
-    prices = relax(compiled)
-    total, by_segment, floor = _shadow_prices(problem, model, prices)
-    at = np.arange(problem.n_customers)
-    objective = float(problem.profit[at, choice].sum(dtype=np.float64))
-    bound = max(objective, _bound(problem, found))
-    reached = relative_gap(objective, bound)
-    return CouponPlan(
-        choice=choice,
-        objective=objective,
-        bound=bound,
-        gap=reached,
-        spend=float(problem.cost[at, choice].sum(dtype=np.float64)),
-        shadow_price=total,
-        status="optimal" if reached <= gap else "time_limit" if found.stop is Stop.TIME_LIMIT else "gap_limit",
-        segment_shadow_price=by_segment,
-        method="exact",
-        floor_shadow_price=floor,
-    )
+    stopped = stopped or watch.stop() or ("time_limit" if found.stop is Stop.TIME_LIMIT else None)
+    prices = _shadow_prices(problem, model, relax(compiled))
+    plan = finish(problem, choice, _bound(problem, found), prices, gap, stopped, "exact")
+    watch.tell("exact", plan.objective, plan.bound)
+    return plan
 
 
 def declare(problem: CouponProblem) -> tuple[Any, tuple[Ints, Ints]]:
     """The rules in Pyomo, one binary for each coupon that may be sent, and its (customer, offer)."""
     import pyomo.environ as pyo
 
-    sendable = np.ones(problem.profit.shape, dtype=np.bool_) if problem.offered is None else problem.offered.copy()
+    allowed = problem.sendable()
+    sendable = np.ones(problem.profit.shape, dtype=np.bool_) if allowed is None else allowed.copy()
     sendable[:, 0] = False
     customer, offer = np.nonzero(sendable)
     profit = problem.profit[customer, offer].astype(np.float64)
@@ -73,8 +65,15 @@ def declare(problem: CouponProblem) -> tuple[Any, tuple[Ints, Ints]]:
         model.total = pyo.Constraint(expr=_weighted(cost, model.send, everything) <= problem.budget)
     if problem.min_sent and len(customer):
         model.floor = pyo.Constraint(expr=pyo.quicksum(model.send.values()) >= problem.min_sent)
+    if problem.max_sent is not None and len(customer):
+        model.ceiling = pyo.Constraint(expr=pyo.quicksum(model.send.values()) <= problem.max_sent)
     model.segments = pyo.Constraint(pyo.Any)
     _declare_segments(problem, model, customer, cost)
+    model.caps = pyo.Constraint(pyo.Any)
+    for number, cap in enumerate([] if problem.offer_cap is None else problem.offer_cap.tolist()):
+        mine = np.flatnonzero(offer == number)
+        if len(mine) and np.isfinite(cap):
+            model.caps[number] = pyo.quicksum(model.send[c] for c in mine.tolist()) <= cap
     return model, (customer, offer)
 
 
@@ -128,18 +127,27 @@ def _bound(problem: CouponProblem, found: Solution) -> float:
     """The solver's bound, or the profit without any rule where it proved nothing."""
     if found.bound is not None:
         return found.bound
-    profit = problem.profit if problem.offered is None else np.where(problem.offered, problem.profit, 0)
+    sendable = problem.sendable()
+    profit = problem.profit if sendable is None else np.where(sendable, problem.profit, 0)
     return float(profit.max(axis=1).sum(dtype=np.float64)) if problem.n_customers else 0.0
 
 
-def _shadow_prices(problem: CouponProblem, model: Any, prices: Any) -> tuple[float, Any, float]:  # noqa: ANN401
+def _shadow_prices(problem: CouponProblem, model: Any, prices: Relaxation) -> Multipliers:  # noqa: ANN401
     """What a unit of each rule is worth in the linear relaxation."""
-    held = prices.row_duals is not None
-    total = prices.dual(model.total) if held and hasattr(model, "total") else 0.0
-    floor = -prices.dual(model.floor) if held and hasattr(model, "floor") else 0.0
-    if problem.segment_budget is None:
-        return max(total, 0.0), None, max(floor, 0.0)
-    by_segment = np.zeros(len(problem.segment_budget))
-    for number in model.segments if held else ():
-        by_segment[number] = max(prices.dual(model.segments[number]), 0.0)
-    return max(total, 0.0), by_segment, max(floor, 0.0)
+
+    def dual(rule: Any) -> float:  # noqa: ANN401
+        return 0.0 if prices.row_duals is None else prices.dual(rule)
+
+    segment = np.zeros(len(make_rules(problem).segment_budget))
+    for number in model.segments:
+        segment[number] = max(dual(model.segments[number]), 0.0)
+    offer = np.zeros(problem.n_offers)
+    for number in model.caps:
+        offer[number] = max(dual(model.caps[number]), 0.0)
+    return Multipliers(
+        total=max(dual(model.total), 0.0) if hasattr(model, "total") else 0.0,
+        segment=segment,
+        floor=max(-dual(model.floor), 0.0) if hasattr(model, "floor") else 0.0,
+        ceiling=max(dual(model.ceiling), 0.0) if hasattr(model, "ceiling") else 0.0,
+        offer=offer,
+    )

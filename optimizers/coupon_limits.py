@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,24 +23,47 @@ def check_reachable(problem: CouponProblem) -> Ints:
     """
     if not problem.min_sent:
         return np.zeros(problem.n_customers, dtype=np.int64)
-    widest = widest_choice(problem)
-    most = int(np.count_nonzero(widest))
+    widest, most = widest_choice(problem)
     if most < problem.min_sent:
         share = 100 * most / problem.min_sent
         raise InfeasibleError(
-            f"min_sent = {problem.min_sent:,} cannot be reached: these budgets buy at most {most:,} coupons "
-            f"({share:.1f} % of it); raise the budgets or lower min_sent"
+            f"min_sent = {problem.min_sent:,} cannot be reached: these limits allow at most {most:,} coupons "
+            f"({share:.1f} % of it); raise the limits or lower min_sent"
+        )
+    if np.count_nonzero(widest) < problem.min_sent:
+        raise InfeasibleError(
+            f"min_sent = {problem.min_sent:,} was not reached: a plan with {np.count_nonzero(widest):,} coupons was "
+            f"found, and at most {most:,} are possible; raise the limits or lower min_sent"
         )
     return widest
 
 
-def widest_choice(problem: CouponProblem) -> Ints:
-    """The choice that reaches most customers: (N,) offers.
+def widest_choice(problem: CouponProblem) -> tuple[Ints, int]:
+    """The choice that reaches most customers: (N,) offers, and the most that any choice reaches.
 
-    Each customer at his cheapest offer, cheapest customers first, within his segment's budget and then the total.
-    That is exact: for laminar budgets (segments within the total) and equal values, an exchange argument shows that
-    the cheapest ones that fit are never fewer than any other set that fits.
+    Without caps, each customer at his cheapest offer, cheapest customers first, within his segment's budget and then
+    the total. That is exact: for laminar budgets (segments within the total) and equal values, an exchange argument
+    shows that the cheapest ones that fit are never fewer than any other set that fits. With caps the number sent is
+    itself maximised, and the most is what that search certifies.
     """
+    if problem.offer_cap is not None and np.isfinite(problem.offer_cap).any():
+        return _widest_under_caps(problem)
+    choice = _cheapest_first(problem)
+    return choice, int(np.count_nonzero(choice))
+
+
+def _widest_under_caps(problem: CouponProblem) -> tuple[Ints, int]:
+    from optimizers.coupons import EXACT_CUSTOMERS, allocate_coupons
+
+    ones = np.ones(problem.profit.shape, dtype=np.float32)
+    ones[:, 0] = 0
+    counting = replace(problem, profit=ones, min_sent=None, max_sent=None)
+    method = "exact" if problem.n_customers <= EXACT_CUSTOMERS else "dual"
+    plan = allocate_coupons(counting, method, gap=1e-9)
+    return plan.choice, math.floor(plan.bound * (1 + 1e-9) + 1e-6)
+
+
+def _cheapest_first(problem: CouponProblem) -> Ints:
     cheapest, price = _cheapest(problem)
     reachable = np.flatnonzero(np.isfinite(price))
     order = reachable[np.argsort(price[reachable], kind="stable")]
@@ -54,8 +80,9 @@ def _cheapest(problem: CouponProblem) -> tuple[Ints, Floats]:
     if problem.n_offers == 1:
         return np.zeros(n, dtype=np.int64), np.full(n, np.inf)
     cost = problem.cost[:, 1:].astype(np.float64)
-    if problem.offered is not None:
-        cost[~problem.offered[:, 1:]] = np.inf
+    sendable = problem.sendable()
+    if sendable is not None:
+        cost[~sendable[:, 1:]] = np.inf
     best = cost.argmin(axis=1)
     return best.astype(np.int64) + 1, cost[np.arange(n), best]
 

@@ -59,7 +59,7 @@ def solve_master(answers: Sequence[Sums], rules: Rules, penalty: float) -> Mixtu
     offer[capped] = np.maximum(duals[2 : 2 + len(capped)], 0) * heads / scale
     segment[limited] = np.maximum(duals[2 + len(capped) : 2 + len(capped) + len(limited)], 0) * money / scale
     count = float(duals[1]) * heads / scale
-    prices = Multipliers(max(float(duals[0]), 0.0) * money / scale, segment, max(-count, 0.0), max(count, 0.0), offer)
+    prices = Multipliers(max(float(duals[0]), 0.0) * money / scale, segment, max(0.0, -count), max(0.0, count), offer)
     weights = np.clip(result.values[:-1], 0, None)
     missing = max(float(result.values[-1]), 0.0) / heads
     value = float((weights * profit).sum()) - penalty * missing

@@ -235,7 +235,11 @@ def _prove(rows: Rows, choice: Ints, dual: Dual, gap: float, seconds: float) -> 
     objective = profit_of(rows, choice)
     base = respond(rows.partition, dual.multipliers)
     core_rows, row, offer = _open_cells(rows, base, dual.multipliers, dual.bound - objective)
-    if not len(core_rows) or len(row) > MAX_PROOF_CELLS:
+    if not len(core_rows):  # nobody can do better than the best response, and no other choice beats the plan in hand
+        ideal = base[rows.member].astype(np.int64)
+        choice = ideal if keeps_rules(rows, ideal) else choice
+        return choice, max(profit_of(rows, choice), objective)
+    if len(row) > MAX_PROOF_CELLS:
         return choice, dual.bound
     core = _core(rows, core_rows, row, offer, base)
     count = rows.partition.count.astype(np.float64)

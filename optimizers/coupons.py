@@ -7,16 +7,16 @@ and certifies how far from the best it can be at most. Both give the same record
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from engine.errors import ProblemError
-from optimizers.coupon_gap import relative_gap
 from optimizers.coupon_problem import CouponProblem, Floats, Ints
+from optimizers.coupon_watch import Standing, Watch
 
-__all__ = ["CouponPlan", "CouponProblem", "allocate_coupons", "relative_gap"]
+__all__ = ["CouponPlan", "CouponProblem", "Standing", "allocate_coupons"]
 
 EXACT_CUSTOMERS = 2_000
 """Up to this many customers `auto` asks the exact method where the dual's certificate misses the asked-for gap."""
@@ -39,7 +39,7 @@ class CouponPlan:
     shadow_price: float
     """Profit that one more unit of money in the total budget would bring."""
     status: str
-    """"optimal" (within the gap), "gap_limit" (feasible, certified to the stated gap) or "time_limit"."""
+    """"optimal" (within the gap), "gap_limit" (feasible, certified to the stated gap), "time_limit" or "cancelled"."""
     segment_shadow_price: Floats | None = None
     """(S,) the same for each segment's budget, beside the total's."""
     method: str = ""
@@ -59,7 +59,13 @@ class CouponPlan:
 
 
 def allocate_coupons(
-    problem: CouponProblem, method: str = "auto", gap: float = 1e-4, *, seconds: float = 300.0
+    problem: CouponProblem,
+    method: str = "auto",
+    gap: float = 1e-4,
+    *,
+    seconds: float = 300.0,
+    progress: Callable[[Standing], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> CouponPlan:
     """Choose an offer for each customer so that incremental profit is largest within the budgets.
 
@@ -68,22 +74,27 @@ def allocate_coupons(
         method: "exact" (Pyomo and HiGHS), "dual" (Lagrangian with a certified bound; any size), or "auto": the dual,
             and the exact method where its certificate misses the gap and the problem is small.
         gap: relative gap at which the search may stop.
-        seconds: time limit of the exact method.
+        seconds: time limit; what is held then is given, with its honest gap. 0: what one pass over the customers gives.
+        progress: is told where the search stands (stage, seconds, objective, bound, gap) after each step.
+        cancelled: asked between the steps; once it says True what is held is given, as at the time limit. HiGHS is not
+            interrupted: the exact method asks before and after.
 
     Raises:
-        ProblemError: unknown method or gap out of range.
-        InfeasibleError: `min_sent` cannot be reached; the message says the most that the budgets buy.
+        ProblemError: unknown method, or gap or seconds out of range.
+        InfeasibleError: `min_sent` cannot be reached; the message says the most that the limits allow.
     """
     if method not in {"auto", "exact", "dual"}:
         raise ProblemError(f"method {method!r} is unknown; choose auto, exact or dual")
     if not (isinstance(gap, float | int) and 0 < gap < 1):
         raise ProblemError(f"gap = {gap!r} is refused; give a number above 0 and below 1, such as 1e-4")
-    started = time.perf_counter()
-    plan = _allocate(problem, method, float(gap), seconds)
-    return replace(plan, seconds=time.perf_counter() - started)
+    if not (isinstance(seconds, float | int) and seconds >= 0):
+        raise ProblemError(f"seconds = {seconds!r} is refused; give a time limit of at least 0")
+    watch = Watch(float(seconds), cancelled, progress)
+    plan = _allocate(problem, method, float(gap), watch)
+    return replace(plan, seconds=watch.elapsed)
 
 
-def _allocate(problem: CouponProblem, method: str, gap: float, seconds: float) -> CouponPlan:
+def _allocate(problem: CouponProblem, method: str, gap: float, watch: Watch) -> CouponPlan:
     from optimizers.coupon_dual import allocate_dual
     from optimizers.coupon_exact import allocate_exact
     from optimizers.coupon_limits import check_reachable
@@ -92,9 +103,12 @@ def _allocate(problem: CouponProblem, method: str, gap: float, seconds: float) -
         return check_reachable(problem)
 
     if method == "exact":
-        return allocate_exact(problem, gap=gap, seconds=seconds, safe=safe())
-    plan = allocate_dual(problem, gap=gap, safe=safe)
-    if method == "dual" or plan.gap <= gap or problem.n_customers > EXACT_CUSTOMERS:
+        return allocate_exact(problem, gap=gap, safe=safe(), watch=watch)
+    plan = allocate_dual(problem, gap=gap, safe=safe, watch=watch)
+    small = problem.n_customers <= EXACT_CUSTOMERS
+    if method == "dual" or plan.gap <= gap or not small or watch.stop():
         return plan
-    exact = allocate_exact(problem, gap=gap, seconds=seconds, safe=safe())
-    return exact if exact.objective > plan.objective or exact.gap < plan.gap else plan
+    exact = allocate_exact(problem, gap=gap, safe=plan.choice, watch=watch)
+    if exact.objective <= plan.objective and exact.gap >= plan.gap:
+        return plan
+    return exact
