@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Map, Rule
 
-from api.json_api import OPERATIONS, Operation
+from api.exchange import OPERATIONS, Operation
 from api.schemas import Problem
 
 

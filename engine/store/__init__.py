@@ -1,4 +1,4 @@
-"""The operational store: proposals and their life, the audit, people and their keys, job runs, experiments.
+"""The operational store: proposals and their life, the audit, accounts, job runs, experiments, bandits.
 
     store = open_store(settings.store_url)                  # refuses a schema of another version
     store = open_store(settings.store_url, upgrade=True)    # creates the schema in a fresh SQLite file first
@@ -13,6 +13,7 @@ from typing import Self
 
 from engine.store.accounts import Account, Accounts, Role, SetupLink
 from engine.store.audit import AuditCheck, AuditEvent, check_chain, read_events
+from engine.store.bandits import BanditDecision, Bandits, Drawn, StoredBandit
 from engine.store.database import Database
 from engine.store.experiments import Experiments, StoredExperiment
 from engine.store.idempotency import Answer, Answers
@@ -27,6 +28,9 @@ __all__ = [
     "Answer",
     "AuditCheck",
     "AuditEvent",
+    "BanditDecision",
+    "Bandits",
+    "Drawn",
     "JobRun",
     "Order",
     "Page",
@@ -35,6 +39,7 @@ __all__ = [
     "SetupLink",
     "Shown",
     "Store",
+    "StoredBandit",
     "StoredExperiment",
     "open_store",
     "upgrade_store",
@@ -63,6 +68,7 @@ class Store:
         self.jobs = JobRuns(database)
         self.experiments = Experiments(database)
         self.answers = Answers(database)
+        self.bandits = Bandits(database)
 
     def check_audit(self) -> AuditCheck:
         """Walk the audit chain and compare every proposal with what the audit says it was when saved."""

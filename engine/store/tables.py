@@ -247,3 +247,32 @@ class IdempotencyRow(Table):
     """NULL: the first request is still being worked on."""
     body: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class BanditRow(Table):
+    """A bandit: its design, which never changes, and what it has learned and spent so far."""
+
+    __tablename__ = "bandits"
+    bandit_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    arms: Mapped[list[str]] = mapped_column(JSON)
+    design: Mapped[dict[str, Any]]
+    state: Mapped[dict[str, Any]]
+    decisions: Mapped[int]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+
+
+class BanditDecisionRow(Table):
+    """One decision of a bandit, with the chance with which it was made, and what it brought once that is known."""
+
+    __tablename__ = "bandit_decisions"
+    number: Mapped[int] = mapped_column(primary_key=True)
+    decision_id: Mapped[str] = mapped_column(String(32), unique=True)
+    bandit_id: Mapped[str] = mapped_column(ForeignKey("bandits.bandit_id"), index=True)
+    unit_id: Mapped[str]
+    arm: Mapped[int]
+    propensity: Mapped[float]
+    context: Mapped[list[float]] = mapped_column(JSON)
+    at: Mapped[datetime]
+    reward: Mapped[float | None]
+    rewarded_at: Mapped[datetime | None]

