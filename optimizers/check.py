@@ -115,5 +115,5 @@ def _figure_faults(problem: PriceProblem, plan: PricePlan) -> Iterator[str]:
     gap = 0.0 if plan.bound == plan.objective else abs(plan.bound - plan.objective) / max(abs(plan.bound), 1e-300)
     if abs(gap - plan.gap) > MONEY * max(1.0, gap):
         yield f"the gap is given as {plan.gap}, bound and objective give {gap}"
-    if plan.status not in ("optimal", "time_limit", "gap_limit", "nothing_to_move"):
+    if plan.status not in ("optimal", "time_limit", "gap_limit", "nothing_to_move", "cancelled"):
         yield f"the status {plan.status!r} is unknown"

@@ -115,6 +115,12 @@ def risk_value(gain: Floats, risk: str) -> Floats:
     return np.asarray(gain.mean(axis=0) if risk == "mean" else np.quantile(gain, LOWER_QUANTILE, axis=0))
 
 
+def exact_value(problem: PriceProblem, families: Families, price: Floats) -> float:
+    """Return the exact value of prices (P,) as the risk setting counts it, money."""
+    effect = rest_effect(problem, families, price)
+    return float(line_gain(problem, price[:, None], effect).sum())
+
+
 def rung_model(problem: PriceProblem, families: Families, ladder: Ladder, around: Floats) -> RungModel:
     """Linearise around prices (P,)."""
     effect = rest_effect(problem, families, around)

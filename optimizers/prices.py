@@ -9,17 +9,20 @@ is right. `raw_predicted_gain` is what the unshrunk estimates would have promise
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import ProblemError
+from engine.errors import PlanError, ProblemError
 from optimizers import price_model
 from optimizers.binding import binding_rules
 from optimizers.ladder import Ladder, LadderRules, build_ladder
-from optimizers.price_search import PriceSearch
+from optimizers.price_rows import PriceRows, check_rows
+from optimizers.price_search import PriceProgress, PriceSearch
+from optimizers.price_system import all_rows
+from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -28,6 +31,8 @@ Bools = npt.NDArray[np.bool_]
 
 MAX_ELASTICITY = 100.0
 MAX_LOG_DEMAND = 50.0
+ROUNDING = 1e-12
+"""A bound closer to the objective than this share of today's revenue is the objective, but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +79,16 @@ class PricePlan:
     """What was chosen, why the solver stopped, and what each rule cost."""
 
     status: str
-    """"optimal" (within the gap), "time_limit" (an incumbent is held, its gap is honest), "gap_limit" (nothing better
-    was found, and the gap, honest too, stays above the one asked for: strong substitution), or "nothing_to_move"."""
+    """"optimal" (within the gap), "time_limit" or "cancelled" (an incumbent is held, its gap is honest), "gap_limit"
+    (the work that was allowed is done; the gap, honest too, stays above the one asked for), or "nothing_to_move"."""
     price: Floats
     """(P,) chosen prices, money per unit."""
     objective: float
     """Gain over today's prices by exact demand, as the risk setting counts it: expected under "mean", the sum of the
-    lines' 10 % quantiles under "lower"; money. The expected gain of any prices is `evaluate_prices(…).gain.sum()`."""
+    lines' 10 % quantiles under "lower"; less the fines of soft rules; money. The expected gain of any prices is
+    `evaluate_prices(…).gain.sum()`."""
     bound: float
-    """No feasible plan is worth more than this under the model the solver saw last, which is linearised around the plan
-    and exact there; same measure and money as `objective`."""
+    """No prices on the ladder that keep the rules are worth more; same measure and money as `objective`."""
     gap: float
     """(bound - objective) / |bound|; 0 where both are 0."""
     shadow_prices: Mapping[str, float] = field(default_factory=dict)
@@ -97,7 +102,7 @@ class PricePlan:
     build_seconds: float = 0.0
     """Of `seconds`, spent in Pyomo."""
     rounds: int = 0
-    """How often the model was linearised and solved."""
+    """Rounds of column generation."""
 
 
 @dataclass(frozen=True)
@@ -137,33 +142,67 @@ def evaluate_prices(problem: PriceProblem, price: Floats) -> PriceOutcome:
     return PriceOutcome(units.mean(axis=0), profit.mean(axis=0), gain.mean(axis=0), gain.sum(axis=1), low, high)
 
 
-def solve_prices(problem: PriceProblem, *, gap: float = 1e-4, seconds: float = 60.0) -> PricePlan:
+def solve_prices(
+    problem: PriceProblem,
+    *,
+    rows: PriceRows | None = None,
+    gap: float = 1e-4,
+    seconds: float = 60.0,
+    progress: Callable[[PriceProgress], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> PricePlan:
     """Choose the prices that gain most under the rules.
 
     Args:
         problem: products, draws and rules.
-        gap: relative gap at which the solver may stop.
+        rows: further rules over the ladder of `problem_ladder(problem)`.
+        gap: relative gap at which the search may stop.
         seconds: time limit; 0 returns today's prices with a bound.
+        progress: told what is held and proven whenever that changes.
+        cancelled: asked now and then; True ends the search with what it holds.
 
     Returns:
-        A plan that satisfies every rule to the cent; today's prices at the worst.
+        A plan that satisfies every hard rule to the cent; today's prices at the worst, where those are permitted.
 
     Raises:
-        ProblemError: the problem is not well posed; the message names product and value.
+        ProblemError: the problem or a row is not well posed; the message names product or rule, and value.
+        InfeasibleError: no prices satisfy the rules.
+        PlanError: today's prices break the rules, and time was up before others were found.
     """
     begun = time.perf_counter()
     check_problem(problem)
     ladder = problem_ladder(problem)
-    search = PriceSearch(problem, ladder, gap=gap, deadline=begun + seconds)
+    rules = all_rows(problem, ladder, rows)
+    check_rows(rules, ladder.rungs, problem.product_ids)
+    if not len(problem.product_ids):
+        return PricePlan("nothing_to_move", np.empty(0), 0.0, 0.0, 0.0, free_price=np.empty(0))
+    search = PriceSearch(problem, ladder, rules, gap=gap, deadline=begun + seconds, tell=progress, cancelled=cancelled)
     search.run()
+    return _plan(problem, ladder, search, begun)
+
+
+def _plan(problem: PriceProblem, ladder: Ladder, search: PriceSearch, begun: float) -> PricePlan:
+    """Read the plan off a search that has ended, its value by exact demand."""
+    if search.choice is None:
+        raise PlanError("time was up before prices were found that satisfy the rules; give more seconds")
+    families = price_model.Families.of(problem)
+    choice = search.chosen
+    price = ladder.price[np.arange(len(choice)), choice]
+    value = price_model.exact_value(problem, families, price) - search.fines()
+    bound = search.bound + search.system.error
+    turnover = float(np.abs(problem.base_units * problem.current_price).sum())
+    if bound - value <= ROUNDING * turnover:
+        bound = value
     shadow = search.shadow_prices()
-    free, binding = binding_rules(problem, ladder, search.model, search.choice, shadow)
+    model = price_model.rung_model(problem, families, ladder, price)
+    free, binding = binding_rules(problem, ladder, model, choice, shadow)
+    reached = relative_gap(value, bound)
     return PricePlan(
-        status=search.status(),
-        price=search.price,
-        objective=search.value,
-        bound=search.bound,
-        gap=search.reached_gap(),
+        status=search.status(reached),
+        price=price,
+        objective=value,
+        bound=bound,
+        gap=reached,
         shadow_prices=shadow,
         binding=binding,
         free_price=free,

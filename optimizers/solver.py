@@ -41,6 +41,8 @@ class Stop(StrEnum):
     OPTIMAL = "optimal"
     """Proven within the asked-for gap."""
     TIME_LIMIT = "time_limit"
+    WORK_LIMIT = "work_limit"
+    """The nodes that were allowed have been looked at."""
     INFEASIBLE = "infeasible"
     UNBOUNDED = "unbounded"
     FAILED = "failed"
@@ -196,6 +198,7 @@ def solve(
     seconds: float = 60.0,
     cost: Floats | None = None,
     start: Floats | None = None,
+    nodes: int | None = None,
 ) -> Solution:
     """Solve a mixed-integer linear model.
 
@@ -205,6 +208,7 @@ def solve(
         seconds: time limit of the solver, building excluded.
         cost: (C,) objective coefficients to put in place of the compiled ones, in the model's own sense.
         start: (C,) a point to begin from; an infeasible one is dropped by the solver.
+        nodes: branch-and-bound nodes at most: a limit that, unlike seconds, gives the same answer every time.
 
     Returns:
         What is held and why the solver stopped; never raises for an infeasible model or an exhausted time limit.
@@ -221,6 +225,8 @@ def solve(
         held = compiled.offset
         return Solution(Stop.OPTIMAL, np.empty(0), held, held, 0.0, compiled, time.perf_counter() - begun, build)
     highs = _hand_over(compiled, gap=gap, seconds=seconds)
+    if nodes is not None:
+        highs.setOptionValue("mip_max_nodes", nodes)
     if start is not None:
         highs.setSolution(len(start), np.arange(len(start), dtype=np.int32), np.asarray(start, dtype=np.float64))
     highs.run()
@@ -260,6 +266,48 @@ def relax(
     highs.setOptionValue("run_crossover", "on" if crossover else "off")
     highs.run()
     return _read_relaxation(highs, linear, time.perf_counter() - begun)
+
+
+class GrowingModel:
+    """A linear model that is solved again and again while columns are added to it: the master of column generation."""
+
+    def __init__(self, model: CompiledModel) -> None:
+        """Take the rows, and the columns so far, from a compiled model; integrality is dropped."""
+        self.compiled = replace(model, integer=np.zeros_like(model.integer))
+        self._highs = _hand_over(self.compiled, gap=0.0, seconds=math.inf)
+
+    def add(self, cost: Floats, matrix: SparseMatrix) -> None:
+        """Add columns between 0 and 1: cost (N,) in the model's own sense, matrix (R, N) sparse, column-wise."""
+        count = len(cost)
+        low, high = np.zeros(count), np.ones(count)
+        self._highs.addCols(
+            *(count, self.compiled.sense * cost, low, high, matrix.nnz),
+            *(matrix.indptr[:-1].astype(np.int32), matrix.indices.astype(np.int32), matrix.data),
+        )
+        self.compiled = _extended(self.compiled, cost, matrix)
+
+    def relax(self, seconds: float) -> Relaxation:
+        """Solve from the last basis."""
+        begun = time.perf_counter()
+        self._highs.setOptionValue("time_limit", self._highs.getRunTime() + max(seconds, 0.0))
+        self._highs.run()
+        return _read_relaxation(self._highs, self.compiled, time.perf_counter() - begun)
+
+
+def _extended(model: CompiledModel, cost: Floats, matrix: SparseMatrix) -> CompiledModel:
+    """Append columns between 0 and 1; they have no Pyomo variable."""
+    from scipy.sparse import hstack
+
+    count = len(cost)
+    return replace(
+        model,
+        columns=(*model.columns, *((None,) * count)),
+        cost=np.concatenate([model.cost, cost]),
+        matrix=hstack([model.matrix, matrix], format="csc"),
+        column_low=np.concatenate([model.column_low, np.zeros(count)]),
+        column_high=np.concatenate([model.column_high, np.ones(count)]),
+        integer=np.concatenate([model.integer, np.zeros(count, dtype=np.bool_)]),
+    )
 
 
 def _idle_value(variable: PyomoVar) -> float:
@@ -304,6 +352,7 @@ def _why(highs: HighsModel) -> Stop:
         status.kOptimal: Stop.OPTIMAL,
         status.kModelEmpty: Stop.OPTIMAL,
         status.kTimeLimit: Stop.TIME_LIMIT,
+        status.kSolutionLimit: Stop.WORK_LIMIT,
         status.kInfeasible: Stop.INFEASIBLE,
         status.kUnbounded: Stop.UNBOUNDED,
         status.kUnboundedOrInfeasible: Stop.INFEASIBLE,
