@@ -56,7 +56,7 @@ def check_coupons(problem: CouponProblem, plan: CouponPlan) -> CouponCheck:
         sent=int(np.count_nonzero(choice)),
         lagrangian_bound=_bound(problem, plan),
     )
-    faults = _broken_rules(problem, choice, found) + _false_claims(plan, found)
+    faults = _broken_rules(problem, choice, found) + _false_claims(plan, found) + _unlogged(problem, plan)
     if faults:
         raise CouponPlanError("the coupon plan fails its re-check: " + "; ".join(faults))
     return found
@@ -108,6 +108,25 @@ def _forbidden(problem: CouponProblem, choice: npt.NDArray[np.int64]) -> list[st
     return faults
 
 
+def _unlogged(problem: CouponProblem, plan: CouponPlan) -> list[str]:
+    """What is missing to a log of the random slice from which its draws can be weighted."""
+    if problem.explore == 0:
+        return [] if plan.explored is None else ["customers are explored although explore = 0"]
+    if plan.explored is None or plan.propensity is None:
+        return [f"explore = {problem.explore} was asked for, and no draw is logged"]
+    shape = problem.profit.shape[:1]
+    if plan.explored.shape != shape or plan.propensity.shape != shape:
+        return [f"explored and propensity have shapes {plan.explored.shape} and {plan.propensity.shape}, not {shape}"]
+    faults = []
+    if not ((plan.propensity > 0) & (plan.propensity <= 1)).all():
+        faults.append("a propensity lies outside (0, 1]")
+    if (plan.propensity[~plan.explored] != 1).any():
+        faults.append("a customer who was not explored has a propensity below 1")
+    if (plan.propensity[plan.explored & (plan.choice > 0)] > 0.5).any():
+        faults.append("an explored customer had no real chance of being sent nothing")
+    return faults
+
+
 def _false_claims(plan: CouponPlan, found: CouponCheck) -> list[str]:
     faults = [
         f"{name} is stated as {stated!r} and is {recomputed!r}"
@@ -145,6 +164,11 @@ def _bound(problem: CouponProblem, plan: CouponPlan) -> float:
         score = problem.profit[block].astype(np.float64) - money[:, None] * problem.cost[block]
         score[:, 1:] += floor - ceiling - offer[1:]
         score[_closed(problem, block)] = -np.inf
+        if plan.explored is not None:  # they were drawn, not chosen: no other offer was open to them
+            drawn = np.flatnonzero(plan.explored[block])
+            held = score[drawn, plan.choice[block][drawn]]
+            score[drawn] = -np.inf
+            score[drawn, 0] = held
         parts.append(float(score.max(axis=1).sum()))
     limits = [(total, problem.budget), (ceiling, problem.max_sent)]
     limits += zip(prices, problem.segment_budget if problem.segment_budget is not None else (), strict=False)

@@ -248,3 +248,49 @@ def first_of_kind(member: Array, choice: Array, n_offers: int, most: int, seen: 
             found += 1
         seen[kind] += 1
     return found
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def draw_in_turn(
+    chance: Array,
+    cost: Array,
+    segment: Array,
+    money: Array,
+    coupons: Array,
+    uniform: Array,
+    drawn: Array,
+    logged: Array,
+) -> None:
+    """Draw an offer for one customer after the other; an offer that no longer fits has no chance.
+
+    Args:
+        chance: (M, O) of each offer; what is missing to 1 is the chance of no coupon.
+        cost: (M, O).
+        segment: (M,).
+        money: (S + 1,) what may be spent by segment, then in total; what is left afterwards.
+        coupons: (O + 1,) what may be sent of each offer, then in all; what is left afterwards.
+        uniform: (M,) in [0, 1).
+        drawn: (M,) zeros; is filled with offers.
+        logged: (M,) is filled with the chance of what was drawn.
+    """
+    for i in range(chance.shape[0]):
+        s = segment[i]
+        u = uniform[i]
+        passed = 0.0
+        for o in range(1, chance.shape[1]):
+            c = cost[i, o]
+            fits = coupons[o] >= 1 and coupons[-1] >= 1 and money[s] >= c and money[-1] >= c
+            if chance[i, o] <= 0 or not fits:
+                continue
+            if passed <= u < passed + chance[i, o]:
+                drawn[i] = o
+                logged[i] = chance[i, o]
+            passed += chance[i, o]
+        o = drawn[i]
+        if o == 0:
+            logged[i] = 1.0 - passed
+        else:
+            money[s] -= cost[i, o]
+            money[-1] -= cost[i, o]
+            coupons[o] -= 1
+            coupons[-1] -= 1

@@ -52,6 +52,8 @@ class CouponProblem:
     """Groups of offers that exclude each other for one customer: who holds one of a group is sent none of it."""
     held: Bools | None = None
     """(N, O) offers that the customer holds from earlier; needed where `exclusive` is given."""
+    explore: float = 0.0
+    """Share of the customers, drawn at random, whose offer is drawn at random too, in [0, 1]."""
 
     def __post_init__(self) -> None:
         profit, cost = _money_matrix("profit", self.profit), _money_matrix("cost", self.cost)
@@ -74,6 +76,7 @@ class CouponProblem:
         object.__setattr__(self, "contacts", _checked_contacts(self.contacts, self.contact_limit, n))
         object.__setattr__(self, "held", _checked_mask("held", self.held, profit.shape))
         object.__setattr__(self, "exclusive", _checked_groups(self.exclusive, profit.shape[1], self.held))
+        object.__setattr__(self, "explore", _checked_share("explore", self.explore))
         _check_together(self)
 
     @property
@@ -181,6 +184,12 @@ def _checked_count(name: str, count: Any, of_what: str) -> int | None:  # noqa: 
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
         raise ProblemError(f"{name} = {count!r} is refused; give a whole number of {of_what}, at least 0, or None")
     return int(count)
+
+
+def _checked_share(name: str, share: Any) -> float:  # noqa: ANN401
+    if isinstance(share, bool) or not isinstance(share, int | float | np.number) or not 0 <= share <= 1:
+        raise ProblemError(f"{name} = {share!r} is refused; give a share of the customers, 0 to 1")
+    return float(share)
 
 
 def _checked_mask(name: str, mask: Any, shape: tuple[int, ...]) -> Bools | None:  # noqa: ANN401

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine.errors import ProblemError
-from optimizers.coupon_problem import CouponProblem, Floats, Ints
+from engine.errors import InfeasibleError, ProblemError
+from optimizers.coupon_gap import relative_gap
+from optimizers.coupon_problem import Bools, CouponProblem, Floats, Ints
 from optimizers.coupon_watch import Standing, Watch
 
 __all__ = ["CouponPlan", "CouponProblem", "Standing", "allocate_coupons"]
@@ -52,6 +53,11 @@ class CouponPlan:
     offer_shadow_price: Floats | None = None
     """(O,) profit that one more coupon in each `offer_cap` would bring; infinite where the cap is 0 and not priced."""
 
+    explored: Bools | None = None
+    """(N,) customers whose offer was drawn at random; None without an exploration share."""
+    propensity: Floats | None = None
+    """(N,) chance with which an explored customer's offer (or none) was drawn; 1 for all others, who were not drawn."""
+
     @property
     def sent(self) -> int:
         """Number of customers who are sent a coupon."""
@@ -64,6 +70,7 @@ def allocate_coupons(
     gap: float = 1e-4,
     *,
     seconds: float = 300.0,
+    seed: int = 0,
     progress: Callable[[Standing], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> CouponPlan:
@@ -75,6 +82,7 @@ def allocate_coupons(
             and the exact method where its certificate misses the gap and the problem is small.
         gap: relative gap at which the search may stop.
         seconds: time limit; what is held then is given, with its honest gap. 0: what one pass over the customers gives.
+        seed: of the exploration share; nothing else is random.
         progress: is told where the search stands (stage, seconds, objective, bound, gap) after each step.
         cancelled: asked between the steps; once it says True what is held is given, as at the time limit. HiGHS is not
             interrupted: the exact method asks before and after.
@@ -90,8 +98,40 @@ def allocate_coupons(
     if not (isinstance(seconds, float | int) and seconds >= 0):
         raise ProblemError(f"seconds = {seconds!r} is refused; give a time limit of at least 0")
     watch = Watch(float(seconds), cancelled, progress)
-    plan = _allocate(problem, method, float(gap), watch)
+    if problem.explore > 0:
+        plan = _allocate_beside_exploration(problem, method, float(gap), watch, np.random.default_rng(seed))
+    else:
+        plan = _allocate(problem, method, float(gap), watch)
     return replace(plan, seconds=watch.elapsed)
+
+
+def _allocate_beside_exploration(
+    problem: CouponProblem, method: str, gap: float, watch: Watch, rng: np.random.Generator
+) -> CouponPlan:
+    """Draw the explored slice first; the others are allocated what it leaves."""
+    from optimizers.coupon_explore import draw_exploration, explored_profit, infeasible_beside, without_explored
+
+    drawn = draw_exploration(problem, rng)
+    try:
+        plan = _allocate(without_explored(problem, drawn), method, gap, watch)
+    except InfeasibleError as error:
+        raise infeasible_beside(problem, error) from error
+    choice, fixed = drawn.choice.copy(), explored_profit(problem, drawn)
+    choice[~drawn.explored] = plan.choice
+    people = np.arange(problem.n_customers)
+    objective, bound = plan.objective + fixed, plan.bound + fixed
+    reached = relative_gap(objective, bound)
+    return replace(
+        plan,
+        choice=choice,
+        objective=objective,
+        bound=bound,
+        gap=reached,
+        spend=float(problem.cost[people, choice].sum(dtype=np.float64)),
+        status="optimal" if reached <= gap else "gap_limit" if plan.status == "optimal" else plan.status,
+        explored=drawn.explored,
+        propensity=drawn.propensity,
+    )
 
 
 def _allocate(problem: CouponProblem, method: str, gap: float, watch: Watch) -> CouponPlan:
