@@ -1,0 +1,267 @@
+"""Read an experiment: the road from the units to effects, intervals, checks and decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from engine.errors import ProblemError
+from engine.proposal import N_, Reason
+from experiments.measure.breakdowns import read_breakdowns
+from experiments.measure.clusters import sum_clusters
+from experiments.measure.components import Components, Prepared, prepare
+from experiments.measure.effects import Rules, decide, read_effect
+from experiments.measure.intervals import look
+from experiments.measure.metrics import Metric, Proportion, Quantile, Retention
+from experiments.measure.quantiles import quantile_effect, read_quantiles
+from experiments.measure.reading import Analysis, Effect, Refusal
+from experiments.measure.sums import Range, read_moments
+from experiments.measure.tables import table_units
+from experiments.measure.trust import counts_by_variant, judge_split, judge_units
+from experiments.measure.units import Inside, Units, check_columns, inside, without_split_clusters
+from experiments.sequential import AnalysisPlan
+from experiments.statistics.arms import Pair, UnreadableError, pair, stratified_pair
+from experiments.statistics.contrast import Convention
+from experiments.statistics.moments import Moments, merge
+from experiments.statistics.multiple import Correction
+from experiments.statistics.posterior import Prior
+from experiments.trust.check import Check, is_trustworthy
+from experiments.trust.sample_ratio import sample_ratio_p
+
+_NOT_SHARES = N_("column {column} holds values other than 0 and 1; use a mean")
+_WHOLE = ""
+"""The one stratum of an analysis without strata."""
+
+
+def analyse(
+    table: pd.DataFrame,
+    metrics: Sequence[Metric],
+    *,
+    variant: str = "variant",
+    unit: str | None = None,
+    cluster: str | None = None,
+    stratum: str | None = None,
+    segments: Sequence[str] = (),
+    earlier: Sequence[str] = (),
+    weights: Sequence[float] | None = None,
+    alpha: float = 0.05,
+    plan: AnalysisPlan | None = None,
+    earlier_looks: Sequence[int] = (),
+    correction: Correction = "none",
+    convention: Convention = "delta",
+    prior: Prior | None = None,
+) -> Analysis:
+    """Read an experiment from a table in memory; `analyse_units` and `analyse_logs` read one in a database.
+
+    Args:
+        table: one row per randomised unit, or rows of the randomised clusters.
+        metrics: what to compare.
+        variant: column with 0 for the control, 1, 2 … for the treatments; -1 or missing: outside the experiment.
+        unit: column with the unit's identifier; given, a unit on two rows is refused.
+        cluster: column with the randomised cluster, where that is more than a row.
+        stratum: column for post-stratification.
+        segments: columns for breakdowns.
+        earlier: columns with the unit's variant in earlier tests, for the check on carry-over.
+        weights: planned share of each variant; None means equal shares.
+        alpha: 1 - confidence, where there is no plan.
+        plan: how the design says that it is read; None: once, now.
+        earlier_looks: `Analysis.looks` of the last reading, where this is not the first.
+        correction: of the p-values over goals and variants.
+        convention: of the relative effects.
+        prior: of the relative effects; asks for posteriors.
+
+    Raises:
+        ProblemError: a column is missing, a unit appears twice, a variant is empty, or no metric can be read.
+    """
+    columns = {"variant": variant, "unit": unit, "cluster": cluster, "stratum": stratum}
+    with table_units(table, metrics, **columns, segments=segments, earlier=earlier) as units:  # type: ignore[arg-type]
+        return analyse_units(
+            units,
+            metrics,
+            weights=weights,
+            plan=plan or AnalysisPlan(alpha=alpha),
+            earlier_looks=earlier_looks,
+            correction=correction,
+            convention=convention,
+            prior=prior,
+        )
+
+
+def analyse_units(
+    units: Units,
+    metrics: Sequence[Metric],
+    *,
+    weights: Sequence[float] | None = None,
+    plan: AnalysisPlan = AnalysisPlan(),  # noqa: B008 - frozen
+    earlier_looks: Sequence[int] = (),
+    correction: Correction = "none",
+    convention: Convention = "delta",
+    prior: Prior | None = None,
+    checks: Sequence[Check] = (),
+) -> Analysis:
+    """Read an experiment from units in a database; only sums, counts and quantiles leave it.
+
+    The arguments are those of `analyse`; `checks` were made on the way to the units, and count.
+
+    Raises:
+        ProblemError: see `analyse`.
+        DataError: the database refused a query.
+    """
+    _check_names(metrics)
+    check_columns(units, _named(metrics))
+    found, split_clusters = without_split_clusters(inside(units))
+    counts = counts_by_variant(found, weights)
+    shares = list(weights) if weights is not None else [1.0] * len(counts)
+    rules = Rules(look(plan, earlier_looks, sum(counts)), convention, correction, prior)
+    read = _read(found, metrics, len(counts), rules)
+    if not read.effects:
+        raise ProblemError(_nothing_left(read.refused))
+    variants = range(len(counts))
+    broken = read_breakdowns(found, read.ready, read.ranges, variants, [*units.segments, *units.earlier], rules)
+    made = [
+        *checks,
+        *judge_split(found, counts, shares, rules.look),
+        *judge_units(found, read.prepared, read.groups, read.effects, broken.breakdowns, rules.look),
+    ]
+    trustworthy = is_trustworthy(made)
+    return Analysis(
+        effects=tuple(decide(read.effects, metrics, rules, trustworthy=trustworthy)),
+        counts=counts,
+        sample_ratio_p=sample_ratio_p(counts, shares),
+        trustworthy=trustworthy,
+        alpha=plan.alpha,
+        excluded=found.outside,
+        method=plan.method,
+        interval=rules.look.interval,
+        final=rules.look.is_decisive,
+        convention=convention,
+        correction=correction,
+        checks=tuple(made),
+        refused=(*read.refused, *broken.refused),
+        exclusions=(*units.excluded, *split_clusters, *read.prepared.exclusions),
+        breakdowns=tuple(one for one in broken.breakdowns if one.segment in units.segments),
+        looks=rules.look.units,
+    )
+
+
+def _check_names(metrics: Sequence[Metric]) -> None:
+    names = [metric.name for metric in metrics]
+    if not names:
+        raise ProblemError("no metric to compare; name at least one")
+    if len(set(names)) < len(names):
+        raise ProblemError(f"metric names {', '.join(names)}: each may be used once")
+
+
+def _named(metrics: Sequence[Metric]) -> list[str]:
+    """Columns that the metrics read."""
+    return [
+        column
+        for metric in metrics
+        for column in (*metric.columns, *metric.covariate_columns, *(c.column for c in metric.where))
+    ]
+
+
+def _nothing_left(refused: Sequence[Refusal]) -> str:
+    lines = [f"metric '{one.metric}': {one.reason.english()}" for one in refused]
+    return "no metric can be read: " + "; ".join(dict.fromkeys(lines))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Effects, with what the checks and breakdowns need."""
+
+    effects: tuple[Effect, ...]
+    refused: tuple[Refusal, ...]
+    prepared: Prepared
+    ready: tuple[Components, ...]
+    """Metrics other than quantiles, by row."""
+    ranges: Mapping[str, Range]
+    groups: Mapping[str, Mapping[int, Moments]]
+    """Moments by metric and variant, on the randomised units."""
+
+
+def _read(found: Inside, metrics: Sequence[Metric], variants: int, rules: Rules) -> _Read:
+    prepared = prepare(found.units.warehouse, found.relation, metrics, {})
+    linear = tuple(one for one in prepared.ready if not isinstance(one.metric, Quantile))
+    groups, components = _moments(found, linear, prepared.ranges)
+    effects: dict[tuple[str, int], Effect] = {}
+    refused = list(prepared.refused)
+    for one in components:
+        for variant in range(1, variants):
+            try:
+                _refuse_other_than_shares(one, groups[one.metric.name])
+                effects[one.metric.name, variant] = read_effect(one, _pair(one, groups, variant), variant, rules)
+            except UnreadableError as error:
+                refused.append(Refusal(one.metric.name, variant, error.reason))
+    for one in prepared.ready:
+        if isinstance(one.metric, Quantile):
+            found_effects, missed = _quantile_effects(found, one, variants, rules)
+            effects.update(found_effects)
+            refused += missed
+    order = {metric.name: place for place, metric in enumerate(metrics)}
+    ordered = sorted(effects.items(), key=lambda item: (order[item[0][0]], item[0][1]))
+    pooled = {name: {v: merge(s.values()) for v, s in by.items()} for name, by in groups.items()}
+    return _Read(tuple(e for _, e in ordered), tuple(refused), prepared, linear, prepared.ranges, pooled)
+
+
+ByStratum = dict[str, dict[int, dict[str, Moments]]]
+"""Moments by metric, variant and stratum."""
+
+
+def _moments(
+    found: Inside, ready: tuple[Components, ...], ranges: Mapping[str, Range]
+) -> tuple[ByStratum, tuple[Components, ...]]:
+    units, relation = found.units, found.relation
+    dialect = units.warehouse.dialect
+    strata = [] if units.stratum is None else [units.stratum]
+    if units.cluster is not None and ready:
+        relation, ready, ranges = sum_clusters(units, relation, ready, [units.variant, *strata])
+    by_metric: ByStratum = {one.metric.name: {} for one in ready}
+    if not ready:
+        return by_metric, ready
+    keys = [units.variant_sql, *(dialect.column(name) for name in strata)]
+    metrics = {one.metric.name: one.expressions for one in ready}
+    for (variant, *stratum), groups in read_moments(units.warehouse, relation, keys, metrics, ranges).items():
+        for name, moments in groups.items():
+            if moments.count:
+                by_metric[name].setdefault(int(variant), {})[str(stratum[0]) if stratum else _WHOLE] = moments
+    return by_metric, ready
+
+
+def _pair(one: Components, groups: ByStratum, variant: int) -> Pair:
+    by_variant = groups[one.metric.name]
+    size = len(one.expressions)
+    nobody = {_WHOLE: Moments(0, np.zeros(size), np.zeros((size, size)))}
+    control, treatment = by_variant.get(0, nobody), by_variant.get(variant, nobody)
+    if control.keys() | treatment.keys() == {_WHOLE}:
+        return pair(control[_WHOLE], treatment[_WHOLE])
+    return stratified_pair(control, treatment)
+
+
+def _refuse_other_than_shares(one: Components, by_variant: Mapping[int, Mapping[str, Moments]]) -> None:
+    """0 and 1 have the variance p(1 - p); anything in between has less."""
+    if not isinstance(one.metric, Proportion | Retention) or one.value.denominator is not None:
+        return
+    whole = merge(moments for strata in by_variant.values() for moments in strata.values())
+    share = float(whole.mean[one.value.numerator])
+    expected = whole.count * share * (1.0 - share)
+    if abs(float(whole.scatter[one.value.numerator, one.value.numerator]) - expected) > 1e-9 * whole.count:
+        raise UnreadableError(Reason(_NOT_SHARES, {"column": one.metric.column}))
+
+
+def _quantile_effects(
+    found: Inside, one: Components, variants: int, rules: Rules
+) -> tuple[dict[tuple[str, int], Effect], list[Refusal]]:
+    effects: dict[tuple[str, int], Effect] = {}
+    refused = []
+    name = one.metric.name
+    for variant in range(1, variants):
+        try:
+            sides = read_quantiles(found, one, [0, variant], rules)
+            effects[name, variant] = quantile_effect(one, sides, variant, rules)
+        except UnreadableError as error:
+            refused.append(Refusal(name, variant, error.reason))
+    return effects, refused
