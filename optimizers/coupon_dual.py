@@ -143,14 +143,14 @@ def find_multipliers(rows: Rows, watch: Watch) -> tuple[Parted, Dual]:
     centre = minimise_rows(sample, [free], watch, tolerance=1e-6).multipliers
     reach = REACH
     for _ in range(MAX_NEIGHBOURHOODS):
-        box = _box(sample, centre, reach)
+        box = box_about(sample, centre, reach)
         screened = screen(rows.partition, box)
         parted = part(rows, screened.open, screened.settled, respond(rows.partition, centre))
-        dual = minimise_rows(parted.rows, _nearby(centre), watch, box=box)
+        dual = minimise_rows(parted.rows, nearby(centre), watch, box=box)
         if not dual.left_box or dual.stopped:
             return parted, dual
         centre, reach = dual.multipliers, reach * WIDER
-    return everything, minimise_rows(rows, _nearby(centre), watch)
+    return everything, minimise_rows(rows, nearby(centre), watch)
 
 
 def minimise_rows(
@@ -166,18 +166,18 @@ def minimise_rows(
         elsewhere=rows.profit_elsewhere,
         tolerance=tolerance,
         box=box,
-        penalty=PENALTY * _mean_profit(rows),
+        penalty=PENALTY * mean_profit(rows),
     )
 
 
-def _mean_profit(rows: Rows) -> float:
+def mean_profit(rows: Rows) -> float:
     """Mean absolute profit of a coupon, over some of the rows."""
     some = rows.profit[:: max(1, len(rows.profit) // COARSE_ROWS), 1:]
     held = np.abs(some[np.isfinite(some)])
     return max(float(held.mean(dtype=np.float64)), 1e-300) if len(held) else 1.0
 
 
-def _box(sample: Rows, centre: Multipliers, reach: float) -> Box:
+def box_about(sample: Rows, centre: Multipliers, reach: float) -> Box:
     money = np.maximum(centre.money, 0.1 * centre.money.max())
     counted = sample.rules.floor > 0 or math.isfinite(sample.rules.ceiling) or np.isfinite(sample.rules.cap[1:]).any()
     sums = evaluate(sample.partition, centre)
@@ -186,7 +186,7 @@ def _box(sample: Rows, centre: Multipliers, reach: float) -> Box:
     return Box(centre, reach * money, reach * tolls if counted else np.zeros(len(tolls)))
 
 
-def _nearby(prices: Multipliers) -> list[Multipliers]:
+def nearby(prices: Multipliers) -> list[Multipliers]:
     """The sample's multipliers and a bracket about them, so that the master has answers on both sides."""
     around = [(1.0, 1.0), (1.01, 1.0), (0.99, 1.0), (1.0, 1.01)]
     return [prices.scaled(money, floor) for money, floor in around[: 4 if prices.floor else 3]]
@@ -252,12 +252,13 @@ def minimise(
         sums = ask(asked)
         if not answers:
             answers.append(Answer(None, no_sums(*sums.sent.shape)))
-        elif not queue and len(weights) and _known(sums, answers):
-            break
+        stalled = not queue and len(weights) > 0 and _known(sums, answers)
         answers.append(Answer(asked, sums))
         found = rules.bound(sums, asked) + elsewhere
         if found < bound:
             best, bound = asked, found
+        if stalled:
+            break
         watch.tell("multipliers", None, bound)
     weights = np.vstack([weights, np.zeros((len(answers) - len(weights), weights.shape[1]))])
     left = leavings > MAX_LEAVINGS

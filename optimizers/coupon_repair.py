@@ -27,6 +27,9 @@ ACTIVE = 1e-9
 MAX_CORE_ROWS = 20_000
 POOL = 4_000
 """Rows nearest to indifference that take part in filling."""
+POOL_APART = 100
+"""The same of each segment, where there are more than a few segments."""
+FEW_SEGMENTS = 20
 CLOSE = 1e-6
 """Relative gap up to which filling goes on even where less was asked for: it costs next to nothing."""
 MAX_PROOF_CELLS = 20_000
@@ -75,7 +78,7 @@ def _from_pool(whole: Rows, pool: Parted, dual: Dual, gap: float) -> Ints | None
     for margin, reserve in ((0.0, 0.0), (0.0, RESERVE), (rows.n_segments + rows.n_offers + 2.0, RESERVE)):
         if not reserve and not small:
             continue  # sums in another order differ in their last bits
-        choice = _rounded(rows, dual, margin)
+        choice = rounded(rows, dual, margin)
         if not keeps_rules(rows, choice):
             choice = mend(rows, choice, dual.multipliers, reserve=reserve)
         if not keeps_rules(rows, choice):
@@ -127,7 +130,7 @@ def _cut(choice: Ints, mine: Bools, profit: Floats, use: Floats, limit: float) -
 # --- from the mixture to whole customers
 
 
-def _base(rows: Rows, dual: Dual) -> tuple[Choice, Bools, list[Choice], Bools]:
+def base_of(rows: Rows, dual: Dual) -> tuple[Choice, Bools, list[Choice], Bools]:
     """(T,) choice of each row, whether active answers differ there, the active answers, and where each is active."""
     active = np.flatnonzero((dual.weights > ACTIVE).any(axis=1))
     answers = [_answer(rows, dual, int(k)) for k in active]
@@ -152,22 +155,33 @@ def _pool(parted: Parted, dual: Dual) -> Parted:
     rows = parted.rows
     if len(rows.segment) <= 2 * POOL:
         return parted
-    base, differ, _, _ = _base(rows, dual)
+    base, differ, _, _ = base_of(rows, dual)
     loss = least_losses(rows, np.arange(len(base)), base.astype(np.int64), dual.multipliers)
     still_open = np.zeros(len(base), dtype=np.bool_)
     still_open[least(np.where(differ, -np.inf, np.abs(loss)), POOL)] = True
+    if rows.n_segments > FEW_SEGMENTS:
+        still_open |= _nearest_of_each(np.abs(loss), rows.segment)
     kept = np.flatnonzero(differ)
     still_open[kept[least(np.abs(loss[kept]), MAX_CORE_ROWS)]] = True
     return part_further(parted, still_open, base)
 
 
-def _rounded(rows: Rows, dual: Dual, margin: float = 0.0) -> Ints:
+def _nearest_of_each(loss: Floats, segment: Ints) -> Bools:
+    """(T,) the `POOL_APART` rows of each segment that are nearest to indifference."""
+    order = np.lexsort((loss, segment))
+    starts = np.searchsorted(segment[order], segment[order], side="left")
+    nearest = np.zeros(len(loss), dtype=np.bool_)
+    nearest[order[np.arange(len(order)) - starts < POOL_APART]] = True
+    return nearest
+
+
+def rounded(rows: Rows, dual: Dual, margin: float = 0.0) -> Ints:
     """Solve for the customers on whom the active answers differ, round down, and leave the rest as all agree.
 
     `margin` coupons are asked for beyond the floor: a vertex splits no more customers than there are rules, and
     rounding takes a coupon from each.
     """
-    base, differ, answers, weights = _base(rows, dual)
+    base, differ, answers, weights = base_of(rows, dual)
     core_rows = np.flatnonzero(differ)
     if not len(core_rows):
         return base[rows.member].astype(np.int64)

@@ -79,7 +79,7 @@ def make_rows(problem: CouponProblem) -> Rows:
     segment = problem.segment if limited else np.zeros(n, dtype=np.int64)
     assert segment is not None  # noqa: S101 - for the type checker: `limited` says so
     profit, cost = _mask(problem)
-    first, member, count = _collapse(profit, cost, segment)
+    first, member, count = collapse(profit, cost, segment)
     whole = Partition(profit, cost, np.ascontiguousarray(segment), count)
     if first is not None:
         whole = replace(whole, profit=profit[first], cost=cost[first], segment=segment[first])
@@ -152,7 +152,7 @@ def _mask(problem: CouponProblem) -> tuple[Matrix, Matrix]:
     return profit, np.where(sendable, problem.cost, 0).astype(problem.cost.dtype)
 
 
-def _collapse(profit: Matrix, cost: Matrix, segment: Ints) -> tuple[Ints | None, Ints, Counts]:
+def collapse(profit: Matrix, cost: Matrix, segment: Ints) -> tuple[Ints | None, Ints, Counts]:
     """First customer of each distinct row (None: not worth it), row of each customer, customers of each row."""
     n = len(profit)
     some = slice(None, None, max(1, n // SAMPLE))
