@@ -178,6 +178,7 @@ def mean_profit(rows: Rows) -> float:
 
 
 def box_about(sample: Rows, centre: Multipliers, reach: float) -> Box:
+    """The neighbourhood of `centre` in which prices move by about `reach`, a share of themselves."""
     money = np.maximum(centre.money, 0.1 * centre.money.max())
     counted = sample.rules.floor > 0 or math.isfinite(sample.rules.ceiling) or np.isfinite(sample.rules.cap[1:]).any()
     sums = evaluate(sample.partition, centre)
