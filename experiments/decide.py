@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -235,10 +236,16 @@ def conditional_power(plan: AnalysisPlan, z: float, fraction: float, drift: floa
         fraction: information fraction now, below 1.
         drift: expected z at the end under the planned effect.
     """
-    critical = float(rejection_boundary(plan, [fraction, 1.0])[-1])
+    critical = _critical_at_end(plan, fraction)
     left = 1.0 - fraction
     ahead = z * math.sqrt(fraction) + drift * left
     return float(stats.norm.sf((critical - ahead) / math.sqrt(left)))
+
+
+@lru_cache(maxsize=256)
+def _critical_at_end(plan: AnalysisPlan, fraction: float) -> float:
+    """Critical z at the planned end, when the reading before it is at `fraction`."""
+    return float(rejection_boundary(plan, [fraction, 1.0])[-1])
 
 
 def _chance(rule: DecisionRule, plan: AnalysisPlan, primary: Observed, fraction: float) -> float | None:

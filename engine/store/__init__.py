@@ -15,7 +15,7 @@ from engine.store.accounts import Account, Accounts, Role, SetupLink
 from engine.store.audit import AuditCheck, AuditEvent, check_chain, read_events
 from engine.store.bandits import BanditDecision, Bandits, Drawn, StoredBandit
 from engine.store.database import Database
-from engine.store.experiments import Experiments, StoredExperiment
+from engine.store.experiments import DesignVersion, Experiments, ExperimentState, StoredExperiment, StoredReading
 from engine.store.idempotency import Answer, Answers
 from engine.store.jobs import JobRun, JobRuns
 from engine.store.lines import Order, Shown
@@ -30,7 +30,9 @@ __all__ = [
     "AuditEvent",
     "BanditDecision",
     "Bandits",
+    "DesignVersion",
     "Drawn",
+    "ExperimentState",
     "JobRun",
     "Order",
     "Page",
@@ -41,6 +43,7 @@ __all__ = [
     "Store",
     "StoredBandit",
     "StoredExperiment",
+    "StoredReading",
     "open_store",
     "upgrade_store",
 ]

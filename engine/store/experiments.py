@@ -1,20 +1,35 @@
-"""Experiments in the store: the design fixed before the first customer is assigned, the reading beside the promise."""
+"""Experiments in the store: the design fixed before the first unit is assigned, every reading beside the promise.
+
+    designed → running → ended
+
+Before the start a design may be replaced. From then on it is locked: a change is a new version with a reason, and
+every version, like every reading, is kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from engine.errors import ConflictError, NotFoundError
+from engine.errors import ConflictError, InputError, NotFoundError, StateError
 from engine.files import plain
 from engine.store.audit import AuditEvent, append_event
 from engine.store.database import Database
-from engine.store.tables import ExperimentRow, ProposalRow
+from engine.store.tables import ExperimentReadingRow, ExperimentRow, ExperimentVersionRow, ProposalRow
+
+
+class ExperimentState(StrEnum):
+    """Where an experiment stands."""
+
+    DESIGNED = "designed"
+    RUNNING = "running"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True)
@@ -25,14 +40,43 @@ class StoredExperiment:
     proposal_id: str | None
     salt: str
     """Seed of the assignment; it never changes, so a customer stays where they are."""
+    state: ExperimentState
+    version: int
+    """Of the design, from 1."""
     design: Mapping[str, Any]
     reading: Mapping[str, Any] | None
-    """What was measured; None until then."""
+    """What was measured last; None until then."""
     created_at: datetime
     created_by: str
+    started_at: datetime | None
+    ended_at: datetime | None
     read_at: datetime | None
     promise: Mapping[str, Any]
     """promised_gain, promised_gain_low and promised_gain_high of the proposal; empty where there is none."""
+
+
+@dataclass(frozen=True)
+class DesignVersion:
+    """A design as it stood."""
+
+    version: int
+    design: Mapping[str, Any]
+    why: str
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True)
+class StoredReading:
+    """One look at an experiment."""
+
+    number: int
+    """From 1."""
+    version: int
+    """Of the design under which it was read."""
+    reading: Mapping[str, Any]
+    read_at: datetime
+    read_by: str
 
 
 class Experiments:
@@ -51,7 +95,7 @@ class Experiments:
         now: datetime,
         proposal_id: str | None = None,
     ) -> StoredExperiment:
-        """Store a design; from now on neither it nor the salt changes.
+        """Store the first version of a design; the salt never changes.
 
         Raises:
             ConflictError: the identifier or the salt is taken.
@@ -64,13 +108,82 @@ class Experiments:
                     "proposal_number": _proposal_number(connection, proposal_id),
                     "salt": salt,
                     "design": plain(design),
+                    "state": ExperimentState.DESIGNED.value,
+                    "version": 1,
                     "created_at": now,
                     "created_by": by,
                 }
                 connection.execute(insert(ExperimentRow).values(values))
-                _record(connection, experiment_id, "design", by, now, {"salt": salt, "design": design})
+                _keep_version(connection, experiment_id, 1, design, why="", by=by, now=now)
+                detail = {"salt": salt, "version": 1, "design": design}
+                _record(connection, experiment_id, "design", by, now, detail, to=ExperimentState.DESIGNED)
         except IntegrityError as error:
             raise ConflictError(f"experiment {experiment_id!r} or its salt {salt!r} exists; choose another") from error
+        return self.get(experiment_id)
+
+    def redesign(
+        self, experiment_id: str, design: Mapping[str, Any], *, why: str, by: str, now: datetime
+    ) -> StoredExperiment:
+        """Store a new version of a design; the versions before it stay.
+
+        Raises:
+            NotFoundError: there is no such experiment.
+            InputError: the experiment runs, and no reason is given.
+            StateError: it has ended.
+        """
+        with self._database.write() as connection:
+            row = _find(connection, experiment_id)
+            if row.state == ExperimentState.ENDED:
+                raise StateError(f"experiment {experiment_id!r} has ended; design a new one")
+            if row.state == ExperimentState.RUNNING and not why.strip():
+                raise InputError(f"experiment {experiment_id!r} runs and its design is locked; say why it must change")
+            version = row.version + 1
+            statement = update(ExperimentRow).where(ExperimentRow.experiment_id == experiment_id)
+            connection.execute(statement.values(design=plain(design), version=version))
+            _keep_version(connection, experiment_id, version, design, why=why, by=by, now=now)
+            _record(connection, experiment_id, "redesign", by, now, {"version": version, "design": design}, why=why)
+        return self.get(experiment_id)
+
+    def start(self, experiment_id: str, *, by: str, now: datetime) -> StoredExperiment:
+        """Start an experiment, which locks its design.
+
+        Raises:
+            NotFoundError: there is no such experiment.
+            StateError: it runs already, or has ended.
+        """
+        values = {"started_at": now}
+        return self._move(experiment_id, ExperimentState.DESIGNED, ExperimentState.RUNNING, values, "", by, now)
+
+    def end(self, experiment_id: str, *, why: str, by: str, now: datetime) -> StoredExperiment:
+        """End an experiment: nobody is assigned any more; it can still be read.
+
+        Raises:
+            NotFoundError: there is no such experiment.
+            StateError: it does not run.
+            InputError: no reason is given.
+        """
+        if not why.strip():
+            raise InputError(f"experiment {experiment_id!r}: say why it ends, such as the decision that was taken")
+        values = {"ended_at": now}
+        return self._move(experiment_id, ExperimentState.RUNNING, ExperimentState.ENDED, values, why, by, now)
+
+    def _move(
+        self,
+        experiment_id: str,
+        source: ExperimentState,
+        to: ExperimentState,
+        values: Mapping[str, Any],
+        why: str,
+        by: str,
+        now: datetime,
+    ) -> StoredExperiment:
+        with self._database.write() as connection:
+            row = _find(connection, experiment_id)
+            if row.state != source:
+                raise StateError(f"experiment {experiment_id!r} is {row.state}; only one that is {source} can be {to}")
+            statement = update(ExperimentRow).where(ExperimentRow.experiment_id == experiment_id)
+            connection.execute(statement.values(state=to.value, **values))
+            _record(connection, experiment_id, to.value, by, now, {}, why=why, source=source, to=to)
         return self.get(experiment_id)
 
     def get(self, experiment_id: str) -> StoredExperiment:
@@ -87,22 +200,70 @@ class Experiments:
 
     def of_proposal(self, proposal_id: str) -> tuple[StoredExperiment, ...]:
         """Read the experiments that test a proposal, oldest first."""
-        query = _query().where(ProposalRow.proposal_id == proposal_id).order_by(ExperimentRow.created_at)
-        with self._database.read() as connection:
-            return tuple(_experiment(row) for row in connection.execute(query))
+        return self._select(_query().where(ProposalRow.proposal_id == proposal_id))
 
-    def store_reading(self, experiment_id: str, reading: Mapping[str, Any], *, by: str, now: datetime) -> None:
-        """Put what was measured beside what was promised; the audit keeps every earlier reading.
+    def in_state(self, state: ExperimentState) -> tuple[StoredExperiment, ...]:
+        """Read the experiments that are in a state, oldest first."""
+        return self._select(_query().where(ExperimentRow.state == state.value))
+
+    def _select(self, query: Select[Any]) -> tuple[StoredExperiment, ...]:
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(ExperimentRow.created_at, ExperimentRow.experiment_id))
+            return tuple(_experiment(row) for row in rows)
+
+    def versions(self, experiment_id: str) -> tuple[DesignVersion, ...]:
+        """Read every version of a design, oldest first.
+
+        Raises:
+            NotFoundError: there is no such experiment.
+        """
+        row = ExperimentVersionRow
+        query = select(row.version, row.design, row.why, row.created_at, row.created_by)
+        with self._database.read() as connection:
+            _find(connection, experiment_id)
+            found = connection.execute(query.where(row.experiment_id == experiment_id).order_by(row.version))
+            return tuple(DesignVersion(**one._mapping) for one in found)
+
+    def store_reading(self, experiment_id: str, reading: Mapping[str, Any], *, by: str, now: datetime) -> int:
+        """Put what was measured beside what was promised; every earlier reading is kept.
+
+        Returns:
+            Number of the reading, from 1.
 
         Raises:
             NotFoundError: there is no such experiment.
         """
         with self._database.write() as connection:
+            row = _find(connection, experiment_id)
+            kept = select(func.count()).where(ExperimentReadingRow.experiment_id == experiment_id)
+            number = int(connection.execute(kept).scalar_one()) + 1
+            values = {"number": number, "version": row.version, "reading": plain(reading), "read_at": now}
+            connection.execute(insert(ExperimentReadingRow).values(experiment_id=experiment_id, read_by=by, **values))
             statement = update(ExperimentRow).where(ExperimentRow.experiment_id == experiment_id)
-            done = connection.execute(statement.values(reading=plain(reading), read_at=now))
-            if not done.rowcount:
-                raise NotFoundError(f"no experiment {experiment_id!r}")
-            _record(connection, experiment_id, "reading", by, now, reading)
+            connection.execute(statement.values(reading=plain(reading), read_at=now))
+            _record(connection, experiment_id, "reading", by, now, {"number": number, **reading})
+        return number
+
+    def readings(self, experiment_id: str) -> tuple[StoredReading, ...]:
+        """Read every look at an experiment, oldest first.
+
+        Raises:
+            NotFoundError: there is no such experiment.
+        """
+        row = ExperimentReadingRow
+        query = select(row.number, row.version, row.reading, row.read_at, row.read_by)
+        with self._database.read() as connection:
+            _find(connection, experiment_id)
+            found = connection.execute(query.where(row.experiment_id == experiment_id).order_by(row.number))
+            return tuple(StoredReading(**one._mapping) for one in found)
+
+
+def _find(connection: Connection, experiment_id: str) -> Row[str, int]:
+    query = select(ExperimentRow.state, ExperimentRow.version).where(ExperimentRow.experiment_id == experiment_id)
+    row = connection.execute(query).first()
+    if row is None:
+        raise NotFoundError(f"no experiment {experiment_id!r}")
+    return row
 
 
 def _query() -> Select[Any]:
@@ -121,14 +282,47 @@ def _proposal_number(connection: Connection, proposal_id: str | None) -> int | N
     return int(number)
 
 
-def _record(
-    connection: Connection, experiment_id: str, action: str, by: str, now: datetime, detail: Mapping[str, Any]
+def _keep_version(
+    connection: Connection,
+    experiment_id: str,
+    version: int,
+    design: Mapping[str, Any],
+    *,
+    why: str,
+    by: str,
+    now: datetime,
 ) -> None:
-    event = AuditEvent(actor=by, subject=f"experiment:{experiment_id}", action=action, at=now, detail=detail)
+    values = {"experiment_id": experiment_id, "version": version, "design": plain(design), "why": why}
+    connection.execute(insert(ExperimentVersionRow).values(created_at=now, created_by=by, **values))
+
+
+def _record(
+    connection: Connection,
+    experiment_id: str,
+    action: str,
+    by: str,
+    now: datetime,
+    detail: Mapping[str, Any],
+    *,
+    why: str = "",
+    source: ExperimentState | None = None,
+    to: ExperimentState | None = None,
+) -> None:
+    event = AuditEvent(
+        actor=by,
+        subject=f"experiment:{experiment_id}",
+        action=action,
+        at=now,
+        why=why,
+        from_state=source.value if source else None,
+        to_state=to.value if to else None,
+        detail=detail,
+    )
     append_event(connection, event)
 
 
 def _experiment(row: Row[Any]) -> StoredExperiment:
     values = dict(row._mapping)
     summary = values.pop("summary") or {}
+    values["state"] = ExperimentState(values["state"])
     return StoredExperiment(**values, promise={k: v for k, v in summary.items() if k.startswith("promised_gain")})

@@ -223,17 +223,45 @@ class JobRunRow(Table):
 
 
 class ExperimentRow(Table):
-    """An experiment: its design, the salt of its assignment, and what was read, beside a proposal's promise."""
+    """An experiment: its present design, the salt of its assignment, the last reading, beside a proposal's promise."""
 
     __tablename__ = "experiments"
     experiment_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     proposal_number: Mapped[int | None] = mapped_column(ForeignKey("proposals.number"), index=True)
     salt: Mapped[str] = mapped_column(unique=True)
+    state: Mapped[str] = mapped_column(String(16), server_default="designed", index=True)
+    version: Mapped[int] = mapped_column(server_default="1")
     design: Mapped[dict[str, Any]]
     reading: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
     created_by: Mapped[str]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
     read_at: Mapped[datetime | None]
+
+
+class ExperimentVersionRow(Table):
+    """A design as it stood, with the reason for it; never changed."""
+
+    __tablename__ = "experiment_versions"
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.experiment_id"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    design: Mapped[dict[str, Any]]
+    why: Mapped[str]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+
+
+class ExperimentReadingRow(Table):
+    """One look at an experiment; never changed."""
+
+    __tablename__ = "experiment_readings"
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.experiment_id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[int]
+    reading: Mapped[dict[str, Any]]
+    read_at: Mapped[datetime]
+    read_by: Mapped[str]
 
 
 class IdempotencyRow(Table):
