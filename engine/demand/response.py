@@ -17,6 +17,7 @@ from engine.demand.channels import CLOSING_WEEKS, Channels, split_prices
 from engine.demand.checks import Check, ResponseDiagnostics
 from engine.demand.counts import CountFit
 from engine.demand.covariates import product_covariates
+from engine.demand.curvature import Curvature, estimate_curvature
 from engine.demand.diagnostics import all_checks
 from engine.demand.elasticities import Elasticities, shrink_elasticities
 from engine.demand.fitting import fit_panel
@@ -29,7 +30,7 @@ from engine.panel import Panel
 from engine.proposal import Reason
 from engine.settings import Settings
 
-__all__ = ["Check", "Response", "ResponseDiagnostics", "diagnose_response", "estimate_response"]
+__all__ = ["Check", "Response", "ResponseDiagnostics", "ResponseDraws", "diagnose_response", "estimate_response"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -42,11 +43,23 @@ OWN_RANGE = (-8.0, 0.0)
 
 
 @dataclass(frozen=True)
+class ResponseDraws:
+    """N joint posterior draws of the response of P products."""
+
+    own: Floats
+    """(N, P) own elasticity at today's price, in OWN_RANGE."""
+    cross: Floats
+    """(N, P) elasticity to the price index of the rest of the category, not negative."""
+    curvature: Floats
+    """(N,) of the shop: log demand moves by own · (r^curvature - 1) / curvature at r times today's price."""
+
+
+@dataclass(frozen=True)
 class Response:
     """Own and cross response of P products to the everyday price; units: elasticities."""
 
     elasticity: Floats
-    """(P,) posterior mean of the own elasticity to the everyday price."""
+    """(P,) posterior mean of the own elasticity at today's everyday price."""
     elasticity_se: Floats
     """(P,) posterior standard deviation: own noise, spread of products, and uncertainty of category and shop."""
     raw: Floats
@@ -76,18 +89,22 @@ class Response:
     diagnostics: ResponseDiagnostics = field(default_factory=ResponseDiagnostics)
     posterior: Elasticities | None = field(default=None, repr=False)
     substitution: Substitution | None = field(default=None, repr=False)
+    curvature: Curvature | None = field(default=None, repr=False)
 
     def draws(self, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """Joint posterior draws.
+        """Joint posterior draws of own (n, P) and cross elasticities (n, P); see `joint_draws`."""
+        drawn = self.joint_draws(n, rng)
+        return drawn.own, drawn.cross
 
-        Returns:
-            own (n, P) in OWN_RANGE, and cross (n, P), not negative.
-        """
-        if self.posterior is None or self.substitution is None:
+    def joint_draws(self, n: int, rng: np.random.Generator) -> ResponseDraws:
+        """Joint posterior draws: products share what is uncertain about category and shop."""
+        if self.posterior is None or self.substitution is None or self.curvature is None:
             raise ValueError("this response was read back without its posterior; estimate it again to draw from it")
         cross = self.substitution.draws(n, rng)
         own = self.posterior.draws(n, rng)[:, :, -1] + cross * self.substitution.own_share
-        return np.clip(own, *OWN_RANGE), cross
+        curvature = self.curvature.draws(n, rng)
+        own = own * np.exp(curvature[:, None] * self.curvature.shift)
+        return ResponseDraws(np.clip(own, *OWN_RANGE), cross, curvature)
 
 
 def estimate_response(
@@ -114,6 +131,7 @@ def estimate_response(
         estimate, precision, category, channels.names, rng=rng, text=words, covariates=product_covariates(panel)
     )
     substitution = estimate_substitution(panel, channels, fit, posterior.mean[:, channels.target], rng)
+    curvature = estimate_curvature(panel, channels, fit, posterior.mean)
     disagreement = compare_sources(estimate, precision, category, channels.names, rng)
     notes = remarks(
         channels,
@@ -123,7 +141,7 @@ def estimate_response(
         regular_logged=panel.regular_logged,
         closing_weeks=CLOSING_WEEKS,
     )
-    return _assemble(panel, settings, channels, posterior, substitution, notes)
+    return _assemble(panel, settings, channels, posterior, substitution, curvature, notes)
 
 
 def estimates(panel: Panel, channels: Channels, fit: CountFit, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -158,13 +176,17 @@ def _assemble(
     channels: Channels,
     posterior: Elasticities,
     substitution: Substitution,
+    curvature: Curvature,
     notes: tuple[Reason, ...],
 ) -> Response:
     target = channels.target
     hidden, hidden_sd = substitution.mean * substitution.own_share, substitution.sd * substitution.own_share
-    mean = posterior.mean[:, target] + hidden
-    sd = np.sqrt(posterior.sd[:, target] ** 2 + hidden_sd**2)
-    raw, raw_se = posterior.own_estimate[:, target] + hidden, posterior.own_se[:, target]
+    today = np.exp(curvature.mean * curvature.shift)
+    mean = (posterior.mean[:, target] + hidden) * today
+    sd = np.sqrt(
+        (posterior.sd[:, target] ** 2 + hidden_sd**2) * today**2 + (mean * curvature.shift * curvature.sd) ** 2
+    )
+    raw, raw_se = (posterior.own_estimate[:, target] + hidden) * today, posterior.own_se[:, target] * today
     identified, verdict = judge_products(panel, settings, channels, mean, sd, raw_se)
     low, high = price_range(panel, channels, settings.pricing.max_change)
     return Response(
@@ -186,4 +208,5 @@ def _assemble(
         notes=notes,
         posterior=posterior,
         substitution=substitution,
+        curvature=curvature,
     )
