@@ -18,6 +18,7 @@ The road of a reading, from the database to the decision:
     quantiles.py   quantiles, and how sure they are
     effects.py     effects, decisions
     breakdowns.py  effects by segment
+    trend.py       effects by day since exposure
     trust.py       the checks of the package trust
     replay.py      the same metrics on splits that mean nothing: does the method keep its promise on these data
     analyse.py     all of it in order
@@ -25,7 +26,8 @@ The road of a reading, from the database to the decision:
     warehouse.py   DuckDB, PostgreSQL, Spark
 """
 
-from experiments.measure.analyse import analyse, analyse_units
+from experiments.measure.analyse import analyse, analyse_logs, analyse_units
+from experiments.measure.logs import Logs
 from experiments.measure.metrics import (
     Condition,
     Lookback,
@@ -52,6 +54,7 @@ __all__ = [
     "Condition",
     "Effect",
     "Exclusion",
+    "Logs",
     "Lookback",
     "Metric",
     "Prior",
@@ -67,6 +70,7 @@ __all__ = [
     "Window",
     "Winsorise",
     "analyse",
+    "analyse_logs",
     "analyse_units",
     "duckdb_warehouse",
     "metric_from",

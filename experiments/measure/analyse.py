@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,13 @@ from experiments.measure.clusters import sum_clusters
 from experiments.measure.components import Components, Prepared, prepare
 from experiments.measure.effects import Rules, decide, read_effect
 from experiments.measure.intervals import look
+from experiments.measure.logs import Logs, forget, gather
 from experiments.measure.metrics import Metric, Proportion, Quantile, Retention
 from experiments.measure.quantiles import quantile_effect, read_quantiles
 from experiments.measure.reading import Analysis, Effect, Refusal
 from experiments.measure.sums import Range, read_moments
 from experiments.measure.tables import table_units
+from experiments.measure.trend import judge_trends, read_trends
 from experiments.measure.trust import counts_by_variant, judge_split, judge_units
 from experiments.measure.units import Inside, Units, check_columns, inside, without_split_clusters
 from experiments.sequential import AnalysisPlan
@@ -29,6 +31,7 @@ from experiments.statistics.moments import Moments, merge
 from experiments.statistics.multiple import Correction
 from experiments.statistics.posterior import Prior
 from experiments.trust.check import Check, is_trustworthy
+from experiments.trust.exposures import check_exposures
 from experiments.trust.sample_ratio import sample_ratio_p
 
 _NOT_SHARES = N_("column {column} holds values other than 0 and 1; use a mean")
@@ -145,6 +148,48 @@ def analyse_units(
         breakdowns=tuple(one for one in broken.breakdowns if one.segment in units.segments),
         looks=rules.look.units,
     )
+
+
+def analyse_logs(
+    logs: Logs,
+    metrics: Sequence[Metric],
+    *,
+    weights: Sequence[float] | None = None,
+    plan: AnalysisPlan = AnalysisPlan(),  # noqa: B008 - frozen
+    earlier_looks: Sequence[int] = (),
+    correction: Correction = "none",
+    convention: Convention = "delta",
+    prior: Prior | None = None,
+    trend_days: int = 0,
+) -> Analysis:
+    """Read an experiment from the logs of exposures and outcomes in a database.
+
+    The arguments are those of `analyse`; `trend_days` asks for the effect by day since exposure, and checks it for
+    novelty: 14 days see two of every weekday.
+
+    Raises:
+        ProblemError: see `analyse`.
+        DataError: the database refused a query.
+    """
+    _check_names(metrics)
+    try:
+        trends = read_trends(logs, metrics, trend_days)
+        gathered = gather(logs, metrics)
+        reading = analyse_units(
+            gathered.units,
+            gathered.metrics,
+            weights=weights,
+            plan=plan,
+            earlier_looks=earlier_looks,
+            correction=correction,
+            convention=convention,
+            prior=prior,
+            checks=[*check_exposures(gathered.counts), *judge_trends(trends)],
+        )
+    finally:
+        forget(logs)
+    by_day = {f"{name}:{variant}": tuple(trend.effects.tolist()) for (name, variant), trend in trends.items()}
+    return replace(reading, trend=by_day)
 
 
 def _check_names(metrics: Sequence[Metric]) -> None:

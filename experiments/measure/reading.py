@@ -126,4 +126,4 @@ class Analysis:
     looks: tuple[int, ...] = ()
     """Units at each look so far, this one last: hand it to the next look as `earlier_looks`."""
     trend: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """Effect of each metric by day since exposure, of variant 1; logs only, on request."""
+    """Effect by day since exposure, by `metric:variant`; logs only, on request."""

@@ -67,8 +67,7 @@ def read_ranges(warehouse: Warehouse, relation: str, expressions: Iterable[str])
     found = {}
     for place, expression in enumerate(wanted):
         count, low, high = row[1 + 3 * place : 4 + 3 * place]
-        ends = (0.0 if value is None else float(value) for value in (low, high))
-        found[expression] = Range(int(count), *ends, has_gaps=int(count) < int(row[0]))
+        found[expression] = Range(int(count), float(low or 0.0), float(high or 0.0), int(count) < int(row[0]))
     return int(row[0]), found
 
 

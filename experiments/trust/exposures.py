@@ -23,6 +23,8 @@ class ExposureCounts:
     """Units that were shown more than one variant; excluded."""
     before_assignment: int
     """Units exposed before they were assigned, or before the experiment started; excluded."""
+    without_time: int
+    """Units whose exposures have no timestamp; excluded."""
     in_future: int
     """Units whose first exposure is after the data end; excluded: their clock is wrong."""
     outcomes_before: int
@@ -47,6 +49,12 @@ def check_exposures(counts: ExposureCounts) -> list[Check]:
             counts.before_assignment,
             counts.units,
             N_("{count} of {units} units were exposed before their assignment; they are left out"),
+        ),
+        _judged(
+            "without_time",
+            counts.without_time,
+            counts.units,
+            N_("{count} of {units} units were exposed at no known time; they are left out"),
         ),
         _judged(
             "clock",
