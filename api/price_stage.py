@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from api.rule_stage import PriceRules, price_rules, rule_evidence
 from engine.demand.level import LevelForecast, fit_level, forecast
 from engine.demand.response import Response, estimate_response
 from engine.panel import Panel, build_panel, current_prices
 from engine.profiles import build_profiles, profile_mix
 from engine.progress import Stopwatch
-from engine.proposal import PriceLine
+from engine.proposal import PriceLine, Reason
 from engine.settings import Settings
 from engine.shop import Shop
 from engine.text import embed_texts
 from optimizers.check import check_price_plan
 from optimizers.explain import explain_line
 from optimizers.prices import PriceOutcome, PricePlan, PriceProblem, evaluate_prices, solve_prices
+from optimizers.rules.plan import RuledPlan, solve_under_rules, with_rule, without_fines
 
 Floats = npt.NDArray[np.float64]
 
@@ -61,6 +63,14 @@ class PriceResult:
     evidence: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class _Solved:
+    """A plan that was checked, with what the business rules did to it; None without rules."""
+
+    plan: PricePlan
+    ruled: RuledPlan | None = None
+
+
 def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceResult:
     """Estimate demand and choose prices.
 
@@ -90,14 +100,28 @@ def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceRes
     demand = Demand(panel, price, level, response, features)
     with watch.stage("price plan"):
         problem = price_problem(demand, settings)
-        plan = solve_prices(problem, gap=settings.pricing.gap, seconds=settings.pricing.seconds)
-        check_price_plan(problem, plan)
+        rules = price_rules(shop, panel, settings)
+        solved = _solve(problem, rules, settings)
+        plan = solved.plan
     outcome = evaluate_prices(problem, plan.price)
     current = evaluate_prices(problem, problem.current_price)
-    lines = price_lines(demand, problem, plan, outcome, current)
+    lines = price_lines(demand, problem, solved, outcome, current)
     with watch.stage("evidence"):
         evidence = gather_evidence(shop, settings, demand, problem, plan, watch.listener)
+        evidence["rules"] = rule_evidence(rules, solved.ruled)
     return PriceResult(demand, problem, plan, outcome, current, lines, evidence)
+
+
+def _solve(problem: PriceProblem, rules: PriceRules, settings: Settings) -> _Solved:
+    """Choose the prices and check them again."""
+    gap, seconds = settings.pricing.gap, settings.pricing.seconds
+    if rules.facts is None:
+        plan = solve_prices(problem, gap=gap, seconds=seconds)
+        check_price_plan(problem, plan)
+        return _Solved(plan)
+    ruled = solve_under_rules(problem, rules.facts, rules.rules, gap=gap, seconds=seconds)
+    check_price_plan(problem, without_fines(ruled))
+    return _Solved(ruled.plan, ruled)
 
 
 def describe_products(shop: Shop, panel: Panel, settings: Settings) -> DemandFeatures:
@@ -151,10 +175,10 @@ def _centred(scale: Floats) -> Floats:
 
 
 def price_lines(
-    demand: Demand, problem: PriceProblem, plan: PricePlan, outcome: PriceOutcome, current: PriceOutcome
+    demand: Demand, problem: PriceProblem, solved: _Solved, outcome: PriceOutcome, current: PriceOutcome
 ) -> tuple[PriceLine, ...]:
     """One line for each product, with its reason in words."""
-    response, products = demand.response, demand.panel.products
+    response, products, plan = demand.response, demand.panel.products, solved.plan
     return tuple(
         PriceLine(
             product_id=product_id,
@@ -172,7 +196,13 @@ def price_lines(
             elasticity=float(response.elasticity[i]),
             elasticity_se=float(response.elasticity_se[i]),
             identified=bool(response.identified[i]),
-            reason=explain_line(problem, plan, i) if response.identified[i] else response.verdict[i],
+            reason=_reason(response, problem, solved, i),
         )
         for i, product_id in enumerate(problem.product_ids)
     )
+
+
+def _reason(response: Response, problem: PriceProblem, solved: _Solved, product: int) -> Reason:
+    """Why the price is what it is, with the business rule that bound it."""
+    own = explain_line(problem, solved.plan, product) if response.identified[product] else response.verdict[product]
+    return own if solved.ruled is None else with_rule(own, solved.ruled, product)

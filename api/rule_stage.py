@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from engine.proposal import Reason
 from engine.settings import Settings
 from engine.shop import Shop
 from optimizers.rules import Facts, Rule, RuleBook, read_rules
+from optimizers.rules.plan import RuledPlan
 
 Floats = npt.NDArray[np.float64]
 
@@ -50,6 +53,32 @@ def price_rules(shop: Shop, panel: Panel, settings: Settings) -> PriceRules:
     first, last = plan_days(panel, settings)
     rules = tuple(rule for rule in book.rules if rule.in_force(first, last))
     return PriceRules(rules, gather_facts(shop, panel, book), tuple(_remarks(book, rules, first)))
+
+
+def rule_evidence(rules: PriceRules, ruled: RuledPlan | None) -> dict[str, Any] | None:
+    """What the rules did to a plan, for the report: each rule with its owner, how many products it bound, and so on."""
+    if ruled is None:
+        return None
+    bound, broken = (Counter(name for names in each for name in names) for each in (ruled.bound, ruled.broken_today))
+    return {
+        "remarks": list(rules.remarks),
+        "fines": ruled.fines,
+        "rules": [
+            {
+                "name": rule.name,
+                "kind": rule.kind,
+                "scope": rule.scope.words(),
+                "owner": rule.owner,
+                "penalty": rule.penalty,
+                "today": rule.today,
+                "products": len(one.products),
+                "bound": bound[rule.name],
+                "broken_today": broken[rule.name],
+            }
+            for one in ruled.rules.rules
+            for rule in (one.rule,)
+        ],
+    }
 
 
 def plan_days(panel: Panel, settings: Settings) -> tuple[date | None, date | None]:
@@ -116,22 +145,29 @@ def _by_product(panel: Panel, known: Mapping[str, float], missing: float) -> Flo
 
 
 def days_since_change(panel: Panel) -> Floats:
-    """(P,) days from the last change of the everyday price in any store to the plan; infinite where none was seen."""
-    days = np.full(panel.n_products, np.inf)
-    for series, product in enumerate(panel.series_product.tolist()):
+    """(P,) days from the last change of the everyday price to the plan, in the median store; infinite: none seen."""
+    days = np.full(len(panel.series_product), np.inf)
+    for series in range(len(days)):
         seen = np.flatnonzero(panel.observed[series])
         price = panel.regular_price[series, seen]
         step = np.abs(np.diff(price))
         noticed = step > (NOTICEABLE * price[:-1] if panel.prices_reconstructed else HALF_A_CENT)
         if noticed.any():
-            week = int(seen[1:][noticed][-1])
-            days[product] = min(days[product], DAYS_IN_WEEK * (len(panel.weeks) - week))
-    return days
+            days[series] = DAYS_IN_WEEK * (len(panel.weeks) - int(seen[1:][noticed][-1]))
+    return _median_store(panel, days)
 
 
 def lowest_price(panel: Panel) -> Floats:
-    """(P,) lowest shelf price of the last 30 days in any store, promotions included; NaN where none was observed."""
+    """(P,) lowest shelf price of the last 30 days, promotions included, in the median store; NaN: none was seen."""
     late = np.where(panel.observed, panel.price, np.inf)[:, -WEEKS_OF_30_DAYS:].min(axis=1)
-    lowest = np.full(panel.n_products, np.inf)
-    np.minimum.at(lowest, panel.series_product, late)
+    lowest = _median_store(panel, late)
     return np.where(np.isfinite(lowest), lowest, np.nan)
+
+
+def _median_store(panel: Panel, value: Floats) -> Floats:
+    """(P,) lower median over the stores of a product, (S,) → (P,): a value that one of its stores has."""
+    order = np.lexsort((value, panel.series_product))
+    stores = np.bincount(panel.series_product, minlength=panel.n_products)
+    first = np.cumsum(stores) - stores
+    middle = np.minimum(first + (np.maximum(stores, 1) - 1) // 2, len(order) - 1)
+    return np.where(stores > 0, value[order][middle], np.inf)

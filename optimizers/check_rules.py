@@ -34,14 +34,40 @@ def check_rules(problem: PriceProblem, facts: Facts, rules: Sequence[Rule], pric
         raise PlanError("the price plan failed its re-check and was not used: " + "; ".join(faults[:20]))
 
 
-def broken(problem: PriceProblem, facts: Facts, rule: Rule, price: Floats) -> list[str]:
-    """Say where and by how much prices (P,) break a rule; a rule that is `no_worse` is broken where today is better."""
+def fines(problem: PriceProblem, facts: Facts, rules: Sequence[Rule], price: Floats) -> float:
+    """Add up what prices (P,) pay for breaking soft rules, money."""
+    return math.fsum(
+        rule.penalty * amount * _growth(problem, facts, rule, price).get(about, 1.0)
+        for rule in rules
+        if rule.penalty is not None
+        for about, amount in _beyond_today(problem, facts, rule, price).items()
+    )
+
+
+def _growth(problem: PriceProblem, facts: Facts, rule: Rule, price: Floats) -> dict[str, float]:
+    """Revenue over today's by group: a missing margin is fined in per cents of today's revenue, not of the plan's."""
+    if rule.kind != "group_margin_floor":
+        return {}
+    chosen = [i for i in range(len(problem.product_ids)) if _in_scope(rule.scope, facts, i)]
+    after = expected_units(problem, price) * price
+    before = expected_units(problem, problem.current_price) * problem.current_price
+    groups = _groups(facts, rule.values["by"], chosen).items()
+    return {" ".join(key): float(after[rows].sum() / before[rows].sum()) for key, rows in groups if before[rows].sum()}
+
+
+def _beyond_today(problem: PriceProblem, facts: Facts, rule: Rule, price: Floats) -> dict[str, float]:
+    """Violations less what today's prices break already, where the rule is `no_worse`."""
     found = violations(problem, facts, rule, price)
     today = violations(problem, facts, rule, problem.current_price) if rule.today == "no_worse" else {}
+    return {about: max(amount - today.get(about, 0.0), 0.0) for about, amount in found.items()}
+
+
+def broken(problem: PriceProblem, facts: Facts, rule: Rule, price: Floats) -> list[str]:
+    """Say where and by how much prices (P,) break a rule; a rule that is `no_worse` is broken where today is better."""
     return [
         f"the rule {rule.name!r} is broken at {about or 'the whole'} by {amount:.6g} units of violation"
-        for about, amount in found.items()
-        if amount > today.get(about, 0.0) + TOLERANCE
+        for about, amount in _beyond_today(problem, facts, rule, price).items()
+        if amount > TOLERANCE
     ]
 
 

@@ -68,6 +68,12 @@ class Compiled:
     excess: Excess | None = None
     limits: tuple[Limit, ...] = ()
 
+    @property
+    def products(self) -> Ints:
+        """Row numbers of the products that it speaks of, ascending."""
+        single = [self.excess.product] if self.excess is not None else []
+        return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *single, *(e.row.product for e in self.limits)]))
+
 
 def linear_limit(
     basis: Basis, about: str, products: Ints, value: Floats, *, low: float = -np.inf, high: float = np.inf

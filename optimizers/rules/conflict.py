@@ -111,7 +111,7 @@ def diagnose(basis: Basis, rules: Sequence[Rule], *, seconds: float = 30.0) -> C
     """
     deadline = time.monotonic() + seconds
     wide = Basis(basis.problem, _wide_ladder(basis), basis.facts)
-    compiled = [*compile_rules(wide, tuple(rule for rule in rules if rule.hard)).rules, *_settings(wide)]
+    compiled = [*compile_rules(wide, tuple(rule for rule in rules if rule.hard)).rules, *settings_as_rules(wide)]
     model = elastic_model(wide, compiled)
     names = [one.rule.name for one in compiled]
     if model.keepable(frozenset(range(len(names))), seconds):
@@ -163,7 +163,7 @@ def _wide_ladder(basis: Basis) -> Ladder:
     return joined(basis.ladder, wide.price)
 
 
-def _settings(basis: Basis) -> list[Compiled]:
+def settings_as_rules(basis: Basis) -> list[Compiled]:
     """The settings of the problem and its held products, as rules."""
     problem = basis.problem
     listed = [Rule("pricing.max_change", "max_change", values={"up": problem.max_change, "down": problem.max_change})]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rule_cases import EXAMPLES, keeps, random_choices, row_value, rule, small_shop
 
 from engine.errors import ConfigurationError, PlanError
-from optimizers.check_rules import broken, check_rules, expected_units, violations
+from optimizers.check_rules import broken, check_rules, fines
 from optimizers.price_rows import check_rows
 from optimizers.rules import KINDS, compile_rules
 
@@ -65,25 +65,12 @@ def test_a_soft_rule_costs_its_penalty_for_each_unit_of_violation(kind: str, see
                 revenue = row_value(basis.problem, _measured(row, "revenue"), choice, price)
                 short *= revenue
             paid += short * (row.penalty or 0.0)
-        owed = 2.0 * sum(_owed(basis, one, price).values())
+        owed = fines(basis.problem, basis.facts, (one,), price)
         assert paid == pytest.approx(owed, rel=1e-6, abs=1e-4)
 
 
 def _measured(row: Any, measure: str) -> Any:
     return replace(row, measure=measure)
-
-
-def _owed(basis: Any, one: Any, price: np.ndarray) -> dict[str, float]:
-    """Violations in the kind's unit; a margin floor's unit is a per cent of revenue at today's prices."""
-    found = violations(basis.problem, basis.facts, one, price)
-    if one.kind != "group_margin_floor":
-        return found
-    category = np.array(basis.facts.columns["category"])
-    after = expected_units(basis.problem, price) * price
-    before = expected_units(basis.problem, basis.problem.current_price) * basis.problem.current_price
-    return {
-        name: amount * after[category == name].sum() / before[category == name].sum() for name, amount in found.items()
-    }
 
 
 def test_the_check_names_the_broken_rule() -> None:

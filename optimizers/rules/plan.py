@@ -1,0 +1,134 @@
+"""Prices under business rules: compile, solve, check again, and say which rule bound what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from engine.errors import InfeasibleError, PlanError
+from engine.proposal import Reason
+from optimizers.check_rules import check_rules, fines
+from optimizers.prices import PricePlan, PriceProblem, problem_ladder, solve_prices
+from optimizers.rules.basis import Basis
+from optimizers.rules.binding import bound_by, breaks, breaks_today
+from optimizers.rules.compile import CompiledRules, compile_rules
+from optimizers.rules.conflict import Conflict, RuleConflictError, diagnose, settings_as_rules
+from optimizers.rules.elastic import elastic_model
+from optimizers.rules.record import Facts, Rule
+from optimizers.solver import relative_gap
+
+BROKEN_TODAY = {
+    "mended": "today's price breaks the rule “{rule}”: the plan moves it to {price:.2f}",
+    "elsewhere": "today's price breaks the rule “{rule}”: the plan mends that by moving others",
+    "relaxed": "today's price breaks the rule “{rule}”: the rule is relaxed to where today's prices stand",
+    "soft": "the price breaks the rule “{rule}”, which is soft: to keep it would cost more than its penalty",
+}
+BOUND = "{reason}; bound by the rule “{rule}”"
+
+
+SECONDS_TO_DIAGNOSE = 30.0
+MEASURED = frozenset({"volume_floor", "revenue_floor", "group_margin_floor", "stock_cover"})
+"""Kinds that a linear model sees to first order only."""
+
+
+@dataclass(frozen=True)
+class RuledPlan:
+    """A plan with what the rules did to it."""
+
+    plan: PricePlan
+    fines: float
+    """What the plan pays for the soft rules that it breaks, money; `plan.objective` is less this."""
+    rules: CompiledRules
+    bound: tuple[tuple[str, ...], ...]
+    """(P,) names of the rules that kept a product from a better price."""
+    broken_today: tuple[tuple[str, ...], ...]
+    """(P,) names of the rules that today's price of the product breaks."""
+
+
+def solve_under_rules(
+    problem: PriceProblem, facts: Facts, rules: Sequence[Rule], *, gap: float = 1e-4, seconds: float = 60.0
+) -> RuledPlan:
+    """Choose the prices that gain most under the settings and these rules.
+
+    Args:
+        problem: products, response and settings.
+        facts: what rules ask about the products.
+        rules: the rules in force.
+        gap: relative gap at which the solver may stop.
+        seconds: time limit of the solver.
+
+    Raises:
+        ConfigurationError: a rule names what the shop does not have.
+        RuleConflictError: no prices keep all hard rules; it says which contradict each other, and the cheapest way out.
+        PlanError: the plan broke a rule when it was checked again.
+    """
+    basis = Basis(problem, problem_ladder(problem), facts)
+    compiled = compile_rules(basis, tuple(rules))
+    rows = compiled.rows()
+    conflict = find_conflict(compiled)
+    stuck = not rows.allowed.any(axis=1).all()
+    if conflict is not None and (stuck or _exact(conflict, rules)):
+        raise RuleConflictError(conflict)
+    try:
+        plan = solve_prices(problem, rows=rows, gap=gap, seconds=seconds)
+    except InfeasibleError as error:
+        raise RuleConflictError(conflict or diagnose(basis, rules)) from error
+    except PlanError as error:
+        if conflict is None:
+            raise
+        raise RuleConflictError(conflict) from error
+    check_rules(problem, facts, rules, plan.price)
+    fined = fines(problem, facts, rules, plan.price)
+    return RuledPlan(plan, fined, compiled, bound_by(compiled, plan.price), breaks_today(compiled))
+
+
+def find_conflict(compiled: CompiledRules) -> Conflict | None:
+    """Diagnose hard rules that leave no plan; None where they leave one, floors on demand seen to first order."""
+    hard = [one for one in (*compiled.rules, *settings_as_rules(compiled.basis)) if one.rule.hard]
+    if not any(breaks(compiled.basis, one) for one in hard):
+        return None  # today's prices are a plan
+    model = elastic_model(compiled.basis, hard)
+    if model.keepable(frozenset(range(len(hard))), SECONDS_TO_DIAGNOSE):
+        return None
+    conflict = diagnose(compiled.basis, [one.rule for one in compiled.rules], seconds=SECONDS_TO_DIAGNOSE)
+    return conflict if conflict.rules else None
+
+
+def _exact(conflict: Conflict, rules: Sequence[Rule]) -> bool:
+    """Whether a contradiction stands whatever demand does: none of its rules is a floor on demand."""
+    kinds = {rule.name: rule.kind for rule in rules}
+    return not any(kinds.get(name) in MEASURED for name in conflict.rules)
+
+
+def without_fines(ruled: RuledPlan) -> PricePlan:
+    """The plan with objective, bound and gap as demand alone gives them, for the re-check of its figures."""
+    plan = ruled.plan
+    objective, bound = plan.objective + ruled.fines, plan.bound + ruled.fines
+    return replace(plan, objective=objective, bound=bound, gap=relative_gap(objective, bound))
+
+
+def rule_remarks(ruled: RuledPlan, product: int) -> tuple[Reason, ...]:
+    """Say of one product which rules its price of today breaks, and what the plan does about it."""
+    problem = ruled.rules.basis.problem
+    price, today = float(ruled.plan.price[product]), float(problem.current_price[product])
+    rules = {compiled.rule.name: compiled.rule for compiled in ruled.rules.rules}
+    remarks = []
+    for name in ruled.broken_today[product]:
+        rule = rules[name]
+        moved = "mended" if price != today else "elsewhere"
+        state = "soft" if not rule.hard else ("relaxed" if rule.today == "no_worse" else moved)
+        if state != "soft" or price == today:
+            template = BROKEN_TODAY[state]
+            values = {"rule": name} | ({"price": price} if "{price" in template else {})
+            remarks.append(Reason(template, values))
+    return tuple(remarks)
+
+
+def with_rule(reason: Reason, ruled: RuledPlan, product: int) -> Reason:
+    """Add to a line's reason the rule that bound it, and what its price of today breaks."""
+    said = reason
+    if ruled.bound[product]:
+        said = Reason(BOUND, {"reason": said, "rule": ruled.bound[product][0]})
+    for remark in rule_remarks(ruled, product):
+        said = Reason("{first}; {second}", {"first": said, "second": remark})
+    return said
