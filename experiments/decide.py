@@ -27,8 +27,8 @@ ACTIONS: tuple[str, ...] = (N_("ship"), N_("roll back"), N_("go on"), N_("stop")
 _EFFECT = "{metric}: {estimate:+.4g} for each unit, between {low:+.4g} and {high:+.4g}"
 _UNTRUSTWORTHY = "The result cannot be trusted: {why}. No decision rests on it; find the cause, then begin again."
 _HARM = "{metric} is worse, and not by chance."
-_GUARDRAIL_BROKEN = "Guardrail {metric}: the loss is larger than the {margin:.4g} that was agreed on."
-_GUARDRAIL_OPEN = "Guardrail {metric}: a loss of {margin:.4g} cannot be ruled out yet."
+_GUARDRAIL_BROKEN = "Guardrail {metric}: the loss is larger than the {margin:.1%} that was agreed on."
+_GUARDRAIL_OPEN = "Guardrail {metric}: a loss of {margin:.1%} cannot be ruled out yet."
 _GAIN = "{metric} gains more than {smallest:.4g}, and not by chance."
 _TOO_SMALL = "{metric} changes by less than {smallest:.4g}: not worth a launch."
 _EARLY = "This is reading at {fraction:.0%} of the plan; the plan decides at its end only."
@@ -44,17 +44,15 @@ _WAITING = (
 
 @dataclass(frozen=True)
 class Guardrail:
-    """A metric that may not get worse by more than `margin`, in its own unit for each unit of randomisation."""
+    """A metric that may not get worse by more than `margin`, a share of the control's value."""
 
     metric: str
     margin: float
     higher_is_better: bool = True
 
     def __post_init__(self) -> None:
-        if not self.margin > 0:
-            raise ProblemError(
-                f"guardrail {self.metric!r}: margin {self.margin:g}; give the positive loss you can bear"
-            )
+        if not 0 < self.margin < 1:
+            raise ProblemError(f"guardrail {self.metric!r}: margin {self.margin:g}; give a share such as 0.02")
 
 
 @dataclass(frozen=True)
@@ -97,6 +95,8 @@ class Observed:
     low: float
     high: float
     standard_error: float
+    control: float = 0.0
+    """Value of the metric in the control group; guardrails need it."""
 
 
 @dataclass(frozen=True)
@@ -210,9 +210,10 @@ def _guardrails(rule: DecisionRule, reading: Reading) -> tuple[list[Reason], lis
     for guardrail in rule.guardrails:
         seen = _signed(reading.of(guardrail.metric), guardrail.higher_is_better)
         values = {"metric": guardrail.metric, "margin": guardrail.margin}
-        if seen.high < -guardrail.margin:
+        bearable = guardrail.margin * abs(seen.control)
+        if seen.high < -bearable:
             broken.append(Reason(_GUARDRAIL_BROKEN, values))
-        elif seen.low <= -guardrail.margin:
+        elif seen.low <= -bearable:
             still_open.append(Reason(_GUARDRAIL_OPEN, values))
     return broken, still_open
 
@@ -269,7 +270,7 @@ def _signed(seen: Observed, higher_is_better: bool) -> Observed:
         )
     if higher_is_better:
         return seen
-    return Observed(seen.metric, -seen.estimate, -seen.high, -seen.low, seen.standard_error)
+    return Observed(seen.metric, -seen.estimate, -seen.high, -seen.low, seen.standard_error, seen.control)
 
 
 def _effect_sentence(seen: Observed) -> Reason:

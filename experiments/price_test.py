@@ -47,6 +47,8 @@ class PriceEffect:
     low: float
     high: float
     p_value: float
+    error: float
+    """Standard error."""
 
 
 @dataclass(frozen=True)
@@ -161,4 +163,4 @@ def _centred(before: npt.ArrayLike, size: int) -> Floats:
 def _effect(estimate: float, error: float, freedom: int, alpha: float) -> PriceEffect:
     width = float(stats.t.ppf(1 - alpha / 2, freedom)) * error
     p_value = float(2 * stats.t.sf(abs(estimate) / error, freedom)) if error else float(estimate == 0)
-    return PriceEffect(estimate, estimate - width, estimate + width, p_value)
+    return PriceEffect(estimate, estimate - width, estimate + width, p_value, error)

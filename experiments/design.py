@@ -1,0 +1,245 @@
+"""A design: everything that is fixed before the first unit is assigned, as data that the store keeps.
+
+Who is randomised and how, what is compared, how and when it is read, how many units for how long, and the rule by
+which the result decides. `record_of` and `design_from` turn it into plain data and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import ProblemError
+from engine.files import plain
+from engine.proposal import N_, Reason
+from experiments.assign import Holdout, Slice, Split
+from experiments.decide import DecisionRule, Guardrail
+from experiments.history import Outcome
+from experiments.power import Sizing, detectable_effect, power_at, required_units, weeks_until
+from experiments.sequential import AnalysisPlan, Method, Spending
+from experiments.switchback import SwitchbackPlan
+
+Treatment = Literal["price", "coupon", "recommendation", "other"]
+Unit = Literal["customer", "product", "store", "time"]
+Draw = Literal["hash", "rerandomised", "two_stage", "switchback"]
+
+TREATMENTS: tuple[str, ...] = get_args(Treatment)
+UNITS: tuple[str, ...] = get_args(Unit)
+
+SHORT = N_("Even {weeks} weeks reach a power of {power:.0%} only; the smallest effect they show is {detectable:.4g}.")
+CUPED = N_("What units did before explains {explained:.0%} of the variance; so many fewer units are needed.")
+CLUSTERED = N_("Units in one cluster are alike (correlation {correlation:.2f}): {effect:.1f} times as many are needed.")
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """Units that are known and were drawn with the design; the draw is kept, so that nobody ever moves."""
+
+    units: tuple[str, ...]
+    variant: tuple[int, ...]
+    cluster: tuple[str, ...] = ()
+    """Category or region of each unit; empty: none."""
+    saturation: tuple[float, ...] = ()
+    """Two-stage draws: share of the unit's cluster that is treated."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """An experiment before it starts."""
+
+    name: str
+    treatment: Treatment
+    unit: Unit
+    draw: Draw
+    metrics: tuple[Mapping[str, Any], ...]
+    """As `experiments.measure.metric_from` reads them; the first one decides."""
+    split: Split
+    plan: AnalysisPlan
+    rule: DecisionRule
+    sizing: Sizing
+    outcome: Outcome | None = None
+    """What history said of the deciding metric."""
+    assigned: Assigned | None = None
+    """Draws other than by hash."""
+    switchback: SwitchbackPlan | None = None
+    promise_scale: float | None = None
+    """Effect for each unit times this is money over the proposal's horizon: what the promise is compared with."""
+    notes: tuple[Reason, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_lawful(self.treatment, self.unit)
+
+
+def require_lawful(treatment: str, unit: str) -> None:
+    """Refuse to show two people two prices.
+
+    Raises:
+        ProblemError: prices would be randomised over customers, or a word is unknown.
+    """
+    if treatment not in TREATMENTS or unit not in UNITS:
+        raise ProblemError(
+            f"treatment {treatment!r} over {unit!r}: treatments are {', '.join(TREATMENTS)}; units {', '.join(UNITS)}"
+        )
+    if treatment == "price" and unit == "customer":
+        raise ProblemError(
+            "prices are never randomised over customers: two people would see two prices for one thing; randomise "
+            "products, stores or time"
+        )
+
+
+def plan_for(
+    method: Method, *, alpha: float, units: int, looks: int, spending: Spending = "obrien_fleming"
+) -> AnalysisPlan:
+    """How an experiment of `units` will be read: once, at some looks, or at any time."""
+    return AnalysisPlan(method, alpha, spending, planned_units=units, looks=1 if method == "fixed" else looks)
+
+
+def design_arriving(
+    name: str,
+    outcome: Outcome,
+    arrived: npt.ArrayLike,
+    effect: float,
+    *,
+    treatment: Treatment,
+    metrics: Sequence[Mapping[str, Any]],
+    unit: Unit = "customer",
+    split: Split | None = None,
+    method: Method = "fixed",
+    looks: int = 5,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    guardrails: Sequence[Guardrail] = (),
+    rule: DecisionRule | None = None,
+    promise_scale: float | None = None,
+) -> Design:
+    """Design an experiment whose units turn up one by one and are put in variants by their hash.
+
+    Args:
+        name: of the experiment; the seed of its split, where none is given.
+        outcome: what history says of the deciding metric.
+        arrived: (weeks,) distinct units by the end of each week of a test, from history.
+        effect: absolute difference for each unit that must not be missed.
+        treatment: what is tried.
+        metrics: as data, the deciding one first.
+        unit: what is randomised.
+        split: how; None: halves of everybody.
+        method: how it is read.
+        looks: planned readings, unless it is read once.
+        alpha: 1 - confidence.
+        power: wanted.
+        guardrails: metrics that may not get worse.
+        rule: how the result decides; None: the usual rule with these guardrails.
+        promise_scale: see `Design`.
+
+    Raises:
+        ProblemError: prices over customers, or what `required_units` refuses.
+    """
+    require_lawful(treatment, unit)
+    split = split or Split(name)
+    weights = split.weights
+    draft = plan_for(method, alpha=alpha, units=1_000_000, looks=looks)
+    needed = required_units(outcome, effect, draft, power=power, weights=weights)
+    weeks = weeks_until(needed, arrived, coverage=split.coverage)
+    units = needed if weeks is not None else int(np.asarray(arrived)[-1] * split.coverage)
+    reached = power_at(outcome, effect, units, draft, weights=weights)
+    smallest = detectable_effect(outcome, units, draft, power=power, weights=weights)
+    higher = bool(metrics[0].get("higher_is_better", True))
+    notes = notes_on(outcome)
+    if weeks is None:
+        values = {"weeks": np.asarray(arrived).size, "power": reached, "detectable": smallest}
+        notes = (*notes, Reason(SHORT, values))
+    return Design(
+        name=name,
+        treatment=treatment,
+        unit=unit,
+        draw="hash",
+        metrics=tuple(metrics),
+        split=split,
+        plan=plan_for(method, alpha=alpha, units=units, looks=looks),
+        rule=rule or usual_rule(str(metrics[0]["name"]), effect, guardrails, higher_is_better=higher),
+        sizing=Sizing(units, weeks, effect, reached, smallest),
+        outcome=outcome,
+        promise_scale=promise_scale,
+        notes=notes,
+    )
+
+
+def usual_rule(
+    metric: str, effect: float, guardrails: Sequence[Guardrail] = (), *, higher_is_better: bool = True
+) -> DecisionRule:
+    """Ship what gains, roll back what harms, stop what can no longer show the planned effect (below one in ten)."""
+    return DecisionRule(metric, higher_is_better, guardrails=tuple(guardrails), planned_effect=abs(effect))
+
+
+def notes_on(outcome: Outcome) -> tuple[Reason, ...]:
+    """Say what history does to the size."""
+    notes: list[Reason] = []
+    if outcome.explained >= 0.005:
+        notes.append(Reason(CUPED, {"explained": outcome.explained}))
+    if outcome.design_effect > 1.01:
+        values = {"correlation": outcome.correlation, "effect": outcome.design_effect}
+        notes.append(Reason(CLUSTERED, values))
+    return tuple(notes)
+
+
+def record_of(design: Design) -> dict[str, Any]:
+    """A design as plain data."""
+    record: dict[str, Any] = plain(design)
+    return record
+
+
+def design_from(record: Mapping[str, Any]) -> Design:
+    """A design from the plain data that `record_of` made.
+
+    Raises:
+        ProblemError: something is missing, or unknown: the record was not made by this version.
+    """
+    try:
+        return Design(**{name: _part(name, value) for name, value in record.items()})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ProblemError(
+            f"the stored design cannot be read ({error}); it was not made by `experiment design`"
+        ) from error
+
+
+def _part(name: str, value: Any) -> Any:  # noqa: ANN401 - one field of the record
+    if value is None:
+        return None
+    readers: Mapping[str, Any] = {
+        "split": _split_from,
+        "plan": lambda given: AnalysisPlan(**given),
+        "rule": _rule_from,
+        "sizing": lambda given: Sizing(**given),
+        "outcome": lambda given: Outcome(**given),
+        "assigned": lambda given: Assigned(**{key: tuple(part) for key, part in given.items()}),
+        "switchback": lambda given: SwitchbackPlan(**given),
+        "metrics": tuple,
+        "notes": lambda given: tuple(_reason_from(one) for one in given),
+    }
+    return readers[name](value) if name in readers else value
+
+
+def _reason_from(record: Mapping[str, Any]) -> Reason:
+    return Reason(record["code"], record["values"])
+
+
+def _split_from(record: Mapping[str, Any]) -> Split:
+    given = dict(record)
+    ranges = given.get("ranges")
+    return Split(
+        **given
+        | {
+            "weights": tuple(given["weights"]),
+            "ranges": None if ranges is None else tuple((low, high) for low, high in ranges),
+            "layer": None if given.get("layer") is None else Slice(**given["layer"]),
+            "holdouts": tuple(Holdout(**one) for one in given.get("holdouts", ())),
+        }
+    )
+
+
+def _rule_from(record: Mapping[str, Any]) -> DecisionRule:
+    return DecisionRule(**dict(record) | {"guardrails": tuple(Guardrail(**one) for one in record["guardrails"])})

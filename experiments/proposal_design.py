@@ -1,0 +1,290 @@
+"""From a stored proposal to the experiment that tests it.
+
+A price plan is tested over its products: categories draw how many of their products move (experiments.price_test),
+or, where there are too few categories for that, products are drawn in balance within them. A coupon plan is tested
+over its customers: a share of those who were to get a coupon gets none. Size and length follow from what the plan
+promised.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import ProblemError
+from engine.proposal import N_, Proposal, Reason
+from experiments.assign import Split
+from experiments.decide import Guardrail
+from experiments.design import SHORT, Assigned, Design, design_arriving, notes_on, usual_rule
+from experiments.history import Outcome, panel_outcome, with_clusters
+from experiments.power import Sizing, detectable_effect, power_at
+from experiments.price_test import SATURATION_SHARES, draw_price_test
+from experiments.randomise import rerandomised
+from experiments.sequential import AnalysisPlan, Method
+
+Floats = npt.NDArray[np.float64]
+
+FEWEST_CATEGORIES = 12
+"""With fewer categories a two-stage draw leaves too few of them at each saturation."""
+FEWEST_PRODUCTS = 8
+LONGEST_WEEKS = 26
+PRICE_GUARDRAIL = 0.05
+"""Units sold may not fall by more than this share."""
+
+_SUBSTITUTION = N_(
+    "With {categories} categories, substitution between a product and its neighbours cannot be told apart: what the "
+    "new prices take from products with old prices counts as a gain. Read the effect as an upper limit."
+)
+_TWO_STAGE = N_("Categories draw how many of their products move, so that substitution inside a category is measured.")
+_PRODUCTS = N_("{products} products with a new price are tested, out of {all} in the proposal.")
+_HELD_BACK = N_(
+    "{share:.0%} of the {customers} customers who were to get a coupon get none, so that its effect is seen."
+)
+
+
+@dataclass(frozen=True)
+class WeeklyHistory:
+    """What a product earned and sold in past weeks."""
+
+    products: tuple[str, ...]
+    profit: Floats
+    """(products, weeks) profit at the prices then in force, money; NaN where the product was not there."""
+
+
+def design_of_prices(
+    proposal: Proposal,
+    history: WeeklyHistory,
+    *,
+    name: str,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    acceptance: float = 0.02,
+) -> Design:
+    """Design the test of a price plan over its products; it is read once, at its end.
+
+    Args:
+        proposal: with its price lines.
+        history: weekly profit of at least the products that change.
+        name: of the experiment; it seeds the draw.
+        alpha: 1 - confidence.
+        power: wanted on the promised profit.
+        acceptance: of the re-randomisation, where there are too few categories for two stages.
+
+    Raises:
+        ProblemError: fewer than `FEWEST_PRODUCTS` products change or have a history, or nothing is promised for them.
+    """
+    lines = [line for line in proposal.prices if line.proposed_price != line.current_price]
+    place = {product: row for row, product in enumerate(history.products)}
+    tested = [line for line in lines if line.product_id in place]
+    if len(tested) < FEWEST_PRODUCTS:
+        raise ProblemError(
+            f"proposal {proposal.proposal_id} changes {len(lines)} prices, {len(tested)} of them of products with a "
+            f"history; a test over products needs {FEWEST_PRODUCTS}: test it over stores or as a switchback"
+        )
+    profit = history.profit[[place[line.product_id] for line in tested]]
+    promised = sum(line.profit_proposed - line.profit_current for line in tested)
+    scale = float(len(tested) * proposal.horizon_weeks)
+    if not promised > 0:
+        raise ProblemError(
+            f"proposal {proposal.proposal_id} promises {promised:,.2f} for these products; nothing to show"
+        )
+    categories = np.array([line.category or "none" for line in tested])
+    assigned, rng = None, _stream(name)
+    two_stage = np.unique(categories).size >= FEWEST_CATEGORIES
+    if two_stage:
+        drawn = draw_price_test(categories, rng)
+        assigned = _assigned(tested, drawn.variant, categories, drawn.saturation)
+    else:
+        balanced = rerandomised(_levels(profit), (0.5, 0.5), rng, acceptance=acceptance, strata=categories)
+        assigned = _assigned(tested, balanced.variant, categories, None)
+    clusters = categories if two_stage else None
+    share = SATURATION_SHARES[0] + SATURATION_SHARES[-1] if two_stage else 1.0
+    outcome, sizing = _length(profit, promised / scale, clusters, share, alpha, power)
+    notes = [
+        Reason(_PRODUCTS, {"products": len(tested), "all": len(proposal.prices)}),
+        Reason(_TWO_STAGE) if two_stage else Reason(_SUBSTITUTION, {"categories": np.unique(categories).size}),
+        *notes_on(outcome),
+    ]
+    if sizing.power < power:
+        values = {"weeks": sizing.weeks, "power": sizing.power, "detectable": sizing.detectable}
+        notes.append(Reason(SHORT, values))
+    guardrails = (Guardrail("units", PRICE_GUARDRAIL),)
+    metrics = (
+        {"name": "profit", "column": "profit", "covariate": "profit_before"},
+        {"name": "units", "column": "units"},
+    )
+    return Design(
+        name=name,
+        treatment="price",
+        unit="product",
+        draw="two_stage" if two_stage else "rerandomised",
+        metrics=metrics,
+        split=Split(name),
+        plan=AnalysisPlan("fixed", alpha, planned_units=len(tested)),
+        rule=usual_rule("profit", promised / scale, guardrails),
+        sizing=sizing,
+        outcome=outcome,
+        assigned=assigned,
+        promise_scale=scale,
+        notes=tuple(notes),
+    )
+
+
+def design_of_coupons(
+    proposal: Proposal,
+    outcome: Outcome,
+    *,
+    name: str,
+    held_back: float = 0.2,
+    method: Method = "group_sequential",
+    looks: int = 4,
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> Design:
+    """Design the test of a coupon plan over the customers who were to get one.
+
+    Args:
+        proposal: with its coupon lines.
+        outcome: what history says of a customer's profit, net of coupon cost, over the proposal's horizon.
+        name: of the experiment; it seeds the split.
+        held_back: share of the customers who get no coupon; they are the control.
+        method: how it is read.
+        looks: planned readings, unless it is read once.
+        alpha: 1 - confidence.
+        power: wanted on the promised profit.
+
+    Raises:
+        ProblemError: no coupons, or nothing is promised for them.
+    """
+    customers = len(proposal.coupons)
+    promised = sum(line.expected_incremental_profit for line in proposal.coupons)
+    if customers < 4 or not promised > 0:
+        raise ProblemError(
+            f"proposal {proposal.proposal_id} sends {customers} coupons that promise {promised:,.2f}; nothing to show"
+        )
+    metrics = [{"kind": "profit", "name": "profit", "column": "margin", "cost": "coupon_cost"}]
+    design = design_arriving(
+        name,
+        outcome,
+        np.full(proposal.horizon_weeks, customers),
+        promised / customers,
+        treatment="coupon",
+        metrics=metrics,
+        split=Split(name, (held_back, 1 - held_back)),
+        method=method,
+        looks=looks,
+        alpha=alpha,
+        power=power,
+        promise_scale=float(customers),
+    )
+    note = Reason(_HELD_BACK, {"share": held_back, "customers": customers})
+    # Coupons go out at once: every customer takes part, and the horizon has to pass before the profit is whole.
+    return _whole_horizon(design, customers, proposal.horizon_weeks, note, alpha, power)
+
+
+def _whole_horizon(design: Design, customers: int, weeks: int, note: Reason, alpha: float, power: float) -> Design:
+    plan = replace(design.plan, planned_units=customers)
+    outcome, effect, weights = design.outcome, design.sizing.effect, design.split.weights
+    if outcome is None:
+        return design
+    reached = power_at(outcome, effect, customers, plan, weights=weights)
+    smallest = detectable_effect(outcome, customers, plan, power=power, weights=weights)
+    notes = (note, *notes_on(outcome))
+    if reached < power:
+        notes = (*notes, Reason(SHORT, {"weeks": weeks, "power": reached, "detectable": smallest}))
+    return replace(design, plan=plan, sizing=Sizing(customers, weeks, effect, reached, smallest), notes=notes)
+
+
+def _length(
+    profit: Floats,
+    effect: float,
+    clusters: npt.NDArray[Any] | None,
+    share: float,
+    alpha: float,
+    power: float,
+) -> tuple[Outcome, Sizing]:
+    """Shortest test whose power is enough; the longest that history can judge where none is.
+
+    Args:
+        profit: (products, weeks).
+        effect: for each product and week.
+        clusters: (products,) what is randomised together; None: products one by one.
+        share: of the products that the comparison rests on.
+        alpha: 1 - confidence.
+        power: wanted.
+    """
+    before = max(1, min(13, profit.shape[1] // 3))
+    longest = min(LONGEST_WEEKS, profit.shape[1] - before)
+    if longest < 1:
+        raise ProblemError(f"history of {profit.shape[1]} weeks is too short to plan a test; 4 or more are needed")
+    units = int(profit.shape[0] * share)
+    plan = AnalysisPlan("fixed", alpha, planned_units=units)
+    found: tuple[Outcome, Sizing] | None = None
+    for weeks in range(1, longest + 1):
+        outcome = panel_outcome("profit", profit, weeks=weeks, before=before)
+        if clusters is not None:
+            outcome = _alike(outcome, profit, clusters, weeks, before)
+        reached = power_at(outcome, effect, units, plan)
+        smallest = detectable_effect(outcome, units, plan, power=power)
+        found = outcome, Sizing(profit.shape[0], weeks, effect, reached, smallest)
+        if reached >= power:
+            break
+    if found is None:
+        raise ProblemError("no length was tried")
+    return found
+
+
+def _alike(outcome: Outcome, profit: Floats, clusters: npt.NDArray[Any], weeks: int, before: int) -> Outcome:
+    """How alike the products of a category are, in what their past leaves unexplained."""
+    window = profit[:, -(weeks + before) :]
+    whole = np.isfinite(window).all(axis=1)
+    after, past = window[whole, before:].mean(axis=1), window[whole, :before].mean(axis=1)
+    x = np.column_stack([np.ones(past.size), past])
+    left = after - x @ np.linalg.lstsq(x, after, rcond=None)[0]
+    return with_clusters(outcome, left, clusters[whole])
+
+
+def _levels(profit: Floats) -> Floats:
+    """What the arms are to have alike: the level of the last weeks, and its trend."""
+    filled = np.nan_to_num(profit, nan=0.0)
+    half = max(1, filled.shape[1] // 2)
+    level = filled.mean(axis=1)
+    return np.column_stack([level, filled[:, half:].mean(axis=1) - filled[:, :half].mean(axis=1)])
+
+
+def _assigned(
+    lines: Sequence[Any],
+    variant: npt.NDArray[np.int64],
+    categories: npt.NDArray[Any],
+    saturation: Floats | None,
+) -> Assigned:
+    return Assigned(
+        units=tuple(line.product_id for line in lines),
+        variant=tuple(variant.tolist()),
+        cluster=tuple(categories.tolist()),
+        saturation=() if saturation is None else tuple(saturation.tolist()),
+    )
+
+
+def _stream(name: str) -> np.random.Generator:
+    """Chance that depends on the experiment's name alone."""
+    digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))
+
+
+def described(design: Design) -> Mapping[str, Any]:
+    """The figures that a person asks for first."""
+    sizing = design.sizing
+    return {
+        "units": sizing.units,
+        "weeks": sizing.weeks,
+        "effect": sizing.effect,
+        "power": sizing.power,
+        "detectable": sizing.detectable,
+        "guardrails": [guardrail.metric for guardrail in design.rule.guardrails],
+    }
