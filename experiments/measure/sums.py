@@ -18,7 +18,7 @@ from typing import Any, SupportsInt
 
 import numpy as np
 
-from experiments.measure.warehouse import Warehouse
+from experiments.measure.warehouse import LARGEST, Warehouse
 from experiments.statistics.moments import Moments, merge
 
 Key = tuple[Any, ...]
@@ -43,8 +43,8 @@ class Range:
 
     @property
     def is_finite(self) -> bool:
-        """Say whether no value is NaN or infinite."""
-        return math.isfinite(self.low) and math.isfinite(self.high)
+        """Say whether no value is NaN, infinite or as good as that."""
+        return all(abs(end) <= LARGEST for end in (self.low, self.high))
 
     @property
     def centre(self) -> float:

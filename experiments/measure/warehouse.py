@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import duckdb
     from pyspark.sql import SparkSession
 
-LARGEST = 1.7976931348623157e308
-"""NaN sorts above every number in all three engines, so |x| <= LARGEST holds for finite numbers only."""
+LARGEST = 1e100
+"""Beyond it a value is no measurement, and its square no number. NaN sorts above every number in all three engines, so
+|x| <= LARGEST holds for numbers only."""
 
 Rows = list[tuple[Any, ...]]
 Execute = Callable[[str], Sequence[Sequence[Any]]]
@@ -56,7 +57,7 @@ class Dialect:
         return f"CAST({expression} AS {self.double})"
 
     def finite(self, expression: str) -> str:
-        """A test that is true for finite numbers and for nothing else."""
+        """A test that is true for numbers up to `LARGEST` and for nothing else."""
         return f"(ABS({self.number(expression)}) <= {LARGEST!r})"
 
     def literal(self, value: float | str) -> str:

@@ -14,6 +14,9 @@ from scipy import stats
 
 Floats = npt.NDArray[np.float64]
 
+_FEWEST_TO_SHRINK = 4
+"""With fewer segments their spread says too little to shrink by (James and Stein 1961)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Heterogeneity:
@@ -26,7 +29,7 @@ class Heterogeneity:
     mean: float
     """Mean effect over segments, weighted by precision."""
     shrunk: Floats
-    """(segments,) each effect, drawn to the mean by what chance adds (Morris 1983)."""
+    """(segments,) each effect, drawn to the mean by what chance adds; of four segments or more."""
     shrunk_error: Floats
     """(segments,) standard errors of the shrunken effects, with that of the mean."""
 
@@ -45,7 +48,19 @@ def heterogeneity(estimates: Floats, errors: Floats) -> Heterogeneity:
     between = max(0.0, (q - freedom) / float(scale))
     total = 1 / (errors**2 + between)
     centre = float(total @ estimates / total.sum())
-    keep = between * total
-    shrunk = centre + keep * (estimates - centre)
-    error = np.sqrt(keep * errors**2 + (1 - keep) ** 2 / total.sum())
+    shrunk, error = _shrunk(estimates, errors, between, centre)
     return Heterogeneity(float(stats.chi2.sf(q, freedom)), float(np.sqrt(between)), centre, shrunk, error)
+
+
+def _shrunk(estimates: Floats, errors: Floats, between: float, centre: float) -> tuple[Floats, Floats]:
+    """Morris's (1983) empirical Bayes, which counts that the spread itself is estimated."""
+    count = estimates.size
+    if count < _FEWEST_TO_SHRINK:
+        return estimates, errors
+    total = errors**2 + between
+    shrink = (count - 3) / (count - 1) * errors**2 / total
+    share = (1 / total) / (1 / total).sum()
+    away = estimates - centre
+    unsure = 2 / (count - 3) * shrink**2 * (np.mean(errors**2) + between) / total
+    variance = errors**2 * (1 - (1 - share) * shrink) + unsure * away**2
+    return estimates - shrink * away, np.sqrt(variance)
