@@ -77,6 +77,8 @@ class Selection:
     """No choice within the limits is worth more, money."""
     prices: Floats
     """(R,) what one unit more of each limit would bring: the multipliers of the best bound; money per unit."""
+    priced_bound: float
+    """The bound at those prices alone: `priced_bound` + prices · (other - limit) holds for any other limits."""
     out_of_time: bool
     rounds: int
 
@@ -157,7 +159,7 @@ class _Search:
         self.pool = _Pool(owners, limit)
         self.prices = np.zeros(len(limit))
         self.best_prices = self.prices
-        self.bound = np.inf
+        self.bound = self.priced_bound = np.inf
         self.rounds = 0
         self.held = [owner.rest() for owner in owners]
         self.objective = sum(c.value for c in self.held)
@@ -172,7 +174,10 @@ class _Search:
             self._list_what_matters()
         late = time.perf_counter() >= self.deadline and not self._done()
         bound = max(self.bound, self.objective)
-        return Selection(tuple(self.held), self.objective, bound, self.best_prices, late, self.rounds)
+        return Selection(
+            *(tuple(self.held), self.objective, bound, self.best_prices),
+            *(max(self.priced_bound, bound), late, self.rounds),
+        )
 
     def _done(self) -> bool:
         return relative_gap(self.objective, max(self.bound, self.objective)) <= self.gap
@@ -186,8 +191,9 @@ class _Search:
         answers = [owner.answer(prices) for owner in self.owners]
         paid = float((prices[self.binding] * self.limit[self.binding]).sum())
         bound = sum(answer.most for answer in answers) + paid
-        if bound < self.bound:
-            self.bound, self.best_prices = bound, prices
+        if bound < self.priced_bound:
+            self.priced_bound, self.best_prices = bound, prices
+            self.bound = min(self.bound, bound)
         return answers
 
     def _generate(self) -> None:

@@ -6,8 +6,8 @@ gain of that choice, less the gain of choosing now, is the expected value of sam
 "Applied Statistical Decision Theory", 1961); for one product tested at a time it is the knowledge gradient (Frazier,
 Powell and Dayanik, "A Knowledge-Gradient Policy for Sequential Information Collection", SIAM Journal on Control and
 Optimization, 2008). It is computed exactly but for a quadrature over the estimate: under a normal belief the
-expectation of (p / p0)^elasticity has a closed form. Substitution and the rules between products are left out: each product's own
-ladder bounds it.
+expectation of (p / p0)^elasticity has a closed form. Substitution and the rules between products are left out: each
+product's own ladder bounds it.
 """
 
 from __future__ import annotations
