@@ -1,0 +1,103 @@
+"""Run by test_coupon_spark: one allocation on a real local Spark, in a process of its own, a worker killed on the way.
+
+python spark_allocation.py VALUES.parquet PARTITIONS WORK_FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from optimizers.coupon_partitions import Chunks, allocate_partitions, offers_of
+from optimizers.coupon_spark import SparkPartitions, chosen_coupons, dense_table, spark_partitions
+from optimizers.coupon_sums import Rules
+
+OFFERS = ("o1", "o2", "o3")
+SEGMENTS = ("a", "b")
+
+
+@dataclass(frozen=True)
+class Killing:
+    """Partitions of which the first worker that meets the third question dies, without a word."""
+
+    inner: SparkPartitions
+    marker: str
+
+    def map(self, work, argument):
+        marker = self.marker
+
+        def deadly(number, partition, sent):
+            if number == 1 and Path(marker).exists():
+                Path(marker).unlink()
+                os._exit(1)
+            return work(number, partition, sent)
+
+        return self.inner.map(deadly, argument)
+
+    def narrowed(self, box):
+        kept, settled = self.inner.narrowed(box)
+        Path(self.marker).touch()  # from now on: the next question kills its worker
+        return Killing(kept, self.marker), settled
+
+
+def main(path, partitions, folder):
+    from pyspark.sql import SparkSession
+
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    session = (
+        SparkSession.builder.master("local[2,4]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.local.dir", folder)
+        .getOrCreate()
+    )
+    rules = Rules(562.5, np.array([225.0, np.inf]), 825.0, np.inf, np.full(4, np.inf))
+    dense = dense_table(session.read.parquet(path), OFFERS, SEGMENTS, partitions)
+    there = spark_partitions(dense, len(OFFERS) + 1)
+    plan = allocate_partitions(there, rules, gap=1e-5)
+    marker = Path(folder) / "kill"
+    survived = allocate_partitions(Killing(there, str(marker)), rules, gap=1e-5)
+    coupons = chosen_coupons(dense, OFFERS, plan).toPandas()
+    held = [partition for _, partition in sorted(there.rdd.collect(), key=lambda pair: pair[0])]
+    here = Chunks([lambda partition=partition: partition for partition in held])
+    local = allocate_partitions(here, rules, gap=1e-5)
+    choices = [offers_of(number, partition, local.placement) for number, partition in enumerate(held)]
+    columns = "customer_id string, offer_id string, profit double, cost double, segment string"
+    bad = session.createDataFrame([("c1", "o1", 1.0, -2.0, "a")], columns)
+    try:
+        dense_table(bad, OFFERS, SEGMENTS, 1)
+        refused = ""
+    except Exception as error:
+        refused = str(error)
+    figures = {
+        "objective": plan.objective,
+        "bound": plan.bound,
+        "spend": plan.spend,
+        "gap": plan.gap,
+        "sent": plan.sent,
+        "local_objective": local.objective,
+        "local_bound": local.bound,
+        "local_sent": int(sum(np.count_nonzero(choice) for choice in choices)),
+        "survived_objective": survived.objective,
+        "survived_bound": survived.bound,
+        "killed": not marker.exists(),
+        "written": len(coupons),
+        "written_profit": float(coupons["profit"].sum()),
+        "written_cost": float(coupons["cost"].sum()),
+        "customers_twice": int(coupons["customer_id"].duplicated().sum()),
+        "partitions": len(held),
+        "refused": refused,
+    }
+    session.stop()
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
