@@ -2,8 +2,8 @@
 
 The long table is read once, row group by row group, and dealt into buckets by a hash of the customer, so that all rows
 of a customer meet whatever the table's order is. Each bucket becomes a chunk: dense matrices on disk, which the search
-maps into memory one at a time (`optimizers.coupon_partitions`). Everything lies in a work folder beside the result and
-is removed at the end, also when something fails; the result itself appears whole or not at all.
+maps into memory one at a time (`optimizers.coupon_partitions`). Everything lies in a work folder, which is removed at
+the end, also when something fails; the result itself appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Chunk:
 
     def part(self, name: str) -> np.ndarray:
         """One of profit and cost (T, O) float32, segment (T,) uint16."""
-        return np.load(self.folder / f"{self.number:05d}.{name}.npy", mmap_mode="r")
+        mapped: np.ndarray = np.load(self.folder / f"{self.number:05d}.{name}.npy", mmap_mode="r")
+        return mapped
 
     def save(self, profit: np.ndarray, cost: np.ndarray, segment: np.ndarray) -> None:
         """Write the matrices; -inf in profit marks what cannot be sent."""
@@ -84,18 +85,20 @@ def allocate_large_file(
     min_sent: int | None = None,
     out: Path | None = None,
     gap: float = 1e-4,
+    work: Path | None = None,
     watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Allocate the offers of a Parquet table in long form, of any size.
 
-    Args and result as `optimizers.allocate_io.allocate_file`; customers are written chunk by chunk.
+    Args and result as `optimizers.allocate_io.allocate_file`; customers are written chunk by chunk. `work` is the
+    folder under which the chunks lie meanwhile (None: that of the result), about 9 bytes a row of the table.
 
     Raises:
         DataError: the table cannot be used: file, column and row of every fault (up to 20).
         InfeasibleError, ProblemError, StorageError: as there.
     """
     began = time.perf_counter()
-    with _work_folder(out or path) as folder:
+    with _work_folder(work or (out or path).parent) as folder:
         staged = stage(path, folder)
         rules = _rules(staged, budget, segment_budgets or {}, min_sent)
         plan = allocate_partitions(Chunks(staged.chunks), rules, gap=gap, watch=watch)
@@ -147,7 +150,8 @@ class _Names:
 
         coded = pc.dictionary_encode(pc.fill_null(pc.cast(column, pa.string()), "")).combine_chunks()
         table = [self.number.setdefault(value, len(self.number)) for value in coded.dictionary.to_pylist()]
-        return np.array(table, dtype=np.int64)[coded.indices.to_numpy(zero_copy_only=False)]
+        codes: Ints = np.array(table, dtype=np.int64)[coded.indices.to_numpy(zero_copy_only=False)]
+        return codes
 
 
 class _Buckets:
@@ -420,10 +424,10 @@ def _summary(
 
 
 @contextmanager
-def _work_folder(beside: Path) -> Iterator[Path]:
-    """A folder for chunks on the disk of the result: removed at the end, whatever happens."""
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".allocate-", dir=beside.parent))
+def _work_folder(under: Path) -> Iterator[Path]:
+    """A folder for the chunks: removed at the end, whatever happens."""
+    under.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".allocate-", dir=under))
     try:
         yield folder
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
@@ -11,6 +11,28 @@ from api.commands.options import as_json, example, print_json, with_settings
 
 if TYPE_CHECKING:
     from engine.settings import Settings
+
+
+ROW_BYTES = 120
+"""Memory that a row of the table takes when it is read whole; above `data.memory_limit_gb` it is read in chunks."""
+
+
+class _Rules(TypedDict):
+    budget: float | None
+    segment_budgets: dict[str, float]
+    min_sent: int | None
+    gap: float
+
+
+def _rows(path: Path) -> int:
+    """Rows of a Parquet table; 0 for a CSV, and for what cannot be read, which is refused where it is read."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        return int(parquet.read_metadata(path).num_rows) if path.suffix.lower() != ".csv" else 0
+    except (pa.ArrowException, OSError):
+        return 0
 
 
 def _read_segment_budgets(
@@ -60,18 +82,23 @@ def allocate(
 ) -> None:
     """Choose who is sent which coupon, from a table `coupon_values` of any size.
 
-    VALUES holds customer_id, offer_id, profit (incremental, net of the coupon), cost and, if wanted, segment.
+    VALUES holds customer_id, offer_id, profit (incremental, net of the coupon), cost and, if wanted, segment. A Parquet
+    table that does not fit into `data.memory_limit_gb` is worked through in chunks.
     """
-    from optimizers.allocate_io import allocate_file
+    rules: _Rules = {
+        "budget": settings.coupons.budget if budget is None else budget,
+        "segment_budgets": segment_budgets,
+        "min_sent": min_sent,
+        "gap": settings.coupons.gap,
+    }
+    if _rows(values) * ROW_BYTES > settings.data.memory_limit_gb * 1e9:
+        from optimizers.allocate_chunks import allocate_large_file
 
-    result = allocate_file(
-        values,
-        budget=settings.coupons.budget if budget is None else budget,
-        segment_budgets=segment_budgets,
-        min_sent=min_sent,
-        out=out,
-        gap=settings.coupons.gap,
-    )
+        result = allocate_large_file(values, **rules, out=out, work=settings.home / "cache")
+    else:
+        from optimizers.allocate_io import allocate_file
+
+        result = allocate_file(values, **rules, out=out)
     if as_json:
         print_json(result)
     else:
