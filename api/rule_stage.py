@@ -59,7 +59,8 @@ def rule_evidence(rules: PriceRules, ruled: RuledPlan | None) -> dict[str, Any] 
     """What the rules did to a plan, for the report: each rule with its owner, how many products it bound, and so on."""
     if ruled is None:
         return None
-    bound, broken = (Counter(name for names in each for name in names) for each in (ruled.bound, ruled.broken_today))
+    bound = Counter(name for one in ruled.bound for name in one.rules)
+    broken = Counter(name for names in ruled.broken_today for name in names)
     return {
         "remarks": list(rules.remarks),
         "fines": ruled.fines,

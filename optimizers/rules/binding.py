@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from optimizers import price_model
@@ -16,7 +18,17 @@ MATERIAL = 0.01
 _NEARLY = 1e-9
 
 
-def bound_by(compiled: CompiledRules, price: Floats) -> tuple[tuple[str, ...], ...]:
+@dataclass(frozen=True)
+class Bound:
+    """What kept one product from a better price."""
+
+    rules: tuple[str, ...]
+    """Names, in the order of the rules; empty where no rule stood in the way."""
+    price: float
+    """What it would take without them, the others' prices standing still, money per unit."""
+
+
+def bound_by(compiled: CompiledRules, price: Floats) -> tuple[Bound, ...]:
     """Find the rules that kept each product from a rung that gains it more, the others' prices standing still.
 
     Args:
@@ -24,7 +36,7 @@ def bound_by(compiled: CompiledRules, price: Floats) -> tuple[tuple[str, ...], .
         price: (P,) the plan's prices.
 
     Returns:
-        (P,) names, in the order of the rules: of those that forbid the best of the rungs that would gain more.
+        (P,) the rules that forbid the best of the rungs that would gain more.
     """
     basis = compiled.basis
     choice = chosen_rungs(basis, price)
@@ -40,7 +52,8 @@ def bound_by(compiled: CompiledRules, price: Floats) -> tuple[tuple[str, ...], .
         forbids = _forbids(basis, one, choice, best)
         for product in np.flatnonzero(forbids & wants):
             names[product].append(one.rule.name)
-    return tuple(tuple(found) for found in names)
+    wanted_price = basis.ladder.price[rows, np.where(wants, best, choice)].tolist()
+    return tuple(Bound(tuple(found), free) for found, free in zip(names, wanted_price, strict=True))
 
 
 def breaks_today(compiled: CompiledRules) -> tuple[tuple[str, ...], ...]:

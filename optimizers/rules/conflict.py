@@ -115,9 +115,7 @@ def diagnose(basis: Basis, rules: Sequence[Rule], *, seconds: float = 30.0) -> C
     model = elastic_model(wide, compiled)
     names = [one.rule.name for one in compiled]
     if model.keepable(frozenset(range(len(names))), seconds):
-        return Conflict(
-            (), (), (), False, (), Reason(UNEXPLAINED, {"rules": _listed([_quoted(n) for n in names], AND)})
-        )
+        return Conflict((), (), (), False, (), Reason(UNEXPLAINED, {"rules": listed_rules(names)}))
     amounts = model.cheapest(seconds)
     found, proven = _smallest(model, amounts, deadline)
     few = [compiled[place] for place in sorted(found)]
@@ -237,7 +235,7 @@ def _where(basis: Basis, few: Sequence[Compiled]) -> tuple[str, ...]:
 
 def _reason(few: Sequence[Compiled], products: Sequence[str], relaxations: Sequence[Relaxation]) -> Reason:
     values: dict[str, Any] = {
-        "rules": _listed([_quoted(one.rule.name) for one in few], AND),
+        "rules": listed_rules([one.rule.name for one in few]),
         "places": Reason(PLACES, {"products": ", ".join(products)}) if products else "",
     }
     if not relaxations:
@@ -246,8 +244,9 @@ def _reason(few: Sequence[Compiled], products: Sequence[str], relaxations: Seque
     return Reason(CONTRADICTION if len(few) > 1 else IMPOSSIBLE, values | {"relaxations": steps})
 
 
-def _quoted(name: str) -> Sentence:
-    return Reason(QUOTED, {"name": name})
+def listed_rules(names: Sequence[str]) -> Sentence:
+    """Name rules in quotes, joined by commas and "and"."""
+    return _listed([Reason(QUOTED, {"name": name}) for name in names], AND)
 
 
 def _listed(words: Sequence[Sentence], last: str) -> Sentence:

@@ -10,9 +10,9 @@ from engine.proposal import Reason
 from optimizers.check_rules import check_rules, fines
 from optimizers.prices import PricePlan, PriceProblem, problem_ladder, solve_prices
 from optimizers.rules.basis import Basis
-from optimizers.rules.binding import bound_by, breaks, breaks_today
+from optimizers.rules.binding import Bound, bound_by, breaks, breaks_today
 from optimizers.rules.compile import CompiledRules, compile_rules
-from optimizers.rules.conflict import Conflict, RuleConflictError, diagnose, settings_as_rules
+from optimizers.rules.conflict import Conflict, RuleConflictError, diagnose, listed_rules, settings_as_rules
 from optimizers.rules.elastic import elastic_model
 from optimizers.rules.record import Facts, Rule
 from optimizers.solver import relative_gap
@@ -23,10 +23,16 @@ BROKEN_TODAY = {
     "relaxed": "today's price breaks the rule “{rule}”: the rule is relaxed to where today's prices stand",
     "soft": "the price breaks the rule “{rule}”, which is soft: to keep it would cost more than its penalty",
 }
-BOUND = "{reason}; bound by the rule “{rule}”"
+BOUND = {
+    "held": "held at today's price by {rules}: without, {price:.2f}",
+    "raised": "raised by {move:.1%}, bound by {rules}: without, {price:.2f}",
+    "lowered": "lowered by {move:.1%}, bound by {rules}: without, {price:.2f}",
+}
 
 
 SECONDS_TO_DIAGNOSE = 30.0
+SETTINGS = ("index_up", "index_down", "max_changed")
+"""Shadow prices that are told even where they are 0; those of rules only where they are not."""
 MEASURED = frozenset({"volume_floor", "revenue_floor", "group_margin_floor", "stock_cover"})
 """Kinds that a linear model sees to first order only."""
 
@@ -39,8 +45,8 @@ class RuledPlan:
     fines: float
     """What the plan pays for the soft rules that it breaks, money; `plan.objective` is less this."""
     rules: CompiledRules
-    bound: tuple[tuple[str, ...], ...]
-    """(P,) names of the rules that kept a product from a better price."""
+    bound: tuple[Bound, ...]
+    """(P,) the rules that kept a product from a better price."""
     broken_today: tuple[tuple[str, ...], ...]
     """(P,) names of the rules that today's price of the product breaks."""
 
@@ -78,8 +84,14 @@ def solve_under_rules(
             raise
         raise RuleConflictError(conflict) from error
     check_rules(problem, facts, rules, plan.price)
-    fined = fines(problem, facts, rules, plan.price)
-    return RuledPlan(plan, fined, compiled, bound_by(compiled, plan.price), breaks_today(compiled))
+    shadow = {name: value for name, value in plan.shadow_prices.items() if value or name in SETTINGS}
+    return RuledPlan(
+        plan=replace(plan, shadow_prices=shadow),
+        fines=fines(problem, facts, rules, plan.price),
+        rules=compiled,
+        bound=bound_by(compiled, plan.price),
+        broken_today=breaks_today(compiled),
+    )
 
 
 def find_conflict(compiled: CompiledRules) -> Conflict | None:
@@ -124,11 +136,20 @@ def rule_remarks(ruled: RuledPlan, product: int) -> tuple[Reason, ...]:
     return tuple(remarks)
 
 
+def _bound(ruled: RuledPlan, product: int) -> Reason | None:
+    bound = ruled.bound[product]
+    if not bound.rules:
+        return None
+    move = float(ruled.plan.price[product] / ruled.rules.basis.problem.current_price[product]) - 1
+    values = {"rules": listed_rules(bound.rules), "price": bound.price}
+    if move == 0:
+        return Reason(BOUND["held"], values)
+    return Reason(BOUND["raised" if move > 0 else "lowered"], values | {"move": abs(move)})
+
+
 def with_rule(reason: Reason, ruled: RuledPlan, product: int) -> Reason:
-    """Add to a line's reason the rule that bound it, and what its price of today breaks."""
-    said = reason
-    if ruled.bound[product]:
-        said = Reason(BOUND, {"reason": said, "rule": ruled.bound[product][0]})
+    """Say which rules bound a line, or else its own reason; and add what its price of today breaks."""
+    said = _bound(ruled, product) or reason
     for remark in rule_remarks(ruled, product):
         said = Reason("{first}; {second}", {"first": said, "second": remark})
     return said
