@@ -8,8 +8,7 @@ promised.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +23,7 @@ from experiments.design import SHORT, Assigned, Design, design_arriving, notes_o
 from experiments.history import Outcome, panel_outcome, with_clusters
 from experiments.power import Sizing, detectable_effect, power_at
 from experiments.price_test import SATURATION_SHARES, draw_price_test
-from experiments.randomise import rerandomised
+from experiments.randomise import rerandomised, seeded
 from experiments.sequential import AnalysisPlan, Method
 
 Floats = npt.NDArray[np.float64]
@@ -94,7 +93,7 @@ def design_of_prices(
             f"proposal {proposal.proposal_id} promises {promised:,.2f} for these products; nothing to show"
         )
     categories = np.array([line.category or "none" for line in tested])
-    assigned, rng = None, _stream(name)
+    assigned, rng = None, seeded(name)
     two_stage = np.unique(categories).size >= FEWEST_CATEGORIES
     if two_stage:
         drawn = draw_price_test(categories, rng)
@@ -269,22 +268,3 @@ def _assigned(
         cluster=tuple(categories.tolist()),
         saturation=() if saturation is None else tuple(saturation.tolist()),
     )
-
-
-def _stream(name: str) -> np.random.Generator:
-    """Chance that depends on the experiment's name alone."""
-    digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
-    return np.random.default_rng(int.from_bytes(digest, "big"))
-
-
-def described(design: Design) -> Mapping[str, Any]:
-    """The figures that a person asks for first."""
-    sizing = design.sizing
-    return {
-        "units": sizing.units,
-        "weeks": sizing.weeks,
-        "effect": sizing.effect,
-        "power": sizing.power,
-        "detectable": sizing.detectable,
-        "guardrails": [guardrail.metric for guardrail in design.rule.guardrails],
-    }

@@ -7,6 +7,7 @@ covariates are thrown back (Morgan and Rubin 2012).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,12 @@ class Drawn:
     """Largest distance that was accepted."""
     draws: int
     """How many splits were drawn."""
+
+
+def seeded(name: str) -> np.random.Generator:
+    """Chance that depends on a name alone."""
+    digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
 def stratified(strata: Sequence[Any] | npt.NDArray[Any], weights: Sequence[float], rng: np.random.Generator) -> Ints:
@@ -103,7 +110,7 @@ def rerandomised(
     """Draw splits until the covariates balance (Morgan and Rubin 2012).
 
     Args:
-        covariates: (n, k) numbers known before the start, such as last quarter's profit; constant columns are left out.
+        covariates: (n, k) numbers known before the start, such as last quarter's profit; constant columns don't count.
         weights: share of each variant.
         rng: source of chance.
         acceptance: share of all splits that is good enough; .01 takes the best hundredth.

@@ -1,0 +1,412 @@
+"""`offerwright experiment design`: everything that is fixed before the first unit is assigned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from api.commands.options import (
+    as_json,
+    current_time,
+    example,
+    open_settled_store,
+    operator,
+    print_json,
+    with_settings,
+)
+from api.commands.tables import read_shares, read_table
+
+if TYPE_CHECKING:
+    from engine.settings import Settings
+    from engine.store import Store
+    from experiments.assign import Holdout, Slice, Split
+    from experiments.decide import Guardrail
+    from experiments.design import Design
+    from experiments.history import Outcome
+
+
+def _read_named_shares(_context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for text in texts:
+        name, equals, share = text.rpartition("=")
+        try:
+            shares[name] = float(share)
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r}: write --{option.name} NAME=SHARE, for example returns=0.02")
+    return shares
+
+
+def _read_rule(_context: click.Context, _option: click.Parameter, text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        rule = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no JSON ({error})") from error
+    if not isinstance(rule, dict):
+        raise click.BadParameter(f'{text!r}: write a rule such as {{"country": "DE"}}')
+    return rule
+
+
+@click.command(
+    epilog=example(
+        "offerwright experiment design customers.csv --name spring --metric profit --effect 0.4 --covariate before",
+        "offerwright experiment design --name prices-12 --proposal p-20261123-1a2b3c",
+    )
+)
+@click.argument("history", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=False)
+@click.option("--name", required=True, help="Identifier under which the store keeps the experiment; seeds its split.")
+@click.option("--proposal", "proposal_id", help="Proposal that the experiment tests; its promise sets the size.")
+@click.option(
+    "--part",
+    type=click.Choice(["prices", "coupons"]),
+    help="Part of the proposal that is tested [default: prices, if it changes any].",
+)
+@click.option(
+    "--treatment",
+    type=click.Choice(["price", "coupon", "recommendation", "other"]),
+    default="other",
+    show_default=True,
+    help="What is tried; prices are never randomised over customers.",
+)
+@click.option(
+    "--randomise",
+    type=click.Choice(["customer", "product", "store", "time"]),
+    default="customer",
+    show_default=True,
+    help="What is put in variants; time: a switchback of regions.",
+)
+@click.option("--unit", default="unit_id", show_default=True, help="Column of the unit's (or region's) identifier.")
+@click.option("--metric", help="Column of HISTORY that decides.")
+@click.option(
+    "--kind",
+    type=click.Choice(["mean", "proportion", "ratio"]),
+    default="mean",
+    show_default=True,
+    help="What the metric is.",
+)
+@click.option("--denominator", help="Column below the metric, for a ratio.")
+@click.option("--lower-is-better", is_flag=True, help="A fall of the metric is a gain.")
+@click.option("--covariate", "covariates", multiple=True, help="Column from before, for CUPED; repeatable.")
+@click.option("--cluster", help="Column of what is randomised together, such as the store.")
+@click.option("--first-week", help="Column of the week in which a unit first turns up [default: all in week 1].")
+@click.option("--effect", type=float, help="Smallest absolute effect for each unit that must not be missed.")
+@click.option("--relative-effect", type=float, help="The same as a share of the mean, such as 0.02.")
+@click.option(
+    "--guardrail",
+    "guardrails",
+    multiple=True,
+    metavar="COLUMN=SHARE",
+    callback=_read_named_shares,
+    help="Column that may not fall by more than this share; repeatable.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["fixed", "group_sequential", "always_valid"]),
+    default="fixed",
+    show_default=True,
+    help="How it is read.",
+)
+@click.option("--looks", type=click.IntRange(2), default=5, show_default=True, help="Planned readings, unless fixed.")
+@click.option(
+    "--weights",
+    default="0.5,0.5",
+    show_default=True,
+    callback=read_shares,
+    metavar="SHARE,SHARE…",
+    help="Share of each variant, control first.",
+)
+@click.option("--coverage", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Share that takes part.")
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="LAYER=SHARE",
+    callback=_read_named_shares,
+    help="Layer of mutual exclusion, and how much of it is taken; once.",
+)
+@click.option(
+    "--holdout",
+    "holdouts",
+    multiple=True,
+    metavar="NAME=SHARE",
+    callback=_read_named_shares,
+    help="Units that are kept out of everything; repeatable.",
+)
+@click.option("--target", callback=_read_rule, metavar="JSON", help='Who takes part, such as {"country": "DE"}.')
+@click.option(
+    "--held-back",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of a proposal's customers who get no coupon.",
+)
+@click.option("--steps", type=click.IntRange(2), help="Switchback: steps of the test in each region.")
+@click.option(
+    "--period",
+    "periods",
+    multiple=True,
+    type=click.IntRange(1),
+    help="Switchback: steps of a period to consider; repeatable [default: all].",
+)
+@click.option(
+    "--carry-over",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Switchback: longest number of steps for which the state before is still felt.",
+)
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="1 − confidence.",
+)
+@click.option(
+    "--power",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.8,
+    show_default=True,
+    help="Chance of seeing the effect.",
+)
+@click.option("--why", default="", help="Reason for changing a design that runs.")
+@as_json
+@with_settings
+def design(
+    settings: Settings, history: Path | None, name: str, proposal_id: str | None, as_json: bool, **asked: object
+) -> None:
+    """Design an experiment and store it: who, how many, how long, and the rule that decides.
+
+    HISTORY (CSV or Parquet) has one row for each past unit; for a switchback one for each region and step; for the
+    prices of a proposal product_id, week and profit (taken from the proposal's data where it is left out).
+    """
+    with open_settled_store(settings) as store:
+        if proposal_id is not None:
+            made = _for_proposal(settings, store, history, name, proposal_id, asked)
+        elif asked["randomise"] == "time":
+            made = _switchback(_required(history), name, asked)
+        else:
+            made = _arriving(_required(history), name, _split(store, name, asked), asked)
+        _keep(store, name, made, proposal_id, str(asked["why"]))
+    if as_json:
+        print_json({"name": name, **_record(made)})
+    else:
+        _print(made)
+
+
+def _required(history: Path | None) -> Path:
+    if history is None:
+        raise click.UsageError("give a HISTORY file, or --proposal")
+    return history
+
+
+def _record(made: Design) -> dict[str, Any]:
+    from experiments.design import record_of
+
+    return record_of(made)
+
+
+def _keep(store: Store, name: str, made: Design, proposal_id: str | None, why: str) -> None:
+    """Store a new experiment, or a new version of one that is there."""
+    from engine.errors import NotFoundError
+
+    record = _record(made)
+    try:
+        store.experiments.get(name)
+    except NotFoundError:
+        store.experiments.add(
+            name, salt=made.split.seed, design=record, by=operator(), now=current_time(), proposal_id=proposal_id
+        )
+    else:
+        store.experiments.redesign(name, record, why=why, by=operator(), now=current_time())
+
+
+def _arriving(history: Path, name: str, split: Split, asked: Mapping[str, Any]) -> Design:
+    from experiments.design import design_arriving
+    from experiments.power import arrivals
+
+    needed = [
+        column for column in (asked["metric"], asked["denominator"], asked["cluster"], asked["first_week"]) if column
+    ]
+    if not asked["metric"]:
+        raise click.UsageError("--metric names the column that decides")
+    table = read_table(history, [*needed, *asked["covariates"]])
+    outcome = _outcome(table, asked)
+    weeks = table[asked["first_week"]] if asked["first_week"] else [0] * len(table)
+    first = [int(week) - int(min(weeks)) for week in weeks]
+    return design_arriving(
+        name,
+        outcome,
+        arrivals(first, max(first) + 1),
+        _effect(outcome, asked),
+        treatment=asked["treatment"],
+        metrics=_metrics(asked),
+        unit=asked["randomise"],
+        split=split,
+        method=asked["method"],
+        looks=asked["looks"],
+        alpha=asked["alpha"],
+        power=asked["power"],
+        guardrails=_guardrails(asked),
+    )
+
+
+def _outcome(table: Any, asked: Mapping[str, Any]) -> Outcome:  # noqa: ANN401 - a data frame
+    from experiments.history import (
+        linearised,
+        mean_outcome,
+        proportion_outcome,
+        ratio_outcome,
+        with_clusters,
+        with_covariates,
+    )
+
+    values = table[asked["metric"]].to_numpy()
+    if asked["kind"] == "ratio":
+        if not asked["denominator"]:
+            raise click.UsageError("--kind ratio needs --denominator")
+        below = table[asked["denominator"]].to_numpy()
+        outcome, linear = ratio_outcome(asked["metric"], values, below), linearised(asked["metric"], values, below)[1]
+    else:
+        describe = proportion_outcome if asked["kind"] == "proportion" else mean_outcome
+        outcome, linear = describe(asked["metric"], values), values
+    if asked["covariates"]:
+        outcome = with_covariates(outcome, linear, table[list(asked["covariates"])].to_numpy())
+    return with_clusters(outcome, linear, table[asked["cluster"]].to_numpy()) if asked["cluster"] else outcome
+
+
+def _effect(outcome: Outcome, asked: Mapping[str, Any]) -> float:
+    if (asked["effect"] is None) == (asked["relative_effect"] is None):
+        raise click.UsageError("give --effect or --relative-effect: the smallest difference that must not be missed")
+    if asked["effect"] is not None:
+        return float(asked["effect"])
+    return float(asked["relative_effect"]) * outcome.mean
+
+
+def _metrics(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    first: dict[str, Any] = {"name": asked["metric"], "column": asked["metric"], "kind": asked["kind"]}
+    if asked["denominator"]:
+        first["denominator"] = asked["denominator"]
+    if asked["lower_is_better"]:
+        first["higher_is_better"] = False
+    if len(asked["covariates"]) == 1 and asked["kind"] != "ratio":
+        first["covariate"] = asked["covariates"][0]
+    return [first, *({"name": column, "column": column} for column in asked["guardrails"])]
+
+
+def _guardrails(asked: Mapping[str, Any]) -> list[Guardrail]:
+    from experiments.decide import Guardrail
+
+    return [Guardrail(column, share) for column, share in asked["guardrails"].items()]
+
+
+def _split(store: Store, name: str, asked: Mapping[str, Any]) -> Split:
+    from experiments.assign import Holdout, Split
+
+    layer = _slice(store, asked["layers"]) if asked["layers"] else None
+    holdouts: tuple[Holdout, ...] = tuple(Holdout(one, share) for one, share in asked["holdouts"].items())
+    weights = tuple(asked["weights"])
+    return Split(name, weights, asked["coverage"], layer=layer, holdouts=holdouts, target=asked["target"])
+
+
+def _slice(store: Store, layers: Mapping[str, float]) -> Slice:
+    """Find room beside the experiments that have not ended."""
+    from engine.store import ExperimentState
+    from experiments.assign import Slice, free_slice
+
+    if len(layers) != 1:
+        raise click.UsageError("an experiment is in one layer; give --layer once")
+    ((layer, share),) = layers.items()
+    open_ = [
+        *store.experiments.in_state(ExperimentState.DESIGNED),
+        *store.experiments.in_state(ExperimentState.RUNNING),
+    ]
+    kept = [one.design.get("split", {}).get("layer") for one in open_]
+    return free_slice(layer, share, [Slice(**one) for one in kept if one])
+
+
+def _switchback(history: Path, name: str, asked: Mapping[str, Any]) -> Design:
+    import numpy as np
+
+    from engine.errors import DataError
+    from experiments.switchback_design import design_switchback
+
+    if not asked["metric"] or not asked["steps"] or asked["effect"] is None:
+        raise click.UsageError("a switchback needs --metric, --steps and --effect")
+    table = read_table(history, [asked["unit"], "step", asked["metric"]])
+    wide = table.pivot_table(index=asked["unit"], columns="step", values=asked["metric"], aggfunc="sum", dropna=False)
+    if np.isnan(wide.to_numpy(dtype=float)).any():
+        raise DataError(f"{history}: not every region has a row for every step; fill in what is missing")
+    return design_switchback(
+        name,
+        [str(region) for region in wide.index],
+        wide.to_numpy(dtype=float),
+        steps=asked["steps"],
+        effect=asked["effect"],
+        felt=[1.0] * asked["carry_over"],
+        lengths=asked["periods"] or None,
+        treatment=asked["treatment"],
+        metrics=_metrics(asked),
+        guardrails=_guardrails(asked),
+        alpha=asked["alpha"],
+        power=asked["power"],
+    )
+
+
+def _for_proposal(
+    settings: Settings, store: Store, history: Path | None, name: str, proposal_id: str, asked: Mapping[str, Any]
+) -> Design:
+    from api.experiment_history import history_of_customers, history_of_products, history_of_table
+    from experiments.proposal_design import design_of_coupons, design_of_prices
+
+    proposal = store.proposal(proposal_id)
+    changed = any(line.proposed_price != line.current_price for line in proposal.prices)
+    part = asked["part"] or ("prices" if changed else "coupons")
+    if part == "prices":
+        past = (
+            history_of_table(read_table(history, ["product_id", "week", "profit"]))
+            if history is not None
+            else history_of_products(settings, proposal)
+        )
+        return design_of_prices(proposal, past, name=name, alpha=asked["alpha"], power=asked["power"])
+    if history is not None:
+        metric = asked["metric"] or "profit"
+        table = read_table(history, [metric, *asked["covariates"]])
+        outcome = replace(_outcome(table, {**asked, "metric": metric}), name="profit")
+    else:
+        outcome = history_of_customers(settings, proposal)
+    return design_of_coupons(
+        proposal,
+        outcome,
+        name=name,
+        held_back=asked["held_back"],
+        method=cast(Any, asked["method"]),
+        looks=asked["looks"],
+        alpha=asked["alpha"],
+        power=asked["power"],
+    )
+
+
+def _print(made: Design) -> None:
+    sizing = made.sizing
+    length = "longer than history knows" if sizing.weeks is None else f"{sizing.weeks} weeks"
+    click.echo(f"experiment         {made.name}: {made.treatment} over {made.unit}s, drawn by {made.draw}")
+    click.echo(f"units              {sizing.units:,}, {length}")
+    click.echo(
+        f"effect for each    {sizing.effect:+.4g} with power {sizing.power:.0%}; smallest {sizing.detectable:.4g}"
+    )
+    click.echo(
+        f"read               {made.plan.method.replace('_', ' ')}, {made.plan.looks} time(s), alpha {made.plan.alpha:g}"
+    )
+    guarded = ", ".join(f"{one.metric} ({one.margin:.0%})" for one in made.rule.guardrails) or "none"
+    click.echo(f"decides            {made.rule.metric}; guardrails: {guarded}")
+    for note in made.notes:
+        click.echo(note.english())

@@ -1,0 +1,41 @@
+"""Tables and shares that commands read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_shares(_context: click.Context, _option: click.Parameter, text: str | None) -> list[float] | None:
+    """Read shares such as 0.5,0.5."""
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: write shares separated by commas, for example 0.5,0.5") from error
+
+
+def read_table(path: Path, needed: list[str]) -> pd.DataFrame:
+    """Read a CSV or Parquet file and make sure that it has the columns.
+
+    Raises:
+        DataError: it cannot be read, or a column is missing.
+    """
+    import pandas as pd
+
+    from engine.errors import DataError
+
+    try:
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as {path.suffix or 'CSV'} ({error})") from error
+    missing = [column for column in needed if column not in frame.columns]
+    if missing:
+        raise DataError(f"{path}: no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
+    return frame

@@ -1,0 +1,89 @@
+"""The plots of an experiment: its interval over time, and its effect by segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from api import charts
+from api.language import say, translations
+
+if TYPE_CHECKING:
+    from experiments.design import Design
+
+Words = Callable[[str], str]
+_STYLE = (
+    ":root{--ink:#1d2330;--mute:#667085;--rule:#e4e7ec;--accent:#2456c8;--second:#8aa4d6;--good:#19734a;--bad:#b3261e}"
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:40em;margin:2em auto;color:var(--ink)}"
+)
+
+
+def plot_interval_over_time(readings: Sequence[Mapping[str, Any]], metric: str, words: Words) -> str:
+    """The interval of one metric at each look, against the units seen; nothing before the first look.
+
+    Args:
+        readings: as the store keeps them, oldest first.
+        metric: whose effect of variant 1 is drawn.
+        words: translates.
+    """
+    rows = [(_units(one, number), row) for number, one in enumerate(readings, 1) if (row := _row(one, metric))]
+    if not rows:
+        return ""
+    x, y = [float(units) for units, _ in rows], [row["estimate"] for _, row in rows]
+    low, high = [row["low"] for _, row in rows], [row["high"] for _, row in rows]
+    if len(rows) == 1:
+        label = f"{x[0]:,.0f}"
+        intervals = [charts.Interval(label, y[0], low[0], high[0])]
+        return charts.interval_chart(intervals, metric, x_name=words("effect for each unit"), label_width=90)
+    line = charts.Line(x, y, metric, low=low, high=high)
+    nothing = charts.Line([x[0], x[-1]], [0.0, 0.0], "", "mute", dashed=True)
+    return charts.line_chart(
+        [nothing, line],
+        words("The interval that was valid at each look"),
+        x_name=words("units seen"),
+        y_name=words("effect for each unit"),
+        x_format="{:,.0f}",
+        points=True,
+    )
+
+
+def plot_segments(segments: Sequence[Mapping[str, Any]], metric: str, words: Words) -> str:
+    """The effect of one metric in each segment, with its interval; nothing without segments."""
+    rows = [
+        charts.Interval(f"{one['segment']}: {one['level']}", one["estimate"], one["low"], one["high"])
+        for one in segments
+        if one["metric"] == metric and None not in (one["estimate"], one["low"], one["high"])
+    ]
+    if not rows:
+        return ""
+    return charts.interval_chart(rows, words("The effect by segment"), x_name=words("effect for each unit"))
+
+
+def render_readings(design: Design, readings: Sequence[Mapping[str, Any]], language: str) -> str:
+    """A page of its own with both plots and the last verdict, without scripts."""
+    words = translations(language).gettext
+    metric = design.rule.metric
+    last = readings[-1]
+    drawn = [plot_interval_over_time(readings, metric, words), plot_segments(last.get("segments") or (), metric, words)]
+    said = [
+        f"<p><strong>{escape(words(verdict['action']))}</strong></p><ul>"
+        + "".join(f"<li>{escape(say(reason, words))}</li>" for reason in verdict["reasons"])
+        + "</ul>"
+        for verdict in last.get("verdicts") or ()
+    ]
+    body = "".join([f"<h1>{escape(design.name)}</h1>", *said, *drawn])
+    head = f'<meta charset="utf-8"><title>{escape(design.name)}</title><style>{_STYLE}</style>'
+    return f'<!doctype html><html lang="{language}"><head>{head}</head><body>{body}</body></html>\n'
+
+
+def _row(reading: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:
+    for row in reading.get("effects") or ():
+        if row["metric"] == metric and row["variant"] == 1:
+            found: Mapping[str, Any] = row
+            return found
+    return None
+
+
+def _units(reading: Mapping[str, Any], number: int) -> int:
+    return int(reading.get("units") or sum(reading.get("counts") or ()) or number)

@@ -1,0 +1,168 @@
+"""Experiments from the command line: designed, started, read as designed, decided, kept."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from store_examples import make_proposal, price_line
+
+from api.cli import run_command
+from engine.store import ExperimentState, open_store
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    before = rng.gamma(2, 5, 4000)
+    table = pd.DataFrame({"unit_id": [f"c{i}" for i in range(4000)], "before": before, "week": np.arange(4000) // 1000})
+    table["profit"] = before + rng.normal(0, 5, 4000)
+    table.to_csv("history.csv", index=False)
+    assert run_command(["db", "upgrade"]) == 0
+    return tmp_path
+
+
+def store_of(home):
+    return open_store(f"sqlite:///{home / '.offerwright' / 'offerwright.db'}")
+
+
+def asked(capsys, *words):
+    capsys.readouterr()
+    assert run_command(["experiment", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+DESIGN = ("design", "history.csv", "--name", "spring", "--metric", "profit", "--covariate", "before")
+
+
+def test_an_experiment_runs_from_its_design_to_its_end(home, capsys):
+    made = asked(capsys, *DESIGN, "--effect", "0.8", "--guardrail", "before=0.2", "--layer", "all=0.5")
+    assert made["sizing"]["power"] >= 0.8
+    assert made["outcome"]["explained"] > 0.5
+    assert made["split"]["layer"] == {"layer": "all", "low": 0.0, "high": 0.5}
+    other = asked(capsys, *DESIGN[:3], "other", *DESIGN[4:], "--effect", "1", "--layer", "all=0.5")
+    assert other["split"]["layer"]["low"] == 0.5
+
+    ids = pd.DataFrame({"unit_id": [f"n{i}" for i in range(12_000)]})
+    ids.to_csv("new.csv", index=False)
+    assert run_command(["experiment", "assign", "new.csv", "--name", "spring", "--out", "assigned.csv"]) == 0
+    with store_of(home) as store:
+        assert store.experiments.get("spring").state is ExperimentState.RUNNING
+    assert run_command(["experiment", *DESIGN, "--effect", "2"]) == 2
+    assert "locked" in capsys.readouterr().err
+    assert run_command(["experiment", *DESIGN, "--effect", "0.8", "--guardrail", "before=0.2", "--why", "typo"]) == 0
+
+    assigned = pd.read_csv("assigned.csv")
+    rng = np.random.default_rng(2)
+    assigned["before"] = rng.gamma(2, 5, len(assigned))
+    assigned["profit"] = assigned["before"] + rng.normal(0, 5, len(assigned)) + 2.0 * (assigned["variant"] == 1)
+    assigned["country"] = np.where(np.arange(len(assigned)) % 2, "DE", "FR")
+    assigned.drop(columns="variant").to_csv("outcomes.csv", index=False)
+    read = ("analyse", "outcomes.csv", "--name", "spring", "--segment", "country", "--plot", "spring.html")
+    reading = asked(capsys, *read)
+    assert reading["verdicts"][0]["action"] == "ship"
+    assert {one["level"] for one in reading["segments"]} == {"DE", "FR"}
+    page = (home / "spring.html").read_text()
+    assert page.count("<svg") == 2
+    assert "<script" not in page
+    assert run_command(["experiment", *read]) == 0
+    assert "decision           ship" in capsys.readouterr().out
+
+    assert run_command(["experiment", "end", "spring", "--why", "shipped"]) == 0
+    assert run_command(["experiment", "assign", "new.csv", "--name", "spring"]) == 1
+    assert "has ended" in capsys.readouterr().err
+    with store_of(home) as store:
+        assert len(store.experiments.readings("spring")) == 2
+        assert [one.why for one in store.experiments.versions("spring")] == ["", "typo"]
+
+
+def prices(products=160):
+    lines = [
+        replace(price_line(f"p{i}", proposed=2.1 if i % 2 else 2.0), category=f"k{i // 8}") for i in range(products)
+    ]
+    return make_proposal(prices=lines)
+
+
+def product_history(path, products=160, weeks=40):
+    rng = np.random.default_rng(3)
+    level = rng.lognormal(2, 0.5, products)
+    rows = [
+        {"product_id": f"p{i}", "week": week, "profit": level[i] + rng.normal(0, 0.5)}
+        for i in range(products)
+        for week in range(weeks)
+    ]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return level
+
+
+def test_a_proposal_is_tested_and_its_measured_gain_stands_beside_its_promise(home, capsys):
+    with store_of(home) as store:
+        store.save_proposal(prices())
+    level = product_history("weekly.csv")
+    made = asked(capsys, "design", "weekly.csv", "--name", "test", "--proposal", "P1")
+    assert (made["unit"], made["treatment"], made["draw"]) == ("product", "price", "two_stage")
+    assert made["sizing"]["units"] == 80
+    assert run_command(["experiment", "assign", "--name", "test", "--unit", "product_id", "--out", "prices.csv"]) == 0
+    with (home / "prices.csv").open() as stream:
+        drawn = {row["product_id"]: int(row["variant"]) for row in csv.DictReader(stream)}
+    assert len(drawn) == 80
+    rng = np.random.default_rng(4)
+    places = [int(name[1:]) for name in drawn]
+    gain = 3.0 * np.array(list(drawn.values()))
+    outcome = pd.DataFrame({"product_id": list(drawn), "profit_before": level[places]})
+    outcome["profit"] = level[places] + gain + rng.normal(0, 0.2, 80)
+    outcome["units"] = 50 + rng.normal(0, 0.1, 80)
+    outcome.to_csv("after.csv", index=False)
+    reading = asked(capsys, "analyse", "after.csv", "--name", "test", "--unit", "product_id")
+    assert reading["measured"]["low"] < 3.0 * 80 * 8 < reading["measured"]["high"]
+    assert reading["promise"]["promised_gain"] == 120.5
+    with store_of(home) as store:
+        (kept,) = store.experiments.of_proposal("P1")
+        assert kept.reading["measured"] == reading["measured"]
+        assert kept.promise["promised_gain"] == 120.5
+        assert store.check_audit().faults == ()
+
+
+def test_a_switchback_of_stores_is_designed_and_read(home, capsys):
+    rng = np.random.default_rng(5)
+    rows = [{"store": f"s{i}", "step": t, "profit": 100 + rng.normal(0, 4)} for i in range(6) for t in range(140)]
+    pd.DataFrame(rows).to_csv("daily.csv", index=False)
+    words = ("daily.csv", "--name", "sw", "--randomise", "time", "--treatment", "price", "--unit", "store")
+    sized = ("--metric", "profit", "--steps", "56", "--effect", "3", "--period", "7", "--carry-over", "2")
+    made = asked(capsys, "design", *words, *sized)
+    assert (made["switchback"]["length"], made["switchback"]["burn_in"]) == (7, 2)
+    assert run_command(["experiment", "assign", "--name", "sw", "--unit", "store", "--out", "schedule.csv"]) == 0
+    ran = pd.read_csv("schedule.csv")
+    ran["profit"] = 100 + 5.0 * ran["variant"] + rng.normal(0, 2, len(ran))
+    ran.to_csv("ran.csv", index=False)
+    reading = asked(capsys, "analyse", "ran.csv", "--name", "sw", "--unit", "store")
+    assert reading["effects"][0]["low"] < 5 < reading["effects"][0]["high"]
+    assert reading["verdicts"][0]["action"] == "ship"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        ((*DESIGN, "--effect", "1", "--treatment", "price"), 2, "two people would see two prices"),
+        (DESIGN, 2, "--relative-effect"),
+        (("design", "--name", "x"), 2, "HISTORY"),
+        ((*DESIGN, "--effect", "1", "--guardrail", "x"), 2, "NAME=SHARE"),
+        ((*DESIGN, "--effect", "1", "--target", "{"), 2, "no JSON"),
+        (("assign", "history.csv"), 2, "--salt"),
+        (("assign", "history.csv", "--name", "nobody"), 1, "no experiment 'nobody'"),
+        (("analyse", "history.csv"), 2, "--metric"),
+        (("end", "nobody", "--why", "done"), 1, "no experiment 'nobody'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(home, capsys, words, status, says):
+    capsys.readouterr()
+    assert run_command(["experiment", *words]) == status
+    assert says in capsys.readouterr().err
