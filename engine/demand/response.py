@@ -76,6 +76,8 @@ class Response:
     cross: Floats
     """(P,) posterior mean of the elasticity to the price index of the rest of the category, >= 0."""
     cross_se: Floats
+    index_weight: Floats
+    """(P,) how much a product's price counts in that index; sums to 1 in each category."""
     channels: tuple[str, ...]
     """(K,) names of the price channels; the last is the one acted on."""
     channel_mean: Floats
@@ -200,6 +202,7 @@ def _assemble(
         price_high=high,
         cross=substitution.mean,
         cross_se=substitution.sd,
+        index_weight=substitution.index_weight,
         channels=channels.names,
         channel_mean=posterior.mean + hidden[:, None],
         channel_sd=posterior.sd,
