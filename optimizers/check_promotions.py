@@ -90,16 +90,17 @@ def _figure_faults(problem: PromotionProblem, plan: PromotionPlan, calendar: lis
     profit, spend = calendar_money(problem, calendar)
     nothing, _ = calendar_money(problem, [[0] * len(problem.base_units) for _ in calendar])
     scale = abs(profit) + abs(nothing) + 1e-9
-    if abs(profit - nothing - plan.objective) > MONEY * scale:
-        yield f"the objective is given as {plan.objective}, recomputing gives {profit - nothing}"
+    gain = profit - nothing - problem.money_price * spend
+    if abs(gain - plan.objective) > MONEY * scale:
+        yield f"the objective is given as {plan.objective}, recomputing gives {gain}"
     if abs(float(plan.profit.sum()) - profit) > MONEY * scale:
         yield f"the profit is given as {plan.profit.sum()}, recomputing gives {profit}"
     if abs(spend - plan.spend) > MONEY * max(spend, 1.0):
         yield f"the spend is given as {plan.spend}, recomputing gives {spend}"
     if problem.budget is not None and spend > problem.budget * (1 + 1e-9) + 1e-9:
         yield f"{spend} is spent of a budget of {problem.budget}"
-    if profit - nothing < -MONEY * scale:
-        yield f"the calendar loses {nothing - profit} against no promotion, which was allowed"
+    if gain < -MONEY * scale:
+        yield f"the calendar loses {-gain} against no promotion, which was allowed"
     if plan.bound < plan.objective - MONEY * scale:
         yield f"the bound {plan.bound} lies below the objective {plan.objective}"
     if plan.units.size and plan.units.min() < -1e-9:

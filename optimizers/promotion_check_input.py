@@ -81,6 +81,8 @@ def _check_rules(problem: PromotionProblem) -> None:
         _refuse(problem, problem.max_promotions, problem.max_promotions >= 0, "max_promotions", "give 0 or more")
     if problem.max_per_category is not None and problem.max_per_category < 0:
         raise ProblemError(f"max_per_category is {problem.max_per_category}; give 0 or more, or None")
+    if not 0 <= problem.money_price < np.inf:
+        raise ProblemError(f"money_price is {problem.money_price}; give 0 or more")
     if problem.budget is not None and not 0 <= problem.budget < np.inf:
         raise ProblemError(f"budget is {problem.budget}; give an amount of 0 or more, or None for no limit")
 

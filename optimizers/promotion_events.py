@@ -141,6 +141,7 @@ def _arcs(
     reached = own - quiet[:, to_week] + extra[to_week, to_option - 1]
     worth[:, 1:count] = np.where(apart, reached, -np.inf)
     spend[:, 1:count] = depth * price * base * multiple + fixed
+    worth -= problem.money_price * spend
     worth[:, count] = -quiet[:, weeks]
     worth[0] += quiet[0, weeks]
     return worth, spend

@@ -73,6 +73,9 @@ class PromotionProblem:
     budget: float | None = None
     """Money for the whole calendar: discounts given on the units sold on promotion, before what other promotions take
     from them, and fixed costs; None: no limit."""
+    money_price: float = 0.0
+    """What each unit of money that counts against the budget is charged beyond itself: the price of a budget that is
+    shared with others. The objective is the gain less this."""
     last_week: Ints | None = None
     """(P,) week of the latest promotion before the calendar, -1 for the week before it, -2 …; 0: none."""
     last_option: Ints | None = None
@@ -112,7 +115,7 @@ class PromotionPlan:
     spend: float
     """What counts against the budget, money."""
     objective: float
-    """Expected profit of all products and weeks less that without any promotion, money."""
+    """Expected profit less that without any promotion, less `money_price` · `spend`; money."""
     bound: float
     """No calendar under the same rules gains more, money."""
     gap: float
@@ -146,7 +149,8 @@ def evaluate_calendar(problem: PromotionProblem, option: Ints) -> PromotionPlan:
         raise ProblemError(f"options go from 0 to {len(problem.depth)}; {option.min()} … {option.max()} were given")
     units, spend, profit = _calendar_figures(problem, option)
     nothing = _calendar_figures(problem, np.zeros_like(option))[2]
-    return PromotionPlan("given", option, units, profit, spend, float(profit.sum() - nothing.sum()), np.inf, np.inf)
+    gain = float(profit.sum() - nothing.sum()) - problem.money_price * spend
+    return PromotionPlan("given", option, units, profit, spend, gain, np.inf, np.inf)
 
 
 def _calendar_figures(problem: PromotionProblem, option: Ints) -> tuple[Floats, float, Floats]:
