@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from optimizers.coupon_gap import relative_gap
+from optimizers.coupon_newton import approach, many_rules
 from optimizers.coupon_problem import CouponProblem, Floats, Ints
 from optimizers.coupon_rows import Parted, Rows, make_rows, part
 from optimizers.coupon_sums import (
@@ -43,10 +44,12 @@ COARSE_ROWS = 20_000
 REACH = 0.04
 """Half-width of the first neighbourhood, as a share of the prices; a sample of 20,000 errs by about a third of it."""
 MAX_NEIGHBOURHOODS = 6
+FINE_REACH = 0.002
+"""The same about multipliers that Newton steps found."""
+CERTAIN = 1e-10
+"""Relative difference of a bound from the one taken over all customers again that is rounding."""
 WIDER = 4.0
 """Factor by which the neighbourhood grows each time the multipliers want to leave it."""
-MAX_LEAVINGS = 2
-"""The master may point outside a neighbourhood so often before a new one is drawn."""
 PENALTY = 10.0
 """First price of a coupon missing to the floor, in mean absolute profits; raised a hundredfold while it binds."""
 MOST_PENALTY = 1e7
@@ -135,22 +138,44 @@ def finish(
 
 def find_multipliers(rows: Rows, watch: Watch) -> tuple[Parted, Dual]:
     """Minimise the Lagrangian bound over the multipliers; the rows that are still open, and what was found."""
-    free = no_prices(rows.rules)
     everything = Parted(rows, np.arange(len(rows.member)), np.zeros(len(rows.member), dtype=np.uint16))
+    free = no_prices(rows.rules)
     if len(rows.partition.count) < 4 * COARSE_ROWS:
-        return everything, minimise_rows(rows, [free], watch)
+        return everything, _minimise_about(rows, free, None, watch)
     sample = _sample(rows)
-    centre = minimise_rows(sample, [free], watch, tolerance=1e-6).multipliers
-    reach = REACH
+    centre, reach = _approach_coarsely(sample, free, watch), REACH
     for _ in range(MAX_NEIGHBOURHOODS):
         box = box_about(sample, centre, reach)
         screened = screen(rows.partition, box)
         parted = part(rows, screened.open, screened.settled, respond(rows.partition, centre))
-        dual = minimise_rows(parted.rows, nearby(centre), watch, box=box)
+        dual = _minimise_about(parted.rows, centre, box, watch)
         if not dual.left_box or dual.stopped:
-            return parted, dual
+            certified = rows.rules.bound(evaluate(rows.partition, dual.multipliers), dual.multipliers)
+            if certified <= dual.bound + CERTAIN * abs(dual.bound) or dual.stopped:
+                return parted, replace(dual, bound=certified)
         centre, reach = dual.multipliers, reach * WIDER
-    return everything, minimise_rows(rows, nearby(centre), watch)
+    return everything, _minimise_about(rows, centre, None, watch)
+
+
+def _approach_coarsely(sample: Rows, start: Multipliers, watch: Watch) -> Multipliers:
+    if many_rules(sample.rules):
+        return approach(sample, start)
+    return minimise_rows(sample, [start], watch, tolerance=1e-6).multipliers
+
+
+def _minimise_about(rows: Rows, centre: Multipliers, box: Box | None, watch: Watch) -> Dual:
+    """Cutting planes from the centre on; with many rules, from a better place and in ever wider boxes about it."""
+    if not many_rules(rows.rules):
+        return minimise_rows(rows, [centre] if box is None else nearby(centre), watch, box=box)
+    reach = FINE_REACH
+    centre = approach(rows, centre, box)
+    while reach < REACH:
+        inner = box_about(rows, centre, reach)
+        dual = minimise_rows(rows, brackets(centre, reach / 4), watch, box=inner)
+        if not dual.left_box or dual.stopped:
+            return dual
+        centre, reach = dual.multipliers, reach * WIDER
+    return minimise_rows(rows, [centre], watch, box=box)
 
 
 def minimise_rows(
@@ -178,12 +203,12 @@ def mean_profit(rows: Rows) -> float:
 
 
 def box_about(sample: Rows, centre: Multipliers, reach: float) -> Box:
-    """The neighbourhood of `centre` in which prices move by about `reach`, a share of themselves."""
+    """The neighbourhood within a share `reach` of the prices of money, and as much in worth of the tolls."""
     money = np.maximum(centre.money, 0.1 * centre.money.max())
     counted = sample.rules.floor > 0 or math.isfinite(sample.rules.ceiling) or np.isfinite(sample.rules.cap[1:]).any()
     sums = evaluate(sample.partition, centre)
     worth = sums.value(centre) / max(float(sums.sent.sum()), 1.0)
-    tolls = np.where(np.isfinite(centre.toll), np.abs(centre.toll), 0.0) + 0.2 * abs(worth)
+    tolls = np.where(np.isfinite(centre.toll), np.abs(centre.toll), 0.0) + centre.floor + 0.2 * abs(worth)
     return Box(centre, reach * money, reach * tolls if counted else np.zeros(len(tolls)))
 
 
@@ -191,6 +216,25 @@ def nearby(prices: Multipliers) -> list[Multipliers]:
     """The sample's multipliers and a bracket about them, so that the master has answers on both sides."""
     around = [(1.0, 1.0), (1.01, 1.0), (0.99, 1.0), (1.0, 1.01)]
     return [prices.scaled(money, floor) for money, floor in around[: 4 if prices.floor else 3]]
+
+
+def brackets(prices: Multipliers, share: float) -> list[Multipliers]:
+    """The multipliers, and each one that is not 0 a share above and below, so that the master knows every direction."""
+    found = [prices]
+    for factor in (1 + share, 1 - share):
+        found.append(replace(prices, total=prices.total * factor))
+        found.append(replace(prices, floor=prices.floor * factor, ceiling=prices.ceiling * factor))
+        for place in np.flatnonzero(prices.segment > 0):
+            found.append(replace(prices, segment=_moved(prices.segment, place, factor)))
+        for place in np.flatnonzero((prices.offer > 0) & np.isfinite(prices.offer)):
+            found.append(replace(prices, offer=_moved(prices.offer, place, factor)))
+    return found
+
+
+def _moved(values: Floats, place: np.int64, factor: float) -> Floats:
+    moved = values.copy()
+    moved[place] *= factor
+    return moved
 
 
 def _sample(rows: Rows) -> Rows:
@@ -223,74 +267,65 @@ def minimise(
         box: the answers hold in this neighbourhood only.
         penalty: money for a coupon missing to the floor, to begin with.
     """
-    from optimizers.coupon_master import solve_master
-
-    answers: list[Answer] = []
-    first_penalty = penalty
-    best, bound, leavings, missing = start[0], math.inf, 0, 0.0
-    queue, weights, stopped = list(start), np.zeros((0, len(rules.segment_budget))), None
+    planes = _Planes(rules, elsewhere, tolerance, box, penalty, start[0])
+    queue, stopped = list(start), None
     while True:
-        if not queue:
-            mixed = solve_master([a.sums for a in answers], rules, penalty)
-            if mixed is None:
-                leavings = MAX_LEAVINGS + 1
-                break
-            weights, missing = mixed.weights, mixed.missing
-            if bound - elsewhere - mixed.profit <= tolerance * max(abs(bound), 1e-300):
-                if missing <= 1e-9 * max(rules.floor, 1.0) or penalty > MOST_PENALTY * first_penalty:
-                    break
-                penalty *= 100
-                continue
-            asked, inside = (mixed.prices, True) if box is None else _into(box, mixed.prices)
-            leavings += not inside
-            if leavings > MAX_LEAVINGS:
-                break
-            queue = [asked]
-        stopped = watch.stop() if answers else None
-        if stopped or len(answers) > MAX_PASSES:
+        asked = queue.pop(0) if queue else planes.next_question()
+        stopped = watch.stop() if planes.answers else None
+        if asked is None or stopped or len(planes.answers) > MAX_PASSES + len(start):
             break
-        asked = queue.pop(0)
-        sums = ask(asked)
-        if not answers:
-            answers.append(Answer(None, no_sums(*sums.sent.shape)))
-        stalled = not queue and len(weights) > 0 and _known(sums, answers)
-        answers.append(Answer(asked, sums))
-        found = rules.bound(sums, asked) + elsewhere
-        if found < bound:
-            best, bound = asked, found
-        if stalled:
+        if not planes.learn(asked, ask(asked)):
             break
-        watch.tell("multipliers", None, bound)
-    weights = np.vstack([weights, np.zeros((len(answers) - len(weights), weights.shape[1]))])
-    left = leavings > MAX_LEAVINGS
-    return Dual(best, bound, tuple(answers), weights, len(answers), missing, left, stopped)
+        watch.tell("multipliers", None, planes.bound)
+    return planes.dual(stopped)
 
 
-def _into(box: Box, prices: Multipliers) -> tuple[Multipliers, bool]:
-    """The multipliers, or where the way to them from the centre leaves the box; whether they lie inside."""
-    centre = box.centre
-    finite = np.isfinite(centre.toll)
-    moves = np.concatenate([prices.money - centre.money, (prices.toll - centre.toll)[finite]])
-    room = np.concatenate([box.money, box.toll[finite]])
-    outside = np.abs(moves) > room
-    if not outside.any():
-        return prices, True
-    share = float((room[outside] / np.abs(moves[outside])).min())
-    return _between(centre, prices, share * (1 - 1e-9)), False
+class _Planes:
+    """What the answers so far say about the bound as a function of the multipliers."""
 
+    def __init__(
+        self, rules: Rules, elsewhere: float, tolerance: float, box: Box | None, penalty: float, start: Multipliers
+    ) -> None:
+        self.rules, self.elsewhere, self.tolerance, self.box = rules, elsewhere, tolerance, box
+        self.penalty, self.most_penalty = penalty, MOST_PENALTY * penalty
+        self.answers: list[Answer] = []
+        self.best, self.bound = start, math.inf
+        self.weights = np.zeros((0, len(rules.segment_budget)))
+        self.missing, self.left_box = 0.0, False
 
-def _between(start: Multipliers, end: Multipliers, share: float) -> Multipliers:
-    rest = 1 - share
-    closed = ~np.isfinite(start.offer)
-    offer = rest * np.where(closed, 0, start.offer) + share * np.where(closed, 0, end.offer)
-    return replace(
-        start,
-        total=rest * start.total + share * end.total,
-        segment=rest * start.segment + share * end.segment,
-        floor=rest * start.floor + share * end.floor,
-        ceiling=rest * start.ceiling + share * end.ceiling,
-        offer=np.where(closed, math.inf, offer),
-    )
+    def next_question(self) -> Multipliers | None:
+        """Where to ask next; None: bound and master have met, or no mixture keeps the rules."""
+        from optimizers.coupon_master import solve_master
+
+        mixed = solve_master([a.sums for a in self.answers], self.rules, self.penalty, self.box)
+        if mixed is None:
+            self.left_box = True
+            return None
+        self.weights, self.missing, self.left_box = mixed.weights, mixed.missing, mixed.at_edge
+        if self.bound - self.elsewhere - mixed.profit <= self.tolerance * max(abs(self.bound), 1e-300):
+            if self.missing <= 1e-9 * max(self.rules.floor, 1.0) or self.penalty > self.most_penalty:
+                return None
+            self.penalty *= 100
+            return self.next_question()
+        return mixed.prices
+
+    def learn(self, asked: Multipliers, sums: Sums) -> bool:
+        """Take an answer in; False where it says nothing new, so that the master would ask the same again."""
+        if not self.answers:
+            self.answers.append(Answer(None, no_sums(*sums.sent.shape)))
+        known = len(self.weights) > 0 and _known(sums, self.answers)
+        self.answers.append(Answer(asked, sums))
+        found = self.rules.bound(sums, asked) + self.elsewhere
+        if found < self.bound:
+            self.best, self.bound = asked, found
+        return not known
+
+    def dual(self, stopped: StopReason | None) -> Dual:
+        """What was found."""
+        rest = np.zeros((len(self.answers) - len(self.weights), self.weights.shape[1]))
+        weights = np.vstack([self.weights, rest])
+        answers, left = tuple(self.answers), self.left_box
+        return Dual(self.best, self.bound, answers, weights, len(answers), self.missing, left, stopped)
 
 
 def _known(sums: Sums, answers: Sequence[Answer]) -> bool:

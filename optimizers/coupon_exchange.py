@@ -15,14 +15,14 @@ MOVES = 400
 """Moves among which pairs are looked for when rules are broken; every pair is tried."""
 SEARCHED = 1_500
 """Moves among which sets are looked for."""
-SEARCHED_APART = 200
-"""The same inside one segment."""
-DEPTH = 8
-"""Moves in a set at most."""
+DEPTHS = (1, 2, 4, 8)
+"""Moves in a set at most, one search after the other."""
+MAX_SETS = 40
+"""Sets of one size taken at most."""
+FIRST = 12
+"""The first sets tried give up no more than the move at this place."""
 NODES = 400_000
 """Sets tried at most in one search."""
-NODES_APART = 2_000_000
-"""The same over all segments together, one segment after the other."""
 TWINS = 3
 """Of identical customers only so many take part in pairs: more would offer the same moves again."""
 MAX_EXCHANGES = 60
@@ -42,6 +42,12 @@ class Moves:
     """Lagrangian value given up."""
     money: Floats
     group: Ints
+
+    def take(self, places: Ints) -> Moves:
+        """Only these, in this order."""
+        who, held, to, group = (values[places] for values in (self.who, self.held, self.to, self.group))
+        gain, loss, money = (values[places] for values in (self.gain, self.loss, self.money))
+        return Moves(who, held, to, gain, loss, money, group)
 
 
 def profit_of(rows: Rows, choice: Ints) -> float:
@@ -127,78 +133,37 @@ def _penalties(moves: Moves, prices: Multipliers, rules: int) -> Floats:
 
 
 def fill(rows: Rows, choice: Ints, prices: Multipliers, *, reserve: float) -> Ints:
-    """Change offers of a feasible choice so that the binding rules are used up; the better of before and after.
+    """Fill what a choice leaves by sets of moves, small ones first, until none helps.
 
-    Segments with a price of their own are filled one by one, their money priced at the total's multiplier; then the
-    total is filled, or brought back below its limit, by all.
+    Where the total is overspent, the least costly set that brings it back is taken first; every other rule has to hold.
     """
-    best, best_profit = choice, profit_of(rows, choice)
-    for apart in (True, False):
-        if apart and not (prices.segment > 0).any():
-            continue
-        filled = choice if not apart else _fill_apart(rows, choice, prices, reserve)
-        while True:
-            after = _fill_all(rows, filled, prices, reserve)
-            if after is None or not keeps_rules(rows, after) or profit_of(rows, after) <= best_profit:
+    for depth in DEPTHS:
+        for _ in range(MAX_SETS):
+            slack = slack_of(rows, choice, reserve)
+            moves = moves_of(rows, choice, prices, _candidates(rows, choice, prices, SEARCHED), SEARCHED)
+            taken = _search(moves, slack, rows, prices, depth)
+            if not len(taken):
                 break
-            best = filled = after
-            best_profit = profit_of(rows, after)
-        choice = best
-    return best
-
-
-def _fill_apart(rows: Rows, choice: Ints, prices: Multipliers, reserve: float) -> Ints:
-    """Fill the budget of each segment that has a price."""
-    choice = choice.copy()
-    slack = slack_of(rows, choice, reserve)
-    dear = np.flatnonzero(prices.segment > 0)
-    people = _candidates(rows, choice, prices, len(choice))
-    segment = rows.segment[rows.member[people]]
-    by_segment = people[np.argsort(segment, kind="stable")]
-    ends = np.cumsum(np.bincount(segment, minlength=rows.n_segments))
-    parts = np.split(by_segment, ends[:-1])
-    for s in dear:
-        moves = moves_of(rows, choice, prices, parts[s][:SEARCHED_APART], SEARCHED_APART)
-        taken = _search(moves, slack, rows, prices, enforce=False, nodes=min(NODES, NODES_APART // len(dear)))
-        for move in taken:
-            choice[moves.who[move]] = moves.to[move]
-            _take(slack, moves, move, rows.n_segments)
+            choice = choice.copy()
+            choice[moves.who[taken]] = moves.to[taken]
     return choice
 
 
-def _fill_all(rows: Rows, choice: Ints, prices: Multipliers, reserve: float) -> Ints | None:
-    """The best set of moves of all customers; None: none found."""
-    slack = slack_of(rows, choice, reserve)
-    moves = moves_of(rows, choice, prices, _candidates(rows, choice, prices, SEARCHED), SEARCHED)
-    taken = _search(moves, slack, rows, prices, enforce=True, nodes=NODES)
-    if not len(taken):
-        return None
-    choice = choice.copy()
-    choice[moves.who[taken]] = moves.to[taken]
-    return choice
-
-
-def _search(moves: Moves, slack: Floats, rows: Rows, prices: Multipliers, *, enforce: bool, nodes: int) -> Ints:
-    """Places of the best set of moves."""
+def _search(moves: Moves, slack: Floats, rows: Rows, prices: Multipliers, depth: int) -> Ints:
+    """Places of the best set of at most `depth` moves."""
     from optimizers.coupon_search_kernels import best_set
 
-    total = rows.n_segments
-    price = prices_of(rows.rules, prices)
-    gain = moves.gain
-    mine = np.zeros(len(slack), dtype=np.bool_)
-    mine[total:] = True
-    mine[np.unique(moves.group)] = True
-    if not enforce:  # what the total's money is worth is charged here and settled later
-        mine[total] = False
-        gain = gain - prices.total * moves.money
-    priced = mine & (price > 0)
-    room = float((price[priced] * slack[priced]).sum())
-    least = -np.inf if enforce and slack[total] < 0 else 0.0
-    spread = float(np.abs(price[priced] * slack[priced]).sum())
-    out = np.empty(DEPTH, dtype=np.int64)
-    _, found = best_set(
-        *(moves.who, gain, moves.loss, moves.money, moves.held, moves.to, moves.group),
-        *(slack, total, enforce, room, least, max(spread / 256, 1e-300), nodes, out),
+    if not len(moves.who):
+        return np.empty(0, dtype=np.int64)
+    total, price = rows.n_segments, prices_of(rows.rules, prices)
+    room = float((price[price > 0] * slack[price > 0]).sum())
+    tiny = 1e-12 * float(np.abs(moves.gain).max()) + 1e-300
+    least = -np.inf if slack[total] < 0 else tiny
+    step = max(float(moves.loss[min(FIRST, len(moves.loss) - 1)]), tiny)
+    out = np.empty(depth, dtype=np.int64)
+    _, found, _ = best_set(
+        *(moves.who, moves.gain, moves.loss, moves.money, moves.held, moves.to, moves.group),
+        *(slack, total, True, room, least, step, math.inf, 0.0, NODES, out),
     )
     return out[:found]
 
@@ -208,7 +173,7 @@ def _search(moves: Moves, slack: Floats, rows: Rows, prices: Multipliers, *, enf
 
 def _candidates(rows: Rows, choice: Ints, prices: Multipliers, many: int) -> Ints:
     """The customers whose best other offer gives up least, in that order, few of any that are alike."""
-    people = _without_twins(rows, choice) if rows.collapsed else np.arange(len(choice))
+    people = without_twins(rows.member, choice) if rows.collapsed else np.arange(len(choice))
     loss = least_losses(rows, rows.member[people], choice[people], prices)
     return people[least(loss, many)]
 
@@ -251,10 +216,11 @@ def least_losses(rows: Rows, member: Ints, choice: Ints, prices: Multipliers) ->
     return loss
 
 
-def _without_twins(rows: Rows, choice: Ints) -> Ints:
-    """The first few customers with the same row and the same offer, for each such kind."""
+def without_twins(member: Ints, choice: Ints) -> Ints:
+    """Places of the first few customers with the same row and the same offer, for each such kind."""
     from optimizers.coupon_kernels import first_of_kind
 
+    offers = int(choice.max(initial=0)) + 1
     out = np.empty(len(choice), dtype=np.int64)
-    seen = np.zeros(len(rows.partition.count) * rows.n_offers, dtype=np.int64)
-    return out[: first_of_kind(rows.member, choice.astype(np.int64), rows.n_offers, TWINS, seen, out)]
+    seen = np.zeros((int(member.max(initial=-1)) + 1) * offers, dtype=np.int64)
+    return out[: first_of_kind(member, choice.astype(np.int64), offers, TWINS, seen, out)]

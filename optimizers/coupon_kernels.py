@@ -294,3 +294,73 @@ def draw_in_turn(
             money[-1] -= cost[i, o]
             coupons[o] -= 1
             coupons[-1] -= 1
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def add_curvature(
+    profit: Array,
+    cost: Array,
+    segment: Array,
+    count: Array,
+    price: Array,
+    toll: Array,
+    width: float,
+    segments: int,
+    out: Array,
+) -> None:
+    """Add up outer products of what the two best offers of each nearly indifferent row use differently.
+
+    Args:
+        profit: (T, O) float; -inf: not offered.
+        cost: (T, O) float.
+        segment: (T,).
+        count: (T,).
+        price: (S,) of money in each segment.
+        toll: (O,) of each offer.
+        width: margin below which a row is nearly indifferent, money.
+        segments: S.
+        out: (S + O + 2, S + O + 2) is added to: total, segments, count, offers.
+    """
+    rules = np.empty(5, dtype=np.int64)
+    use = np.empty(5)
+    for i in range(profit.shape[0]):
+        s = segment[i]
+        pick, best = best_offer(profit, cost, i, price[s], toll)
+        second = 0
+        next_score = 0.0 if pick > 0 else -np.inf
+        for o in range(1, profit.shape[1]):
+            if o != pick:
+                score = np.float64(profit[i, o]) - price[s] * np.float64(cost[i, o]) - toll[o]
+                if score > next_score:
+                    next_score = score
+                    second = o
+        if best - next_score >= width:
+            continue
+        money = np.float64(cost[i, pick]) - np.float64(cost[i, second])
+        rules[0], use[0] = 0, money
+        rules[1], use[1] = 1 + s, money
+        rules[2], use[2] = 1 + segments, (1.0 if pick > 0 else 0.0) - (1.0 if second > 0 else 0.0)
+        rules[3], use[3] = 2 + segments + pick, 1.0 if pick > 0 else 0.0
+        rules[4], use[4] = 2 + segments + second, -1.0 if second > 0 else 0.0
+        weight = np.float64(count[i]) / (2.0 * width)
+        for a in range(5):
+            for b in range(5):
+                out[rules[a], rules[b]] += weight * use[a] * use[b]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def descend(model: Array, slope: Array, low: Array, high: Array, sweeps: int, step: Array) -> None:
+    """Fill `step` (R,) with the least of slope·x + x·model·x / 2 between `low` and `high`, by coordinate descent."""
+    for _ in range(sweeps):
+        largest = 0.0
+        for r in range(step.shape[0]):
+            if high[r] <= low[r]:
+                continue
+            pull = slope[r]
+            for q in range(step.shape[0]):
+                pull += model[r, q] * step[q]
+            there = min(max(step[r] - pull / model[r, r], low[r]), high[r])
+            largest = max(largest, abs(there - step[r]) * model[r, r])
+            step[r] = there
+        if largest <= 1e-12:
+            break

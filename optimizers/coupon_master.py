@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from optimizers.coupon_problem import Floats, Ints
-from optimizers.coupon_sums import Multipliers, Rules, Sums
+from optimizers.coupon_sums import Box, Multipliers, Rules, Sums
 from optimizers.solver import CompiledModel, relax, solve
 
 SCALE = 1e4
@@ -22,21 +22,27 @@ class Mixture:
     """The best mixture of answers, and the dual prices of the rules."""
 
     profit: float
-    """Money; what is missing to the floor counts at `penalty`."""
+    """Money; what is missing to the floor counts at `penalty`, what is traded at the edge of a box at its price."""
     weights: Floats
     """(K, S)"""
     prices: Multipliers
     missing: float
     """Coupons missing to the floor."""
+    at_edge: bool
+    """Some price lies at the edge of the box: outside, there may be better ones."""
 
 
-def solve_master(answers: Sequence[Sums], rules: Rules, penalty: float) -> Mixture | None:
+def solve_master(answers: Sequence[Sums], rules: Rules, penalty: float, box: Box | None = None) -> Mixture | None:
     """Mix K answers of S segments so that the rules hold and profit is largest; None: no mixture keeps the budgets.
+
+    In a box, what a rule allows can be bought at its highest price and sold at its lowest, which keeps the dual prices
+    between the two (the boxstep method: Marsten, Hogan and Blankenship 1975).
 
     Args:
         answers: sums of each answer.
         rules: the coupling rules.
         penalty: money for each coupon missing to the floor; the floor's price is never above it.
+        box: neighbourhood in which the prices have to stay.
     """
     profit, cost = (np.concatenate([getattr(a, name) for a in answers]) for name in ("profit", "cost"))
     sent = np.concatenate([a.sent for a in answers])
@@ -46,31 +52,51 @@ def solve_master(answers: Sequence[Sums], rules: Rules, penalty: float) -> Mixtu
     limited = np.flatnonzero(np.isfinite(rules.segment_budget))
     capped = np.flatnonzero(np.isfinite(rules.cap) & (rules.cap > 0))
     dense = np.vstack([cost * money, sent.sum(axis=1) * heads, sent[:, capped].T * heads])
-    matrix = _stack(dense, np.tile(np.arange(s), k), cost * money, limited, s)
+    unit = np.concatenate([[money, heads], np.full(len(capped), heads), np.full(len(limited), money)])
+    traded, worth = _trades(box, capped, limited, penalty)
+    matrix = _stack(dense, np.tile(np.arange(s), k), cost * money, limited, s, traded)
     low = np.concatenate([[-np.inf, rules.floor * heads], np.full(len(capped) + len(limited), -np.inf), np.ones(s)])
     caps, own = rules.cap[capped] * heads, rules.segment_budget[limited] * money
     high = np.concatenate([[rules.budget * money, rules.ceiling * heads], caps, own, np.ones(s)])
-    costs = np.append(-scale * profit, scale * penalty / heads)
+    costs = scale * np.append(-profit, -worth / unit[traded[0]])
     result = relax(_model(matrix, costs, low, high, np.inf), method="simplex")
     if result.values is None or result.row_duals is None:
         return None
-    duals = -result.row_duals
+    duals = -result.row_duals[: len(unit)] * unit / scale
     segment, offer = np.zeros(s), np.where(rules.cap > 0, 0.0, math.inf)
-    offer[capped] = np.maximum(duals[2 : 2 + len(capped)], 0) * heads / scale
-    segment[limited] = np.maximum(duals[2 + len(capped) : 2 + len(capped) + len(limited)], 0) * money / scale
-    count = float(duals[1]) * heads / scale
-    prices = Multipliers(max(float(duals[0]), 0.0) * money / scale, segment, max(0.0, -count), max(0.0, count), offer)
-    weights = np.clip(result.values[:-1], 0, None)
-    missing = max(float(result.values[-1]), 0.0) / heads
-    value = float((weights * profit).sum()) - penalty * missing
-    return Mixture(value, weights.reshape(k, s), prices, missing)
+    offer[capped] = np.maximum(duals[2 : 2 + len(capped)], 0)
+    segment[limited] = np.maximum(duals[2 + len(capped) :], 0)
+    count = float(duals[1])
+    prices = Multipliers(max(float(duals[0]), 0.0), segment, max(0.0, -count), max(0.0, count), offer)
+    weights = np.clip(result.values[: k * s], 0, None)
+    trades = np.clip(result.values[k * s :], 0, None) / unit[traded[0]]
+    value = float((weights * profit).sum() + (trades * worth).sum())
+    edge = bool((trades[1:] * unit[traded[0][1:]] > 1e-9).any())
+    return Mixture(value, weights.reshape(k, s), prices, float(trades[0]), edge)
 
 
-def _stack(dense: Floats, member: Ints, cost: Floats, limited: Ints, s: int) -> Any:  # noqa: ANN401
-    """Rows: total money, number sent, capped offers, money of each limited segment, weights of each add up to one.
+def _trades(box: Box | None, capped: Ints, limited: Ints, penalty: float) -> tuple[tuple[Ints, Floats], Floats]:
+    """What can be bought and sold: (rule, coefficient) and worth of a unit; first the coupon missing to the floor."""
+    rule, coefficient, worth = [np.array([1])], [np.array([1.0])], [np.array([-penalty])]
+    if box is not None:
+        centre = box.centre
+        total = box.money.min() / 2
+        count = float(box.toll[1:].min(initial=np.inf)) / 2 if len(box.toll) > 1 else 0.0
+        price = np.concatenate(
+            [[centre.total, centre.ceiling - centre.floor], centre.offer[capped], centre.segment[limited]]
+        )
+        reach = np.concatenate([[total, count], box.toll[capped] - count, box.money[limited] - total])
+        rules = np.arange(len(price))
+        rule += [rules, rules]
+        coefficient += [np.full(len(price), -1.0), np.full(len(price), 1.0)]
+        lowest = price - reach
+        lowest[np.arange(len(price)) != 1] = np.maximum(lowest[np.arange(len(price)) != 1], 0.0)
+        worth += [-(price + reach), lowest]
+    return (np.concatenate(rule), np.concatenate(coefficient)), np.concatenate(worth)
 
-    The last column is what is missing to the floor.
-    """
+
+def _stack(dense: Floats, member: Ints, cost: Floats, limited: Ints, s: int, traded: tuple[Ints, Floats]) -> Any:  # noqa: ANN401
+    """Rows: total money, number sent, capped offers, money of each limited segment, weights of each add up to one."""
     from scipy import sparse
 
     n = len(member)
@@ -79,9 +105,9 @@ def _stack(dense: Floats, member: Ints, cost: Floats, limited: Ints, s: int) -> 
     mine = np.flatnonzero(place[member] >= 0)
     own = sparse.csc_matrix((cost[mine], (place[member[mine]], mine)), shape=(len(limited), n))
     one = sparse.csc_matrix((np.ones(n), (member, np.arange(n))), shape=(s, n))
-    missing = np.zeros((len(dense) + len(limited) + s, 1))
-    missing[1] = 1
-    return sparse.hstack([sparse.vstack([sparse.csc_matrix(dense), own, one]), missing], format="csc")
+    shape = (len(dense) + len(limited) + s, len(traded[0]))
+    trades = sparse.csc_matrix((traded[1], (traded[0], np.arange(len(traded[0])))), shape=shape)
+    return sparse.hstack([sparse.vstack([sparse.csc_matrix(dense), own, one]), trades], format="csc")
 
 
 def _model(matrix: Any, cost: Floats, low: Floats, high: Floats, top: Floats | float) -> CompiledModel:  # noqa: ANN401

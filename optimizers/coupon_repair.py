@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from optimizers.coupon_blocks import solve_blocks
 from optimizers.coupon_dual import Dual
 from optimizers.coupon_exchange import RESERVE, fill, keeps_rules, least, least_losses, mend, profit_of, slack_of
 from optimizers.coupon_gap import relative_gap
@@ -62,14 +63,35 @@ def repair(parted: Parted, whole: Rows, dual: Dual, safe: Callable[[], Ints], ga
     choice = _from_pool(whole, _pool(parted, dual), dual, gap)
     if choice is None:
         choice = fill(whole, fallback(whole, dual.multipliers, safe), dual.multipliers, reserve=RESERVE)
-    objective = profit_of(whole, choice)
-    watch.tell("repair", objective, dual.bound)
-    stopped = watch.stop()
-    if relative_gap(objective, dual.bound) <= gap or stopped:
-        return Repaired(choice, dual.bound, stopped)
-    choice, bound = _prove(whole, choice, dual, gap, min(PROOF_SECONDS, watch.left))
-    watch.tell("proof", profit_of(whole, choice), bound)
-    return Repaired(choice, bound, watch.stop())
+    plan = _Held(choice, profit_of(whole, choice), dual.bound)
+    watch.tell("repair", plan.objective, plan.bound)
+    for step in (_by_blocks, _by_program):
+        stopped = watch.stop()
+        if stopped or relative_gap(plan.objective, plan.bound) <= gap:
+            return Repaired(plan.choice, plan.bound, stopped)
+        plan = step(whole, plan, dual, gap, watch)
+        watch.tell("proof", plan.objective, plan.bound)
+    return Repaired(plan.choice, plan.bound, watch.stop())
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A plan that keeps every rule, and what is proven."""
+
+    choice: Ints
+    objective: float
+    bound: float
+
+
+def _by_blocks(rows: Rows, plan: _Held, dual: Dual, gap: float, _watch: Watch) -> _Held:
+    """Solve the tight segments one by one; then fill the total, or bring it back below its limit."""
+    enough = 0.25 * gap * abs(dual.bound)
+    solved = solve_blocks(rows, plan.choice, dual.multipliers, dual.bound, dual.bound - plan.objective, enough)
+    bound = min(plan.bound, max(solved.bound, plan.objective))
+    choice = fill(rows, solved.choice, dual.multipliers, reserve=RESERVE)
+    if keeps_rules(rows, choice) and profit_of(rows, choice) > plan.objective:
+        return _Held(choice, profit_of(rows, choice), max(bound, profit_of(rows, choice)))
+    return replace(plan, bound=bound)
 
 
 def _from_pool(whole: Rows, pool: Parted, dual: Dual, gap: float) -> Ints | None:
@@ -240,37 +262,38 @@ def _placed(rows: Rows, base: Choice, core_rows: Ints, row: Ints, offer: Ints, w
 # --- proof
 
 
-def _prove(rows: Rows, choice: Ints, dual: Dual, gap: float, seconds: float) -> tuple[Ints, float]:
+def _by_program(rows: Rows, plan: _Held, dual: Dual, gap: float, watch: Watch) -> _Held:
     """Close the gap by an integer program over the cells whose reduced cost does not rule them out.
 
     A cell that gives up more Lagrangian value than the gap in hand can be part of no better plan (Dantzig, Fulkerson
     and Johnson 1954), so that the program's bound, or the plan in hand, bounds every plan.
     """
-    objective = profit_of(rows, choice)
     base = respond(rows.partition, dual.multipliers)
-    core_rows, row, offer = _open_cells(rows, base, dual.multipliers, dual.bound - objective)
+    core_rows, row, offer = _open_cells(rows, base, dual.multipliers, dual.bound - plan.objective)
     if not len(core_rows):  # nobody can do better than the best response, and no other choice beats the plan in hand
         ideal = base[rows.member].astype(np.int64)
-        choice = ideal if keeps_rules(rows, ideal) else choice
-        return choice, max(profit_of(rows, choice), objective)
+        choice = ideal if keeps_rules(rows, ideal) else plan.choice
+        return _Held(choice, profit_of(rows, choice), max(profit_of(rows, choice), plan.objective))
     if len(row) > MAX_PROOF_CELLS:
-        return choice, dual.bound
+        return plan
     core = _core(rows, core_rows, row, offer, base)
     count = rows.partition.count.astype(np.float64)
     count[core_rows] = 0
     fixed = math.fsum(sums_of_rows(rows, base, count).profit) + rows.profit_elsewhere
-    target = 0.9 * gap * abs(dual.bound) / max(abs(objective - fixed), 1e-300)
-    start = _held(rows, choice, core_rows, row, offer)
+    target = 0.9 * gap * abs(plan.bound) / max(abs(plan.objective - fixed), 1e-300)
+    start = _customers_of(rows, plan.choice, core_rows, row, offer)
+    seconds = min(PROOF_SECONDS, watch.left)
     whole, most = solve_core_whole(core, gap=min(target, 0.5), seconds=seconds, start=start)
-    bound = dual.bound if most is None else min(dual.bound, max(objective, most + fixed))
+    bound = plan.bound if most is None else min(plan.bound, max(plan.objective, most + fixed))
     if whole is None:
-        return choice, bound
+        return replace(plan, bound=bound)
     found = _placed(rows, base, core_rows, row, offer, np.round(whole).astype(np.int64))
-    better = keeps_rules(rows, found) and profit_of(rows, found) > objective
-    return (found if better else choice), bound
+    if keeps_rules(rows, found) and profit_of(rows, found) > plan.objective:
+        return _Held(found, profit_of(rows, found), bound)
+    return replace(plan, bound=bound)
 
 
-def _held(rows: Rows, choice: Ints, core_rows: Ints, row: Ints, offer: Ints) -> Floats:
+def _customers_of(rows: Rows, choice: Ints, core_rows: Ints, row: Ints, offer: Ints) -> Floats:
     """Customers of each cell in the plan in hand."""
     place = np.full(len(rows.segment), -1)
     place[core_rows] = np.arange(len(core_rows))

@@ -125,9 +125,11 @@ def best_set(
     room: float,
     least: float,
     step: float,
+    most: float,
+    enough: float,
     nodes: int,
     out: Array,
-) -> tuple[float, int]:
+) -> tuple[float, int, float]:
     """The set of moves with the largest gain among those that keep the rules, found depth first.
 
     A set gains what it fills of the rules, priced, less what its moves give up; it cannot fill more than `room`. Sets
@@ -148,11 +150,13 @@ def best_set(
         room: worth of what is left of the rules at the multipliers.
         least: only more than this is a gain.
         step: what the sets of the first pass give up at most.
+        most: what any set gives up at most.
+        enough: the search may end when no set can gain more than this beyond the best.
         nodes: sets to try at most.
         out: (depth,) is filled with the moves of the best set.
 
     Returns:
-        Its gain, and how many moves it has (0: none found).
+        Its gain, how many moves it has (0: none found), and what a set that was not tried gives up at least.
     """
     m = who.shape[0]
     depth = out.shape[0]
@@ -161,16 +165,18 @@ def best_set(
     best = least
     found = 0
     spent = 0
-    limit = step
+    limit = min(step, most)
+    complete = 0.0
     while True:
         level = 0
         i = 0
         gained = 0.0
         given = 0.0
-        cut = False
+        more = False
+        deeper = False
         left[:] = slack
         while True:
-            if i < m and level < depth and given + loss[i] < min(limit, room - best) and spent < nodes:
+            if i < m and level < depth and given + loss[i] <= min(limit, room - best) and spent < nodes:
                 new = True
                 for j in range(level):
                     new &= who[stack[j]] != who[i]
@@ -187,7 +193,9 @@ def best_set(
                         out[:level] = stack[:level]
                 i += 1
             else:
-                cut |= i < m and level < depth and given + loss[i] < room - best
+                fits = i < m and given + loss[i] <= room - best
+                more |= fits
+                deeper |= fits and level == depth and given + loss[i] <= limit
                 if level == 0:
                     break
                 level -= 1
@@ -196,9 +204,11 @@ def best_set(
                 gained -= gain[i]
                 given -= loss[i]
                 i += 1
-        if not cut or spent >= nodes:
-            return best, found
-        limit *= 2.0
+        if spent < nodes and not deeper:
+            complete = limit if more else most
+        if not more or spent >= nodes or limit >= most or room - best <= enough:
+            return best, found, complete
+        limit = min(2.0 * limit, most)
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
