@@ -292,15 +292,26 @@ def _sign(name: str) -> int:
 def predict(model: LevelModel, history: History, plan: Plan, targets: Ints, horizon: int) -> Floats:
     """(S, W) expected units in the target weeks, seen `horizon` weeks before; see `build_design`."""
     design = build_design(history, plan, targets, horizon, Wanted(model.names))
-    shape = (len(history.units), len(targets))
-    if model.booster is None:
-        return np.asarray(np.exp(design.expected), dtype=np.float64).reshape(shape)
+    units = corrected(model.booster, design.values, design.offset, design.expected)
+    return units.reshape(len(history.units), len(targets))
+
+
+def corrected(booster: Any, values: npt.NDArray[np.float32], offset: Floats, expected: Floats) -> Floats:  # noqa: ANN401
+    """(n,) units: the filter's expectation, corrected by the trees within `MAX_CORRECTION`.
+
+    Args:
+        booster: xgboost.Booster; None: the filter alone.
+        values: (n, F) features.
+        offset: (n,) log units that the trees start from.
+        expected: (n,) log units that the filter expects.
+    """
+    alone = np.exp(expected)
+    if booster is None:
+        return np.asarray(alone, dtype=np.float64)
     import xgboost
 
-    rows = xgboost.DMatrix(design.values, base_margin=design.offset)
-    units = model.booster.predict(rows).astype(np.float64)
-    alone = np.exp(design.expected)
-    return np.asarray(np.clip(units, alone / MAX_CORRECTION, alone * MAX_CORRECTION).reshape(shape), dtype=np.float64)
+    units = booster.predict(xgboost.DMatrix(values, base_margin=offset)).astype(np.float64)
+    return np.asarray(np.clip(units, alone / MAX_CORRECTION, alone * MAX_CORRECTION), dtype=np.float64)
 
 
 def history_of(model: LevelModel, panel: Panel) -> History:

@@ -64,7 +64,7 @@ def main(path, partitions, folder):
     plan = allocate_partitions(there, rules, gap=1e-5)
     marker = Path(folder) / "kill"
     survived = allocate_partitions(Killing(there, str(marker)), rules, gap=1e-5)
-    coupons = chosen_coupons(dense, OFFERS, plan).toPandas()
+    coupons = chosen_coupons(dense, OFFERS, plan).toArrow().to_pandas()
     held = [partition for _, partition in sorted(there.rdd.collect(), key=lambda pair: pair[0])]
     here = Chunks([lambda partition=partition: partition for partition in held])
     local = allocate_partitions(here, rules, gap=1e-5)
