@@ -18,6 +18,8 @@ BENCHMARKS = (
     "coupon_response",
     "heldout",
     "known_truth",
+    "assignment",
+    "experiment_truth",
 )
 
 

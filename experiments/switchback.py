@@ -96,7 +96,7 @@ def plan_switchback(
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> SwitchbackPlan:
-    """Choose period and burn-in: the smallest standard error whose interval carry-over does not spoil.
+    """Choose period and burn-in: the smallest detectable effect whose interval carry-over does not spoil.
 
     Args:
         history: (regions, past steps) the metric without any test, such as profit by store and day.
@@ -125,7 +125,7 @@ def plan_switchback(
             f"no switchback of {steps} steps in {table.shape[0]} regions outlasts {len(felt)} steps of carry-over with "
             f"{_FEWEST_PAIRS} pairs; run longer, take more regions, or randomise regions instead"
         )
-    return min(plans, key=lambda plan: (plan.standard_error, plan.length))
+    return min(plans, key=lambda plan: (plan.detectable, plan.length))
 
 
 def _best_burn_in(
