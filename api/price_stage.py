@@ -76,12 +76,14 @@ def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceRes
 
     Raises:
         DataError: nothing that could be priced.
+        ConfigurationError: business rules that cannot be read, or name what the shop does not have.
         InfeasibleError: no price vector satisfies the rules.
     """
     from api.price_evidence import gather_evidence
 
     with watch.stage("panel"):
         panel = build_panel(shop, settings)
+        rules = price_rules(shop, panel, settings)
     with watch.stage("features"):
         features = describe_products(shop, panel, settings)
     with watch.stage("demand level"):
@@ -100,7 +102,6 @@ def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceRes
     demand = Demand(panel, price, level, response, features)
     with watch.stage("price plan"):
         problem = price_problem(demand, settings)
-        rules = price_rules(shop, panel, settings)
         solved = _solve(problem, rules, settings)
         plan = solved.plan
     outcome = evaluate_prices(problem, plan.price)

@@ -18,6 +18,7 @@ from engine.settings import Settings
 from engine.shop import Shop
 from optimizers.rules import Facts, Rule, RuleBook, read_rules
 from optimizers.rules.plan import RuledPlan
+from optimizers.rules.scope import check_scopes
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,14 +46,16 @@ def price_rules(shop: Shop, panel: Panel, settings: Settings) -> PriceRules:
     """Read `pricing.rules` and what its rules ask about; no rules where the setting is none.
 
     Raises:
-        ConfigurationError: the rules cannot be read.
+        ConfigurationError: the rules cannot be read, or name what the shop does not have.
     """
     if settings.pricing.rules is None:
         return PriceRules()
     book = read_rules(settings.pricing.rules)
     first, last = plan_days(panel, settings)
     rules = tuple(rule for rule in book.rules if rule.in_force(first, last))
-    return PriceRules(rules, gather_facts(shop, panel, book), tuple(_remarks(book, rules, first)))
+    facts = gather_facts(shop, panel, book)
+    check_scopes(rules, facts)
+    return PriceRules(rules, facts, tuple(_remarks(book, rules, first)))
 
 
 def rule_evidence(rules: PriceRules, ruled: RuledPlan | None) -> dict[str, Any] | None:

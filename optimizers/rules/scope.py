@@ -73,3 +73,19 @@ def groups(columns: Sequence[str], products: Ints, facts: Facts, place: str) -> 
 def products_of(rule: Rule, facts: Facts) -> Ints:
     """Find the products of a rule; see `members`."""
     return members(rule.scope, facts, f"rule {rule.name!r}")
+
+
+def check_scopes(rules: Sequence[Rule], facts: Facts) -> None:
+    """Refuse rules that name what the shop does not have, before anything slow is begun.
+
+    Raises:
+        ConfigurationError: see `members`; the message lists every fault.
+    """
+    faults: list[str] = []
+    for rule in rules:
+        try:
+            products_of(rule, facts)
+        except ConfigurationError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigurationError("\n  ".join(faults))
