@@ -40,6 +40,10 @@ _SUBSTITUTION = N_(
     "new prices take from products with old prices counts as a gain. Read the effect as an upper limit."
 )
 _TWO_STAGE = N_("Categories draw how many of their products move, so that substitution inside a category is measured.")
+_ONE_BY_ONE = N_(
+    "Drawn one by one, without regard to substitution, the products would reach {power:.0%} in {weeks} weeks."
+)
+_REMEDY = N_("Test it over stores or as a switchback, or together with the next proposals.")
 _PRODUCTS = N_("{products} products with a new price are tested, out of {all} in the proposal.")
 _HELD_BACK = N_(
     "{share:.0%} of the {customers} customers who were to get a coupon get none, so that its effect is seen."
@@ -112,6 +116,10 @@ def design_of_prices(
     if sizing.power < power:
         values = {"weeks": sizing.weeks, "power": sizing.power, "detectable": sizing.detectable}
         notes.append(Reason(SHORT, values))
+        if two_stage:
+            alone = _length(profit, promised / scale, None, 1.0, alpha, power)[1]
+            notes.append(Reason(_ONE_BY_ONE, {"weeks": alone.weeks, "power": alone.power}))
+        notes.append(Reason(_REMEDY))
     guardrails = (Guardrail("units", PRICE_GUARDRAIL),)
     metrics = (
         {"name": "profit", "column": "profit", "covariate": "profit_before"},
