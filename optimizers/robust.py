@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
-from optimizers.prices import PriceProblem, check_problem, evaluate_prices, solve_prices
+from optimizers.price_rows import PriceRows
+from optimizers.prices import PricePlan, PriceProblem, check_problem, evaluate_prices, solve_prices
 from optimizers.solver import CompiledModel, relative_gap, solve
 
 Floats = npt.NDArray[np.float64]
@@ -62,12 +63,16 @@ class RobustPlan:
     """No own elasticities in the ellipsoid bring less."""
     rounds: int
     seconds: float = 0.0
+    price_plan: PricePlan | None = None
+    """The same prices as a plan of `problem` under "mean": expected gain, its bound, and the rules that bound each
+    line; explanations and re-checks take it as they take any plan."""
 
 
 def solve_robust_prices(
     problem: PriceProblem,
     risk: str,
     *,
+    rows: PriceRows | None = None,
     tail: float = 0.10,
     radius: float = 1.645,
     gap: float = 1e-3,
@@ -79,6 +84,7 @@ def solve_robust_prices(
     Args:
         problem: as `solve_prices` takes it; its own `risk` (line by line) is left aside.
         risk: one of `RISKS`.
+        rows: further rules; hard and linear, as those that are counted in units or money would shift with the draws.
         tail: share of the draws that counts as the tail, above 0 and at most 1.
         radius: of the ellipsoid, in standard deviations; 1.645 holds 95 % of a normal posterior on the side that hurts.
         gap: relative gap at which the game may stop.
@@ -86,9 +92,11 @@ def solve_robust_prices(
         rounds: price problems solved, at most.
 
     Raises:
-        ProblemError: the problem is not well posed, or a setting out of range.
+        ProblemError: the problem is not well posed, a setting out of range, or a rule of another kind.
+        InfeasibleError: no prices satisfy the rules.
     """
     check_problem(problem)
+    _check_rows(rows)
     if risk not in RISKS:
         raise ProblemError(f"risk is {risk!r}; allowed: {', '.join(RISKS)}")
     if not 0 < tail <= 1:
@@ -99,9 +107,15 @@ def solve_robust_prices(
     problem = replace(problem, risk="mean")
     measures = Measures(problem, tail, radius)
     shifts: Shifts = EllipsoidShifts(problem, radius) if risk == "worst" else TailShifts(problem, tail)
-    game = _Game(problem, shifts, measures, risk, gap, begun + seconds)
-    game.play(1 if risk == "mean" else rounds)
+    game = _Game(problem, shifts, measures, risk, rows, gap, begun + seconds)
+    game.play(rounds)
     return game.plan(time.perf_counter() - begun)
+
+
+def _check_rows(rows: PriceRows | None) -> None:
+    for row in rows.rows if rows is not None else ():
+        if row.measure != "linear" or row.penalty is not None:
+            raise ProblemError(f"rule {row.name!r}: plans by risk take hard, linear rules only; leave it out")
 
 
 @dataclass(frozen=True)
@@ -257,40 +271,58 @@ class _Game:
     """Prices answer shifts, shifts answer prices, until the best prices meet the best bound."""
 
     def __init__(
-        self, problem: PriceProblem, shifts: Shifts, measures: Measures, risk: str, gap: float, deadline: float
+        self,
+        problem: PriceProblem,
+        shifts: Shifts,
+        measures: Measures,
+        risk: str,
+        rows: PriceRows | None,
+        gap: float,
+        deadline: float,
     ) -> None:
-        self.shifts, self.measures, self.risk = shifts, measures, risk
-        self.gap, self.deadline = gap, deadline
-        self.met: list[Floats] = [problem.current_price]
-        self.held, self.counts = problem.current_price, measures.of(problem.current_price)
+        self.base, self.shifts, self.measures, self.risk = problem, shifts, measures, risk
+        self.rows, self.gap, self.deadline = rows, gap, deadline
         self.bound = math.inf
         self.rounds = 0
-        self.late = False
+        self.met: list[Floats] = []
+        self.mean = self._solve(problem)
+        self.held, self.counts = self.mean, measures.of(self.mean.price)
+        if rows is None and measures.of(problem.current_price)[risk] > self.counts[risk]:
+            today = replace(self.mean, price=problem.current_price)
+            self.held, self.counts = today, measures.of(problem.current_price)
 
     def play(self, rounds: int) -> None:
-        scenarios = len(self.shifts.outcomes(self.held))
-        weight = np.full(scenarios, 1.0 / scenarios)
-        best = weight
-        while self.rounds < rounds:
-            if self._answer(weight):
-                best = weight
-            if self._done() or self.late:
-                return
+        """Go on until the gap is closed, time is up, or so many price problems have been solved."""
+        if self.risk == "mean":
+            self.bound = self.mean.bound
+            return
+        scenarios = len(self.shifts.outcomes(self.mean.price))
+        best = np.full(scenarios, 1.0 / scenarios)
+        if self.risk == "worst":
+            self._answer(best)
+        else:
+            self.bound = self.mean.bound
+        while self.rounds < rounds and not (self.late or self._done()):
             grown = self.shifts.react(self.met[-1])
             best = np.append(best, np.zeros(grown - len(best)))
             weight = 0.5 * (best + self._hardest(grown))
+            if self._answer(weight):
+                best = weight
+
+    def _solve(self, problem: PriceProblem) -> PricePlan:
+        left = self.deadline - time.perf_counter()
+        plan = solve_prices(problem, rows=self.rows, gap=0.3 * self.gap, seconds=max(left, 0.0))
+        self.late = left <= 0 or plan.status == "time_limit"
+        self.rounds += 1
+        self.met.append(plan.price)
+        return plan
 
     def _answer(self, weight: Floats) -> bool:
         """Solve the price problem under a shift; tell whether it proved a better bound."""
-        left = self.deadline - time.perf_counter()
-        self.late = left <= 0
-        plan = solve_prices(self.shifts.problem(weight), gap=0.3 * self.gap, seconds=max(left, 0.0))
-        self.rounds += 1
-        self.late = self.late or plan.status == "time_limit"
-        self.met.append(plan.price)
+        plan = self._solve(self.shifts.problem(weight))
         counts = self.measures.of(plan.price)
         if counts[self.risk] > self.counts[self.risk]:
-            self.held, self.counts = plan.price, counts
+            self.held, self.counts = plan, counts
         better = plan.bound < self.bound
         self.bound = min(self.bound, plan.bound)
         return better
@@ -341,7 +373,7 @@ class _Game:
         gap = relative_gap(value, bound) if proven else math.inf
         return RobustPlan(
             risk=self.risk,
-            price=self.held,
+            price=self.held.price,
             objective=value,
             bound=bound,
             gap=gap,
@@ -352,7 +384,16 @@ class _Game:
             worst_gain=self.counts["worst"],
             rounds=self.rounds,
             seconds=seconds,
+            price_plan=self._price_plan(),
         )
+
+    def _price_plan(self) -> PricePlan:
+        """The held prices with the gain that all draws expect of them."""
+        value = self.counts["mean"]
+        bound = max(self.mean.bound, value)
+        reached = relative_gap(value, bound)
+        status = "optimal" if reached <= self.gap else "gap_limit"
+        return replace(self.held, status=status, objective=value, bound=bound, gap=reached)
 
     def _status(self, proven: bool, gap: float) -> str:
         if proven and gap <= self.gap:

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ProblemError
+from optimizers.check import check_price_plan
+from optimizers.price_rows import LinearRow, PriceRows
 from optimizers.prices import PriceProblem, evaluate_prices, problem_ladder, raw_predicted_gain, solve_prices
 from optimizers.robust import RISKS, Measures, solve_robust_prices, tail_weights, worst_gain
 
@@ -84,6 +86,29 @@ def test_the_gap_closes_on_a_shop_of_many_products() -> None:
         plan = solve_robust_prices(problem, risk, rounds=25)
         assert plan.gap < 0.03, risk
         assert plan.objective > 0
+
+
+def test_hard_linear_rules_are_kept_and_other_kinds_refused() -> None:
+    problem = shop(9, products=6, draws=20)
+    rungs = problem_ladder(problem).price
+    allowed = np.ones(rungs.shape, dtype=bool)
+    dearer, column = np.nonzero(np.nan_to_num(rungs) > problem.current_price[:, None] + 1e-9)
+    row = LinearRow("one dearer price", dearer, column, np.ones(len(dearer)), high=1.0)
+    for risk in RISKS:
+        plan = solve_robust_prices(problem, risk, rows=PriceRows(allowed, (row,)), rounds=4)
+        assert (plan.price > problem.current_price + 1e-9).sum() <= 1
+    for other in (replace(row, penalty=1.0), LinearRow("u", dearer[:1], *[np.empty(0, int)] * 2, measure="units")):
+        with pytest.raises(ProblemError, match="hard, linear"):
+            solve_robust_prices(problem, "mean", rows=PriceRows(allowed, (other,)))
+
+
+@pytest.mark.parametrize("risk", RISKS)
+def test_the_plan_passes_the_re_check_of_any_price_plan(risk: str) -> None:
+    problem = shop(10, products=12, draws=20, index_band=0.01, max_changed=6)
+    plan = solve_robust_prices(problem, risk, rounds=4)
+    assert plan.price_plan is not None
+    assert plan.price_plan.objective == plan.expected_gain
+    check_price_plan(problem, plan.price_plan)
 
 
 def test_the_same_twice() -> None:
