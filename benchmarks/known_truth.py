@@ -3,7 +3,9 @@
     python -m benchmarks.known_truth --seeds 10 --scenarios default,hidden_confounding
 
 For every scenario and seed: simulate a shop, run `offerwright run` on it as anybody would, and hold prices.csv,
-coupons.csv and summary.json against the truth. Writes benchmarks/results/known_truth.csv and .md.
+coupons.csv and summary.json against the truth. Writes benchmarks/results/known_truth.csv and .md. Beside the scenarios
+of engine.simulation there are `logit` (benchmarks/logit_shop.py) and `referee_NAME` (the designs of
+benchmarks/referee_shops.py), which share nothing with it.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from engine.simulation import SCENARIOS, CouponTruth, load_truth, simulate_shop
 
 RESULTS = Path(__file__).parent / "results"
 NORMAL_90 = 1.6449
+REFEREE = "referee_"
 BARS = {
     "captured": "≥ .80",
     "promised/realised": ".8–1.2",
@@ -54,6 +57,11 @@ def simulate(case: Case, **overrides: object) -> tuple[KnownTruth, CouponTruth |
         from benchmarks.logit_shop import simulate_logit_shop
 
         return simulate_logit_shop(case.folder / "shop", seed=case.seed), None
+    if case.scenario.startswith(REFEREE):
+        from benchmarks.referee_shops import simulate_referee_shop
+
+        design = case.scenario.removeprefix(REFEREE)
+        return simulate_referee_shop(case.folder / "shop", seed=case.seed, design=design), None
     simulate_shop(case.folder / "shop", seed=case.seed, scenario=case.scenario, **overrides)
     truth = load_truth(case.folder / "shop")
     return truth, truth.coupons
@@ -93,6 +101,7 @@ def score_prices(out: Path, truth: KnownTruth, settings: Settings) -> dict[str, 
     inside = np.abs(error) <= NORMAL_90 * lines["elasticity_se"].to_numpy()
     known = lines["identified"].astype(bool).to_numpy()
     units = float(truth.units(truth.current_price, weeks=weeks)[at].sum())
+    promised_width = max(summary["promised_gain_high"] - summary["promised_gain_low"], 1e-9)
     return {
         "oracle share": oracle / profit,
         "realised share": realised / profit,
@@ -105,6 +114,7 @@ def score_prices(out: Path, truth: KnownTruth, settings: Settings) -> dict[str, 
         "raw predicted": summary.get("raw_predicted_gain"),
         "promised/realised": summary["promised_gain"] / realised if realised else None,
         "interval covers": float(summary["promised_gain_low"] <= realised <= summary["promised_gain_high"]),
+        "error in sds of the promise": 2 * NORMAL_90 * (realised - summary["promised_gain"]) / promised_width,
         "elasticity MAE": float(np.abs(error).mean()),
         "elasticity bias": float(error.mean()),
         "elasticity covers": float(inside.mean()),
@@ -187,7 +197,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(description="Score `offerwright run` on shops with known truth.")
     parser.add_argument("--seeds", type=int, default=10, help="number of shops of each scenario")
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--scenarios", default="default", help=f"comma-separated: {', '.join([*SCENARIOS, 'logit'])}")
+    parser.add_argument(
+        "--scenarios",
+        default="default",
+        help=f"comma-separated: {', '.join([*SCENARIOS, 'logit', 'referee_evidence'])} …",
+    )
     parser.add_argument("--only", default="prices,coupons", help="prices, coupons or both")
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help="a setting")
     parser.add_argument("--shop", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the simulator")

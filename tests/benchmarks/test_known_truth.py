@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.known_truth import as_markdown, digest, score_coupons, score_prices
+from benchmarks.known_truth import Case, as_markdown, digest, score_coupons, score_prices, simulate
 from benchmarks.logit_shop import choice_shares, simulate_logit_shop
 from benchmarks.oracle import best_prices, choose, rungs
 from engine.settings import load_settings
@@ -110,10 +110,18 @@ def test_a_perfect_proposal_gets_full_marks(tmp_path):
     assert marks["captured"] == pytest.approx(1.0)
     assert marks["promised/realised"] == pytest.approx(1.0)
     assert marks["interval covers"] == 1.0
+    assert marks["error in sds of the promise"] == pytest.approx(0.0)
     assert marks["elasticity MAE"] == pytest.approx(0.1)
     assert marks["elasticity covers"] == 1.0
     assert marks["today's price wrong"] == 0.0
     assert marks["units forecast/true"] == pytest.approx(1.0)
+
+
+def test_shops_of_the_referee_are_run_like_any_other(tmp_path):
+    truth, coupons = simulate(Case("referee_nested", 1, tmp_path))
+    assert coupons is None
+    assert (tmp_path / "shop" / "products.csv").exists()
+    assert truth.gain(truth.current_price * 1.01) != 0
 
 
 def test_a_proposal_that_changes_nothing_gets_none(tmp_path):
