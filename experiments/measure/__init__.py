@@ -32,6 +32,7 @@ from experiments.measure.metrics import (
     Condition,
     Lookback,
     Metric,
+    Predicted,
     Profit,
     Proportion,
     Quantile,
@@ -42,6 +43,7 @@ from experiments.measure.metrics import (
     metric_from,
 )
 from experiments.measure.reading import Analysis, Breakdown, Effect, Exclusion, Refusal, SegmentEffect
+from experiments.measure.replay import Replay, replay
 from experiments.measure.units import Units
 from experiments.measure.warehouse import Warehouse, duckdb_warehouse, postgresql_warehouse, spark_warehouse
 from experiments.sequential import AnalysisPlan
@@ -57,12 +59,14 @@ __all__ = [
     "Logs",
     "Lookback",
     "Metric",
+    "Predicted",
     "Prior",
     "Profit",
     "Proportion",
     "Quantile",
     "Ratio",
     "Refusal",
+    "Replay",
     "Retention",
     "SegmentEffect",
     "Units",
@@ -75,5 +79,6 @@ __all__ = [
     "duckdb_warehouse",
     "metric_from",
     "postgresql_warehouse",
+    "replay",
     "spark_warehouse",
 ]

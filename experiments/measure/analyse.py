@@ -11,8 +11,9 @@ import pandas as pd
 from engine.errors import ProblemError
 from engine.proposal import N_, Reason
 from experiments.measure.breakdowns import read_breakdowns
-from experiments.measure.clusters import sum_clusters
+from experiments.measure.clusters import forget_clusters, sum_clusters
 from experiments.measure.components import Components, Prepared, prepare
+from experiments.measure.cupac import forget_predictions, predict_covariates
 from experiments.measure.effects import Rules, decide, read_effect
 from experiments.measure.intervals import look
 from experiments.measure.logs import Logs, forget, gather
@@ -115,34 +116,59 @@ def analyse_units(
     """
     _check_names(metrics)
     check_columns(units, _named(metrics))
+    how = _How(weights, plan, tuple(earlier_looks), correction, convention, prior, tuple(checks))
+    try:
+        return _analysis(units, metrics, how)
+    finally:
+        if units.cluster is not None:
+            forget_clusters(units.warehouse)
+        if any(metric.feature_columns for metric in metrics):
+            forget_predictions(units)
+
+
+@dataclass(frozen=True)
+class _How:
+    """The arguments of a reading, see `analyse`."""
+
+    weights: Sequence[float] | None
+    plan: AnalysisPlan
+    earlier_looks: tuple[int, ...]
+    correction: Correction
+    convention: Convention
+    prior: Prior | None
+    checks: tuple[Check, ...]
+
+
+def _analysis(units: Units, metrics: Sequence[Metric], how: _How) -> Analysis:
     found, split_clusters = without_split_clusters(inside(units))
-    counts = counts_by_variant(found, weights)
-    shares = list(weights) if weights is not None else [1.0] * len(counts)
-    rules = Rules(look(plan, earlier_looks, sum(counts)), convention, correction, prior)
-    read = _read(found, metrics, len(counts), rules)
+    counts = counts_by_variant(found, how.weights)
+    shares = list(how.weights) if how.weights is not None else [1.0] * len(counts)
+    rules = Rules(look(how.plan, how.earlier_looks, sum(counts)), how.convention, how.correction, how.prior)
+    found, predictions = predict_covariates(found, metrics)
+    read = _read(found, metrics, predictions, len(counts), rules)
     if not read.effects:
         raise ProblemError(_nothing_left(read.refused))
-    variants = range(len(counts))
-    broken = read_breakdowns(found, read.ready, read.ranges, variants, [*units.segments, *units.earlier], rules)
-    made = [
-        *checks,
+    segments = [*units.segments, *units.earlier]
+    broken = read_breakdowns(found, read.ready, read.ranges, range(len(counts)), segments, rules)
+    checks = (
+        *how.checks,
         *judge_split(found, counts, shares, rules.look),
         *judge_units(found, read.prepared, read.groups, read.effects, broken.breakdowns, rules.look),
-    ]
-    trustworthy = is_trustworthy(made)
+    )
+    trustworthy = is_trustworthy(checks)
     return Analysis(
         effects=tuple(decide(read.effects, metrics, rules, trustworthy=trustworthy)),
         counts=counts,
         sample_ratio_p=sample_ratio_p(counts, shares),
         trustworthy=trustworthy,
-        alpha=plan.alpha,
+        alpha=how.plan.alpha,
         excluded=found.outside,
-        method=plan.method,
+        method=how.plan.method,
         interval=rules.look.interval,
         final=rules.look.is_decisive,
-        convention=convention,
-        correction=correction,
-        checks=tuple(made),
+        convention=how.convention,
+        correction=how.correction,
+        checks=checks,
         refused=(*read.refused, *broken.refused),
         exclusions=(*units.excluded, *split_clusters, *read.prepared.exclusions),
         breakdowns=tuple(one for one in broken.breakdowns if one.segment in units.segments),
@@ -205,7 +231,12 @@ def _named(metrics: Sequence[Metric]) -> list[str]:
     return [
         column
         for metric in metrics
-        for column in (*metric.columns, *metric.covariate_columns, *(c.column for c in metric.where))
+        for column in (
+            *metric.columns,
+            *metric.covariate_columns,
+            *metric.feature_columns,
+            *(condition.column for condition in metric.where),
+        )
     ]
 
 
@@ -228,8 +259,10 @@ class _Read:
     """Moments by metric and variant, on the randomised units."""
 
 
-def _read(found: Inside, metrics: Sequence[Metric], variants: int, rules: Rules) -> _Read:
-    prepared = prepare(found.units.warehouse, found.relation, metrics, {})
+def _read(
+    found: Inside, metrics: Sequence[Metric], predictions: Mapping[str, str], variants: int, rules: Rules
+) -> _Read:
+    prepared = prepare(found.units.warehouse, found.relation, metrics, predictions)
     linear = tuple(one for one in prepared.ready if not isinstance(one.metric, Quantile))
     groups, components = _moments(found, linear, prepared.ranges)
     effects: dict[tuple[str, int], Effect] = {}

@@ -79,6 +79,7 @@ def gather(logs: Logs, metrics: Sequence[Metric]) -> Gathered:
         warehouse=logs.warehouse,
         relation=KEPT,
         variant=logs.variant,
+        unit=logs.unit,
         cluster=logs.cluster,
         stratum=logs.stratum,
         segments=logs.segments,
@@ -95,8 +96,8 @@ def forget(logs: Logs) -> None:
 
 
 def _attribute_covariates(metrics: Sequence[Metric]) -> list[str]:
-    """Covariates that are columns of the exposures."""
-    return list(dict.fromkeys(column for metric in metrics for column in metric.covariate_columns))
+    """Covariates and features that are columns of the exposures."""
+    return list(dict.fromkeys(c for metric in metrics for c in (*metric.covariate_columns, *metric.feature_columns)))
 
 
 def _keep_first_exposures(logs: Logs, covariates: Sequence[str]) -> None:
@@ -254,7 +255,13 @@ def _keep_units(logs: Logs, covariates: Sequence[str], columns: Sequence[tuple[s
         f"MIN(k_attribute_{place}) AS {dialect.column(name)}"
         for place, name in enumerate([*logs.attributes, *covariates])
     ]
-    kept = [f"MIN(k_variant) AS {dialect.column(logs.variant)}", *carried, *(f"{sql} AS {n}" for n, sql in columns)]
+    unit = f"k_unit AS {dialect.column(logs.unit)}"
+    kept = [
+        unit,
+        f"MIN(k_variant) AS {dialect.column(logs.variant)}",
+        *carried,
+        *(f"{sql} AS {n}" for n, sql in columns),
+    ]
     outcomes = (
         f"(SELECT r.*, {dialect.column(logs.unit)} AS o_unit, {time} AS o_at FROM {logs.outcomes} r "
         f"WHERE {time} <= {_seconds(logs.until)}) o"

@@ -99,6 +99,23 @@ class Lookback:
 
 
 @dataclass(frozen=True)
+class Predicted:
+    """A covariate that XGBoost predicts from features known before exposure, cross-fitted (CUPAC: Tang et al. 2020)."""
+
+    features: tuple[str, ...]
+    """Columns with numbers; missing values are allowed."""
+
+    def __post_init__(self) -> None:
+        """Check the features.
+
+        Raises:
+            ProblemError: there is none.
+        """
+        if not self.features:
+            raise ProblemError("a predicted covariate needs one feature at least")
+
+
+@dataclass(frozen=True)
 class Metric:
     """The mean over units of one column; the other kinds build on it.
 
@@ -109,8 +126,8 @@ class Metric:
     name: str
     column: str
     higher_is_better: bool = True
-    covariate: str | Lookback | None = None
-    """CUPED: a column of the units, or the same metric before exposure (logs)."""
+    covariate: str | Lookback | Predicted | None = None
+    """CUPED: a column of the units, the same metric before exposure (logs), or a prediction from features."""
     where: tuple[Condition, ...] = ()
     """In a table of units: which units count. In a log: which outcome rows."""
     window: Window = Window()
@@ -145,6 +162,11 @@ class Metric:
     def covariate_columns(self) -> tuple[str, ...]:
         """Columns of the covariate, in the order of `columns`."""
         return (self.covariate,) if isinstance(self.covariate, str) else ()
+
+    @property
+    def feature_columns(self) -> tuple[str, ...]:
+        """Columns that a predicted covariate is predicted from."""
+        return self.covariate.features if isinstance(self.covariate, Predicted) else ()
 
 
 @dataclass(frozen=True)
@@ -196,6 +218,8 @@ class Ratio(Metric):
             raise ProblemError(f"metric '{self.name}' is a ratio: name the column of its denominator")
         if self.winsorise is not None:
             raise ProblemError(f"metric '{self.name}': winsorising has no meaning for a ratio; cap its columns before")
+        if isinstance(self.covariate, Predicted):
+            raise ProblemError(f"metric '{self.name}': a ratio takes a column or a look-back as covariate")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -261,8 +285,12 @@ def _field(name: str, value: object) -> object:
     """A field's value; nested records may be given as plain data."""
     if name == "where" and isinstance(value, Sequence):
         return tuple(_condition(one) if isinstance(one, Mapping) else one for one in value)
+    if not isinstance(value, Mapping):
+        return value
+    if name == "covariate" and "features" in value:
+        return Predicted(tuple(value["features"]))
     nested: Mapping[str, type[Any]] = {"winsorise": Winsorise, "window": Window, "covariate": Lookback}
-    return nested[name](**value) if name in nested and isinstance(value, Mapping) else value
+    return nested[name](**value) if name in nested else value
 
 
 def _condition(declared: Mapping[str, Any]) -> Condition:

@@ -33,7 +33,7 @@ def table_units(
     Raises:
         ProblemError: a column is missing.
     """
-    numbers = {column for metric in metrics for column in (*metric.columns, *metric.covariate_columns)}
+    numbers = {c for metric in metrics for c in (*metric.columns, *metric.covariate_columns, *metric.feature_columns)}
     filters = {condition.column for metric in metrics for condition in metric.where}
     named = [variant, unit, cluster, stratum, *segments, *earlier, *sorted(numbers | filters)]
     wanted = list(dict.fromkeys(name for name in named if name is not None))

@@ -37,6 +37,8 @@ class Dialect:
     """Around identifiers."""
     double: str
     """The type of double precision."""
+    text: str
+    """The type of texts."""
     whole: str
     """The sum of an expression rounded to 64-bit whole numbers, in more bits."""
     epoch: str
@@ -55,6 +57,10 @@ class Dialect:
     def number(self, expression: str) -> str:
         """An expression in double precision."""
         return f"CAST({expression} AS {self.double})"
+
+    def hash(self, expression: str) -> str:
+        """A hash that all engines share, as 32 hexadecimal digits."""
+        return f"MD5(CAST({expression} AS {self.text}))"
 
     def finite(self, expression: str) -> str:
         """A test that is true for numbers up to `LARGEST` and for nothing else."""
@@ -80,6 +86,7 @@ DUCKDB = Dialect(
     name="duckdb",
     quote='"',
     double="DOUBLE",
+    text="VARCHAR",
     whole="SUM(CAST({} AS BIGINT))",
     epoch="EPOCH(CAST({} AS TIMESTAMP))",
     keep="CREATE OR REPLACE TEMP TABLE {name} AS {query}",
@@ -89,6 +96,7 @@ POSTGRESQL = Dialect(
     name="postgresql",
     quote='"',
     double="DOUBLE PRECISION",
+    text="TEXT",
     whole="SUM(CAST({} AS BIGINT))",
     epoch="CAST(EXTRACT(EPOCH FROM CAST({} AS TIMESTAMP)) AS DOUBLE PRECISION)",
     keep="CREATE TEMPORARY TABLE {name} AS {query}",
@@ -98,6 +106,7 @@ SPARK = Dialect(
     name="spark",
     quote="`",
     double="DOUBLE",
+    text="STRING",
     whole="SUM(CAST(CAST(RINT({}) AS BIGINT) AS DECIMAL(19, 0)))",
     epoch="CAST(UNIX_MICROS(CAST({} AS TIMESTAMP)) / 1000000.0D AS DOUBLE)",
     keep="CACHE TABLE {name} AS {query}",

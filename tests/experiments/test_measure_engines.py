@@ -142,8 +142,8 @@ def load(connection, name, frame):
             copy.write_row(row)
 
 
-@pytest.mark.spark
-def test_spark_reads_the_same(tmp_path):
+@pytest.fixture
+def session():
     pyspark = pytest.importorskip("pyspark", reason="the extra `spark` is not installed")
     os.environ["PYSPARK_PYTHON"] = sys.executable
     logging.getLogger("py4j").setLevel(logging.WARNING)
@@ -157,6 +157,12 @@ def test_spark_reads_the_same(tmp_path):
         .config("spark.driver.host", "127.0.0.1")
         .getOrCreate()
     )
+    yield session
+    session.stop()
+
+
+@pytest.mark.spark
+def test_spark_reads_the_same(session, tmp_path):
     for name, frame in tables().items():
         path = tmp_path / f"{name}.parquet"
         frame.astype({c: "datetime64[us]" for c in frame.columns if frame[c].dtype.kind == "M"}).to_parquet(path)
