@@ -62,9 +62,14 @@ class Waiting:
     cost_a_week: float
     """Money that one more week of the test costs."""
     units_decided: float
-    """Unit-weeks (or units) to which the decision will apply, in the unit of the effect."""
-    weeks_left: float
-    """Weeks from this reading to the planned end."""
+    """Units to which the decision will apply, so that effect times units is money."""
+
+    def __post_init__(self) -> None:
+        if not self.cost_a_week >= 0 or not self.units_decided > 0:
+            raise ProblemError(
+                f"waiting costs {self.cost_a_week:g} a week and decides for {self.units_decided:g} units; give a "
+                "cost of at least 0 and a positive number of units"
+            )
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,8 @@ class DecisionRule:
     """Stop when the chance of showing the planned effect falls below this; None: never. Does not add false gains."""
     planned_effect: float | None = None
     """Effect that the size was planned for; futility needs it."""
-    weigh_waiting: bool = False
-    """Decide by the better guess once going on costs more than the answer is worth. Such a decision is a bet: its
+    waiting: Waiting | None = None
+    """Given, the better guess is taken once going on costs more than the answer is worth. Such a decision is a bet: its
     interval may hold no effect."""
 
 
@@ -132,14 +137,14 @@ class Verdict:
     """Chance of showing the planned effect by the end (conditional power); None where there is no plan for it."""
 
 
-def decide(rule: DecisionRule, plan: AnalysisPlan, reading: Reading, waiting: Waiting | None = None) -> Verdict:
+def decide(rule: DecisionRule, plan: AnalysisPlan, reading: Reading, weeks_left: float | None = None) -> Verdict:
     """Apply the rule to a reading.
 
     Args:
         rule: written before the start.
         plan: how the experiment is read; its `planned_units` are the end.
         reading: what is seen now.
-        waiting: the price of going on; used where the rule weighs it.
+        weeks_left: to the planned end; without it waiting is not weighed.
 
     Raises:
         ProblemError: a metric of the rule was not read, or an interval is not finite.
@@ -151,7 +156,7 @@ def decide(rule: DecisionRule, plan: AnalysisPlan, reading: Reading, waiting: Wa
         return Verdict("look into it", (*(Reason(_UNTRUSTWORTHY, {"why": why}) for why in doubts), *seen), None)
     fraction = plan.fraction(reading.units)
     chance = _chance(rule, plan, primary, fraction)
-    action, why = _act(rule, plan, reading, primary, fraction, chance, waiting)
+    action, why = _act(rule, plan, reading, primary, fraction, chance, weeks_left)
     return Verdict(action, (*why, *seen), chance)
 
 
@@ -162,7 +167,7 @@ def _act(
     primary: Observed,
     fraction: float,
     chance: float | None,
-    waiting: Waiting | None,
+    weeks_left: float | None,
 ) -> tuple[Action, list[Reason]]:
     if plan.method == "fixed" and fraction < 1.0:
         return "go on", [Reason(_EARLY, {"fraction": fraction})]
@@ -178,7 +183,7 @@ def _act(
             return "ship", [gain]
         end = Reason(_GUARDRAILS_UNPROVEN)
         return ("stop", [end, *still_open]) if at_end else ("go on", [gain, *still_open])
-    return _unproven(rule, primary, fraction, chance, still_open, waiting)
+    return _unproven(rule, primary, fraction, chance, still_open, weeks_left)
 
 
 def _unproven(
@@ -187,7 +192,7 @@ def _unproven(
     fraction: float,
     chance: float | None,
     still_open: list[Reason],
-    waiting: Waiting | None,
+    weeks_left: float | None,
 ) -> tuple[Action, list[Reason]]:
     """Neither gain nor harm is shown: whether it is worth going on."""
     if primary.high < rule.smallest_gain:
@@ -196,11 +201,11 @@ def _unproven(
         return "stop", [Reason(_NOTHING_SHOWN)]
     if rule.futility is not None and chance is not None and chance < rule.futility:
         return "stop", [Reason(_FUTILE, {"chance": chance})]
-    if rule.weigh_waiting and waiting is not None and not still_open:
-        cost, worth = waiting.cost_a_week * waiting.weeks_left, answer_worth(rule, primary, waiting.units_decided)
+    if rule.waiting is not None and weeks_left is not None and not still_open:
+        cost, worth = rule.waiting.cost_a_week * weeks_left, answer_worth(rule, primary, rule.waiting.units_decided)
         if cost > worth:
             better: Action = "ship" if primary.estimate > rule.smallest_gain else "stop"
-            return better, [Reason(_WAITING, {"weeks": waiting.weeks_left, "cost": cost, "worth": worth})]
+            return better, [Reason(_WAITING, {"weeks": weeks_left, "cost": cost, "worth": worth})]
     return "go on", [Reason(_OPEN, {"fraction": fraction}), *still_open]
 
 

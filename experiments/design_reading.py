@@ -12,7 +12,7 @@ import numpy.typing as npt
 from engine.errors import ProblemError
 from engine.proposal import N_, Reason
 from experiments.assign import NOT_ASSIGNED, enrol
-from experiments.decide import Observed, Reading, Verdict, Waiting, decide
+from experiments.decide import Observed, Reading, Verdict, decide
 from experiments.design import Assigned, Design
 from experiments.measure import Analysis, Effect, analyse, metric_from
 from experiments.price_test import PriceEffect, PriceTest, read_price_test
@@ -76,7 +76,6 @@ def read_by_design(
     elapsed_weeks: float | None = None,
     earlier_looks: Sequence[int] = (),
     segments: Sequence[str] = (),
-    waiting: Waiting | None = None,
 ) -> DesignReading:
     """Read an experiment.
 
@@ -89,7 +88,6 @@ def read_by_design(
             tell how far the plan is. None: the plan is at its end.
         earlier_looks: `looks` of the last reading.
         segments: columns to break the effect down by.
-        waiting: the price of going on, where the rule weighs it.
 
     Raises:
         ProblemError: a column is missing, or units are not those of the design.
@@ -97,10 +95,10 @@ def read_by_design(
     _need(table, [unit])
     plan_fraction = _fraction(design, elapsed_weeks)
     if design.draw == "switchback":
-        return _switchback(design, table, unit, plan_fraction, waiting)
+        return _switchback(design, table, unit, plan_fraction)
     inside, stray = _with_variant(design, table, unit)
     if design.draw == "two_stage":
-        return _two_stage(design, inside, unit, plan_fraction, waiting, stray)
+        return _two_stage(design, inside, unit, plan_fraction, stray)
     plan = _at_fraction(design.plan, int((inside["variant"] >= 0).sum()), plan_fraction)
     found = analyse(
         inside,
@@ -111,7 +109,7 @@ def read_by_design(
         earlier_looks=earlier_looks,
         segments=segments,
     )
-    return _from_analysis(design, plan, found, waiting, stray)
+    return _from_analysis(design, plan, found, stray)
 
 
 def variants_of(design: Design, ids: Sequence[Any] | npt.NDArray[Any], table: pd.DataFrame | None = None) -> Any:  # noqa: ANN401
@@ -180,16 +178,14 @@ def _at_fraction(plan: AnalysisPlan, units: int, fraction: float | None) -> Anal
     return replace(plan, planned_units=max(1, round(units / fraction)))
 
 
-def _from_analysis(
-    design: Design, plan: AnalysisPlan, found: Analysis, waiting: Waiting | None, stray: int
-) -> DesignReading:
+def _from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, stray: int) -> DesignReading:
     doubts = tuple(check.reason for check in found.checks if check.verdict == "broken")
     treatments = sorted({effect.variant for effect in found.effects})
     verdicts = []
     for variant in treatments:
         seen = tuple(_observed(effect) for effect in found.effects if effect.variant == variant)
         reading = Reading(seen, sum(found.counts), found.trustworthy, doubts)
-        verdicts.append(decide(design.rule, plan, reading, waiting))
+        verdicts.append(decide(design.rule, plan, reading, _weeks_left(design, plan.fraction(reading.units))))
     rows = tuple(Row(e.metric, e.variant, e.estimate, e.low, e.high, e.decision) for e in found.effects)
     return DesignReading(
         effects=rows,
@@ -219,9 +215,7 @@ def _observed(effect: Effect) -> Observed:
     return Observed(effect.metric, effect.estimate, effect.low, effect.high, effect.error, effect.control_mean)
 
 
-def _two_stage(
-    design: Design, table: pd.DataFrame, unit: str, fraction: float | None, waiting: Waiting | None, stray: int
-) -> DesignReading:
+def _two_stage(design: Design, table: pd.DataFrame, unit: str, fraction: float | None, stray: int) -> DesignReading:
     """Read a price test: the launch effect decides; what it does to neighbours is told."""
     assigned = _assigned(design)
     inside = table[table["variant"] >= 0]
@@ -246,16 +240,14 @@ def _two_stage(
         if found.name == design.rule.metric:
             notes.append(Reason(_NAIVE, {"naive": got.naive.estimate}))
             notes.append(Reason(_NEIGHBOUR, {"estimate": got.neighbour.estimate}))
-    return _read_directly(design, tuple(seen), len(inside), fraction, waiting, notes)
+    return _read_directly(design, tuple(seen), len(inside), fraction, notes)
 
 
 def _observed_of(name: str, effect: PriceEffect, control: float) -> Observed:
     return Observed(name, effect.estimate, effect.low, effect.high, effect.error, control)
 
 
-def _switchback(
-    design: Design, table: pd.DataFrame, unit: str, fraction: float | None, waiting: Waiting | None
-) -> DesignReading:
+def _switchback(design: Design, table: pd.DataFrame, unit: str, fraction: float | None) -> DesignReading:
     plan = design.switchback
     if plan is None:
         raise ProblemError(f"experiment {design.name!r} has no schedule")
@@ -275,7 +267,7 @@ def _switchback(
     seen = Observed(metric.name, got.estimate, got.low, got.high, got.standard_error, control)
     notes = [Reason(_NAIVE, {"naive": got.naive})]
     part = min(1.0, whole / plan.steps) if fraction is None else fraction
-    return _read_directly(design, (seen,), got.pairs, part, waiting, notes)
+    return _read_directly(design, (seen,), got.pairs, part, notes)
 
 
 def _read_directly(
@@ -283,14 +275,17 @@ def _read_directly(
     seen: tuple[Observed, ...],
     units: int,
     fraction: float | None,
-    waiting: Waiting | None,
     notes: Sequence[Reason],
 ) -> DesignReading:
     """Rows, verdict and measured gain of an analysis that is read once, at the plan's end."""
     plan = _at_fraction(replace(design.plan, planned_units=units), units, fraction)
-    verdict = decide(design.rule, plan, Reading(seen, units), waiting)
+    verdict = decide(design.rule, plan, Reading(seen, units), _weeks_left(design, plan.fraction(units)))
     rows = tuple(Row(one.metric, 1, one.estimate, one.low, one.high, _word(design, one)) for one in seen)
     return DesignReading(rows, (verdict,), units, True, _measured(design, rows), tuple(notes), (units,))
+
+
+def _weeks_left(design: Design, fraction: float) -> float | None:
+    return None if design.sizing.weeks is None else design.sizing.weeks * (1.0 - fraction)
 
 
 def _word(design: Design, seen: Observed) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,15 +17,13 @@ from api.commands.options import (
     print_json,
     with_settings,
 )
-from api.commands.tables import read_shares, read_table
+from api.commands.tables import read_shares
+from api.experiment_designs import make_design
 
 if TYPE_CHECKING:
     from engine.settings import Settings
     from engine.store import Store
-    from experiments.assign import Holdout, Slice, Split
-    from experiments.decide import Guardrail
     from experiments.design import Design
-    from experiments.history import Outcome
 
 
 def _read_named_shares(_context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, float]:
@@ -177,6 +173,24 @@ def _read_rule(_context: click.Context, _option: click.Parameter, text: str | No
     show_default=True,
     help="Chance of seeing the effect.",
 )
+@click.option(
+    "--smallest-gain", type=float, default=0.0, show_default=True, help="Gain for each unit that a launch is worth."
+)
+@click.option(
+    "--futility",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Stop when the chance of showing the effect falls below this; 0: never.",
+)
+@click.option(
+    "--cost-a-week",
+    type=click.FloatRange(min=0),
+    help="Money that one more week of the test costs; needs --decides-for.",
+)
+@click.option(
+    "--decides-for", type=click.FloatRange(min=0, min_open=True), help="Units to which the decision will apply."
+)
 @click.option("--why", default="", help="Reason for changing a design that runs.")
 @as_json
 @with_settings
@@ -189,23 +203,12 @@ def design(
     prices of a proposal product_id, week and profit (taken from the proposal's data where it is left out).
     """
     with open_settled_store(settings) as store:
-        if proposal_id is not None:
-            made = _for_proposal(settings, store, history, name, proposal_id, asked)
-        elif asked["randomise"] == "time":
-            made = _switchback(_required(history), name, asked)
-        else:
-            made = _arriving(_required(history), name, _split(store, name, asked), asked)
+        made = make_design(settings, store, history, name, {**asked, "proposal_id": proposal_id})
         _keep(store, name, made, proposal_id, str(asked["why"]))
     if as_json:
         print_json({"name": name, **_record(made)})
     else:
         _print(made)
-
-
-def _required(history: Path | None) -> Path:
-    if history is None:
-        raise click.UsageError("give a HISTORY file, or --proposal")
-    return history
 
 
 def _record(made: Design) -> dict[str, Any]:
@@ -227,172 +230,6 @@ def _keep(store: Store, name: str, made: Design, proposal_id: str | None, why: s
         )
     else:
         store.experiments.redesign(name, record, why=why, by=operator(), now=current_time())
-
-
-def _arriving(history: Path, name: str, split: Split, asked: Mapping[str, Any]) -> Design:
-    from experiments.design import design_arriving
-    from experiments.power import arrivals
-
-    needed = [
-        column for column in (asked["metric"], asked["denominator"], asked["cluster"], asked["first_week"]) if column
-    ]
-    if not asked["metric"]:
-        raise click.UsageError("--metric names the column that decides")
-    table = read_table(history, [*needed, *asked["covariates"]])
-    outcome = _outcome(table, asked)
-    weeks = table[asked["first_week"]] if asked["first_week"] else [0] * len(table)
-    first = [int(week) - int(min(weeks)) for week in weeks]
-    return design_arriving(
-        name,
-        outcome,
-        arrivals(first, max(first) + 1),
-        _effect(outcome, asked),
-        treatment=asked["treatment"],
-        metrics=_metrics(asked),
-        unit=asked["randomise"],
-        split=split,
-        method=asked["method"],
-        looks=asked["looks"],
-        alpha=asked["alpha"],
-        power=asked["power"],
-        guardrails=_guardrails(asked),
-    )
-
-
-def _outcome(table: Any, asked: Mapping[str, Any]) -> Outcome:  # noqa: ANN401 - a data frame
-    from experiments.history import (
-        linearised,
-        mean_outcome,
-        proportion_outcome,
-        ratio_outcome,
-        with_clusters,
-        with_covariates,
-    )
-
-    values = table[asked["metric"]].to_numpy()
-    if asked["kind"] == "ratio":
-        if not asked["denominator"]:
-            raise click.UsageError("--kind ratio needs --denominator")
-        below = table[asked["denominator"]].to_numpy()
-        outcome, linear = ratio_outcome(asked["metric"], values, below), linearised(asked["metric"], values, below)[1]
-    else:
-        describe = proportion_outcome if asked["kind"] == "proportion" else mean_outcome
-        outcome, linear = describe(asked["metric"], values), values
-    if asked["covariates"]:
-        outcome = with_covariates(outcome, linear, table[list(asked["covariates"])].to_numpy())
-    return with_clusters(outcome, linear, table[asked["cluster"]].to_numpy()) if asked["cluster"] else outcome
-
-
-def _effect(outcome: Outcome, asked: Mapping[str, Any]) -> float:
-    if (asked["effect"] is None) == (asked["relative_effect"] is None):
-        raise click.UsageError("give --effect or --relative-effect: the smallest difference that must not be missed")
-    if asked["effect"] is not None:
-        return float(asked["effect"])
-    return float(asked["relative_effect"]) * outcome.mean
-
-
-def _metrics(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    first: dict[str, Any] = {"name": asked["metric"], "column": asked["metric"], "kind": asked["kind"]}
-    if asked["denominator"]:
-        first["denominator"] = asked["denominator"]
-    if asked["lower_is_better"]:
-        first["higher_is_better"] = False
-    if len(asked["covariates"]) == 1 and asked["kind"] != "ratio":
-        first["covariate"] = asked["covariates"][0]
-    return [first, *({"name": column, "column": column} for column in asked["guardrails"])]
-
-
-def _guardrails(asked: Mapping[str, Any]) -> list[Guardrail]:
-    from experiments.decide import Guardrail
-
-    return [Guardrail(column, share) for column, share in asked["guardrails"].items()]
-
-
-def _split(store: Store, name: str, asked: Mapping[str, Any]) -> Split:
-    from experiments.assign import Holdout, Split
-
-    layer = _slice(store, asked["layers"]) if asked["layers"] else None
-    holdouts: tuple[Holdout, ...] = tuple(Holdout(one, share) for one, share in asked["holdouts"].items())
-    weights = tuple(asked["weights"])
-    return Split(name, weights, asked["coverage"], layer=layer, holdouts=holdouts, target=asked["target"])
-
-
-def _slice(store: Store, layers: Mapping[str, float]) -> Slice:
-    """Find room beside the experiments that have not ended."""
-    from engine.store import ExperimentState
-    from experiments.assign import Slice, free_slice
-
-    if len(layers) != 1:
-        raise click.UsageError("an experiment is in one layer; give --layer once")
-    ((layer, share),) = layers.items()
-    open_ = [
-        *store.experiments.in_state(ExperimentState.DESIGNED),
-        *store.experiments.in_state(ExperimentState.RUNNING),
-    ]
-    kept = [one.design.get("split", {}).get("layer") for one in open_]
-    return free_slice(layer, share, [Slice(**one) for one in kept if one])
-
-
-def _switchback(history: Path, name: str, asked: Mapping[str, Any]) -> Design:
-    import numpy as np
-
-    from engine.errors import DataError
-    from experiments.switchback_design import design_switchback
-
-    if not asked["metric"] or not asked["steps"] or asked["effect"] is None:
-        raise click.UsageError("a switchback needs --metric, --steps and --effect")
-    table = read_table(history, [asked["unit"], "step", asked["metric"]])
-    wide = table.pivot_table(index=asked["unit"], columns="step", values=asked["metric"], aggfunc="sum", dropna=False)
-    if np.isnan(wide.to_numpy(dtype=float)).any():
-        raise DataError(f"{history}: not every region has a row for every step; fill in what is missing")
-    return design_switchback(
-        name,
-        [str(region) for region in wide.index],
-        wide.to_numpy(dtype=float),
-        steps=asked["steps"],
-        effect=asked["effect"],
-        felt=[1.0] * asked["carry_over"],
-        lengths=asked["periods"] or None,
-        treatment=asked["treatment"],
-        metrics=_metrics(asked),
-        guardrails=_guardrails(asked),
-        alpha=asked["alpha"],
-        power=asked["power"],
-    )
-
-
-def _for_proposal(
-    settings: Settings, store: Store, history: Path | None, name: str, proposal_id: str, asked: Mapping[str, Any]
-) -> Design:
-    from api.experiment_history import history_of_customers, history_of_products, history_of_table
-    from experiments.proposal_design import design_of_coupons, design_of_prices
-
-    proposal = store.proposal(proposal_id)
-    changed = any(line.proposed_price != line.current_price for line in proposal.prices)
-    part = asked["part"] or ("prices" if changed else "coupons")
-    if part == "prices":
-        past = (
-            history_of_table(read_table(history, ["product_id", "week", "profit"]))
-            if history is not None
-            else history_of_products(settings, proposal)
-        )
-        return design_of_prices(proposal, past, name=name, alpha=asked["alpha"], power=asked["power"])
-    if history is not None:
-        metric = asked["metric"] or "profit"
-        table = read_table(history, [metric, *asked["covariates"]])
-        outcome = replace(_outcome(table, {**asked, "metric": metric}), name="profit")
-    else:
-        outcome = history_of_customers(settings, proposal)
-    return design_of_coupons(
-        proposal,
-        outcome,
-        name=name,
-        held_back=asked["held_back"],
-        method=cast(Any, asked["method"]),
-        looks=asked["looks"],
-        alpha=asked["alpha"],
-        power=asked["power"],
-    )
 
 
 def _print(made: Design) -> None:

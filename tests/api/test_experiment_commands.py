@@ -148,12 +148,34 @@ def test_a_switchback_of_stores_is_designed_and_read(home, capsys):
     assert reading["verdicts"][0]["action"] == "ship"
 
 
+def test_stores_are_drawn_in_balance_and_the_rule_is_written_down(home, capsys):
+    rng = np.random.default_rng(6)
+    stores = pd.DataFrame({"store": [f"s{i}" for i in range(60)], "before": rng.normal(100, 10, 60)})
+    stores["profit"] = stores["before"] + rng.normal(0, 2, 60)
+    stores.to_csv("stores.csv", index=False)
+    words = ("stores.csv", "--name", "st", "--randomise", "store", "--treatment", "price", "--unit", "store")
+    rule = ("--smallest-gain", "0.5", "--futility", "0", "--cost-a-week", "100", "--decides-for", "5000")
+    sized = ("--metric", "profit", "--covariate", "before", "--relative-effect", "0.02")
+    made = asked(capsys, "design", *words, *sized, *rule)
+    assert sum(made["assigned"]["variant"]) == 30
+    assert made["rule"]["waiting"] == {"cost_a_week": 100.0, "units_decided": 5000.0}
+    assert (made["rule"]["smallest_gain"], made["rule"]["futility"]) == (0.5, None)
+    stores["variant"] = made["assigned"]["variant"]
+    apart = stores.groupby("variant")["before"].mean().diff().iloc[1]
+    assert abs(apart) < 1.0, "drawn until it balanced"
+    stores["profit"] += 4.0 * stores["variant"]
+    stores.to_csv("after.csv", index=False)
+    reading = asked(capsys, "analyse", "after.csv", "--name", "st", "--unit", "store")
+    assert reading["verdicts"][0]["action"] == "ship"
+
+
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
         ((*DESIGN, "--effect", "1", "--treatment", "price"), 2, "two people would see two prices"),
         (DESIGN, 2, "--relative-effect"),
         (("design", "--name", "x"), 2, "HISTORY"),
+        ((*DESIGN, "--effect", "1", "--cost-a-week", "1"), 2, "go together"),
         ((*DESIGN, "--effect", "1", "--guardrail", "x"), 2, "NAME=SHARE"),
         ((*DESIGN, "--effect", "1", "--target", "{"), 2, "no JSON"),
         (("assign", "history.csv"), 2, "--salt"),

@@ -73,13 +73,17 @@ def test_a_guardrail_is_stronger_than_a_gain():
 
 
 def test_waiting_is_weighed_only_where_the_rule_says_so():
-    waiting = Waiting(cost_a_week=1e6, units_decided=100.0, weeks_left=4.0)
     early = read(seen(1.0, width=3.0), units=500)
-    assert decide(RULE, GROUP, early, waiting).action == "go on"
-    weighing = DecisionRule("profit", planned_effect=2.8, weigh_waiting=True)
-    assert decide(weighing, GROUP, early, waiting).action == "ship"
-    cheap = Waiting(cost_a_week=0.1, units_decided=1e6, weeks_left=4.0)
-    assert decide(weighing, GROUP, early, cheap).action == "go on"
+
+    def action(waiting, weeks_left=4.0):
+        return decide(DecisionRule("profit", planned_effect=2.8, waiting=waiting), GROUP, early, weeks_left).action
+
+    assert action(None) == "go on"
+    assert action(Waiting(cost_a_week=1e6, units_decided=100.0)) == "ship"
+    assert action(Waiting(cost_a_week=1e6, units_decided=100.0), None) == "go on"
+    assert action(Waiting(cost_a_week=0.1, units_decided=1e6)) == "go on"
+    with pytest.raises(ProblemError, match="positive number of units"):
+        Waiting(cost_a_week=1.0, units_decided=0.0)
 
 
 def test_the_worth_of_an_answer_is_that_of_a_simulation():

@@ -1,0 +1,257 @@
+"""From what was asked for to a design: the history is read, the metric described, the experiment sized."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from api.commands.tables import read_table
+
+if TYPE_CHECKING:
+    from engine.settings import Settings
+    from engine.store import Store
+    from experiments.assign import Slice, Split
+    from experiments.decide import DecisionRule, Guardrail
+    from experiments.design import Design
+    from experiments.history import Outcome
+
+Asked = Mapping[str, Any]
+"""Options of the command, by name."""
+
+
+def make_design(settings: Settings, store: Store, history: Path | None, name: str, asked: Asked) -> Design:
+    """Make the design that was asked for.
+
+    Args:
+        settings: for the data of a proposal.
+        store: proposals, and the layers that are taken.
+        history: file of past units; only a proposal can do without.
+        name: of the experiment.
+        asked: the command's options.
+
+    Raises:
+        UsageError: options are missing or contradict one another.
+        InputError: the history or a figure is refused.
+        InfeasibleError: no switchback or balanced draw is possible.
+    """
+    if asked["proposal_id"] is not None:
+        return _for_proposal(settings, store, history, name, asked)
+    if history is None:
+        raise click.UsageError("give a HISTORY file, or --proposal")
+    if not asked["metric"]:
+        raise click.UsageError("--metric names the column that decides")
+    if asked["randomise"] == "time":
+        return _switchback(history, name, asked)
+    if asked["randomise"] != "customer":
+        return _known(history, name, asked)
+    return _arriving(history, name, _split(store, name, asked), asked)
+
+
+def _arriving(history: Path, name: str, split: Split, asked: Asked) -> Design:
+    import numpy as np
+
+    from experiments.design import design_arriving
+    from experiments.power import arrivals
+
+    needed = [
+        column for column in (asked["metric"], asked["denominator"], asked["cluster"], asked["first_week"]) if column
+    ]
+    table = read_table(history, [*needed, *asked["covariates"]])
+    outcome = _outcome(table, asked)
+    effect = _effect(outcome, asked)
+    weeks = table[asked["first_week"]].to_numpy(dtype=int) if asked["first_week"] else np.zeros(len(table), dtype=int)
+    first = weeks - weeks.min()
+    return design_arriving(
+        name,
+        outcome,
+        arrivals(first, int(first.max()) + 1),
+        effect,
+        treatment=asked["treatment"],
+        metrics=_metrics(asked),
+        unit=asked["randomise"],
+        split=split,
+        method=asked["method"],
+        looks=asked["looks"],
+        alpha=asked["alpha"],
+        power=asked["power"],
+        rule=_rule(asked, effect),
+    )
+
+
+def _known(history: Path, name: str, asked: Asked) -> Design:
+    """Products or stores: every row of HISTORY takes part."""
+    from experiments.design import design_known
+
+    covariates = list(asked["covariates"]) or [asked["metric"]]
+    table = read_table(history, [asked["unit"], asked["metric"], *covariates])
+    outcome = _outcome(table, asked)
+    effect = _effect(outcome, asked)
+    return design_known(
+        name,
+        [str(one) for one in table[asked["unit"]]],
+        outcome,
+        effect,
+        table[covariates].to_numpy(dtype=float),
+        treatment=asked["treatment"],
+        unit=asked["randomise"],
+        metrics=_metrics(asked),
+        weights=asked["weights"],
+        alpha=asked["alpha"],
+        power=asked["power"],
+        rule=_rule(asked, effect),
+    )
+
+
+def _rule(asked: Asked, effect: float) -> DecisionRule:
+    from experiments.decide import DecisionRule, Waiting
+
+    cost, decided = asked["cost_a_week"], asked["decides_for"]
+    if (cost is None) != (decided is None):
+        raise click.UsageError("--cost-a-week and --decides-for go together")
+    return DecisionRule(
+        metric=asked["metric"],
+        higher_is_better=not asked["lower_is_better"],
+        smallest_gain=asked["smallest_gain"],
+        guardrails=tuple(_guardrails(asked)),
+        futility=asked["futility"] or None,
+        planned_effect=abs(effect),
+        waiting=None if cost is None else Waiting(cost, decided),
+    )
+
+
+def _outcome(table: Any, asked: Asked) -> Outcome:  # noqa: ANN401 - a data frame
+    from experiments.history import (
+        linearised,
+        mean_outcome,
+        proportion_outcome,
+        ratio_outcome,
+        with_clusters,
+        with_covariates,
+    )
+
+    values = table[asked["metric"]].to_numpy()
+    if asked["kind"] == "ratio":
+        if not asked["denominator"]:
+            raise click.UsageError("--kind ratio needs --denominator")
+        below = table[asked["denominator"]].to_numpy()
+        outcome, linear = ratio_outcome(asked["metric"], values, below), linearised(asked["metric"], values, below)[1]
+    else:
+        describe = proportion_outcome if asked["kind"] == "proportion" else mean_outcome
+        outcome, linear = describe(asked["metric"], values), values
+    if asked["covariates"]:
+        outcome = with_covariates(outcome, linear, table[list(asked["covariates"])].to_numpy())
+    return with_clusters(outcome, linear, table[asked["cluster"]].to_numpy()) if asked["cluster"] else outcome
+
+
+def _effect(outcome: Outcome, asked: Asked) -> float:
+    if (asked["effect"] is None) == (asked["relative_effect"] is None):
+        raise click.UsageError("give --effect or --relative-effect: the smallest difference that must not be missed")
+    if asked["effect"] is not None:
+        return float(asked["effect"])
+    return float(asked["relative_effect"]) * outcome.mean
+
+
+def _metrics(asked: Asked) -> list[dict[str, Any]]:
+    first: dict[str, Any] = {"name": asked["metric"], "column": asked["metric"], "kind": asked["kind"]}
+    if asked["denominator"]:
+        first["denominator"] = asked["denominator"]
+    if asked["lower_is_better"]:
+        first["higher_is_better"] = False
+    if len(asked["covariates"]) == 1 and asked["kind"] != "ratio":
+        first["covariate"] = asked["covariates"][0]
+    return [first, *({"name": column, "column": column} for column in asked["guardrails"])]
+
+
+def _guardrails(asked: Asked) -> list[Guardrail]:
+    from experiments.decide import Guardrail
+
+    return [Guardrail(column, share) for column, share in asked["guardrails"].items()]
+
+
+def _split(store: Store, name: str, asked: Asked) -> Split:
+    from experiments.assign import Holdout, Split
+
+    layer = _slice(store, asked["layers"]) if asked["layers"] else None
+    holdouts = tuple(Holdout(one, share) for one, share in asked["holdouts"].items())
+    weights = tuple(asked["weights"])
+    return Split(name, weights, asked["coverage"], layer=layer, holdouts=holdouts, target=asked["target"])
+
+
+def _slice(store: Store, layers: Mapping[str, float]) -> Slice:
+    """Find room beside the experiments that have not ended."""
+    from engine.store import ExperimentState
+    from experiments.assign import Slice, free_slice
+
+    if len(layers) != 1:
+        raise click.UsageError("an experiment is in one layer; give --layer once")
+    ((layer, share),) = layers.items()
+    open_ = [
+        *store.experiments.in_state(ExperimentState.DESIGNED),
+        *store.experiments.in_state(ExperimentState.RUNNING),
+    ]
+    kept = [one.design.get("split", {}).get("layer") for one in open_]
+    return free_slice(layer, share, [Slice(**one) for one in kept if one])
+
+
+def _switchback(history: Path, name: str, asked: Asked) -> Design:
+    import numpy as np
+
+    from engine.errors import DataError
+    from experiments.switchback_design import design_switchback
+
+    if not asked["steps"] or asked["effect"] is None:
+        raise click.UsageError("a switchback needs --steps and --effect")
+    table = read_table(history, [asked["unit"], "step", asked["metric"]])
+    wide = table.pivot_table(index=asked["unit"], columns="step", values=asked["metric"], aggfunc="sum", dropna=False)
+    if np.isnan(wide.to_numpy(dtype=float)).any():
+        raise DataError(f"{history}: not every region has a row for every step; fill in what is missing")
+    return design_switchback(
+        name,
+        [str(region) for region in wide.index],
+        wide.to_numpy(dtype=float),
+        steps=asked["steps"],
+        effect=asked["effect"],
+        felt=[1.0] * asked["carry_over"],
+        lengths=asked["periods"] or None,
+        treatment=asked["treatment"],
+        metrics=_metrics(asked),
+        guardrails=_guardrails(asked),
+        alpha=asked["alpha"],
+        power=asked["power"],
+    )
+
+
+def _for_proposal(settings: Settings, store: Store, history: Path | None, name: str, asked: Asked) -> Design:
+    from api.experiment_history import history_of_customers, history_of_products, history_of_table
+    from experiments.proposal_design import design_of_coupons, design_of_prices
+
+    proposal = store.proposal(asked["proposal_id"])
+    changed = any(line.proposed_price != line.current_price for line in proposal.prices)
+    part = asked["part"] or ("prices" if changed else "coupons")
+    if part == "prices":
+        past = (
+            history_of_table(read_table(history, ["product_id", "week", "profit"]))
+            if history is not None
+            else history_of_products(settings, proposal)
+        )
+        return design_of_prices(proposal, past, name=name, alpha=asked["alpha"], power=asked["power"])
+    if history is not None:
+        metric = asked["metric"] or "profit"
+        table = read_table(history, [metric, *asked["covariates"]])
+        outcome = replace(_outcome(table, {**asked, "metric": metric}), name="profit")
+    else:
+        outcome = history_of_customers(settings, proposal)
+    return design_of_coupons(
+        proposal,
+        outcome,
+        name=name,
+        held_back=asked["held_back"],
+        method=cast(Any, asked["method"]),
+        looks=asked["looks"],
+        alpha=asked["alpha"],
+        power=asked["power"],
+    )
