@@ -16,7 +16,7 @@ from experiments.measure.components import Components, Prepared, prepare
 from experiments.measure.cupac import forget_predictions, predict_covariates
 from experiments.measure.effects import Rules, decide, read_effect
 from experiments.measure.intervals import look
-from experiments.measure.logs import Logs, forget, gather
+from experiments.measure.logs import Gathered, Logs, forget, gather
 from experiments.measure.metrics import Metric, Proportion, Quantile, Retention
 from experiments.measure.quantiles import quantile_effect, read_quantiles
 from experiments.measure.reading import Analysis, Effect, Refusal
@@ -32,7 +32,7 @@ from experiments.statistics.moments import Moments, merge
 from experiments.statistics.multiple import Correction
 from experiments.statistics.posterior import Prior
 from experiments.trust.check import Check, is_trustworthy
-from experiments.trust.exposures import check_exposures
+from experiments.trust.exposures import check_exposures, check_gaps
 from experiments.trust.sample_ratio import sample_ratio_p
 
 _NOT_SHARES = N_("column {column} holds values other than 0 and 1; use a mean")
@@ -210,12 +210,19 @@ def analyse_logs(
             correction=correction,
             convention=convention,
             prior=prior,
-            checks=[*check_exposures(gathered.counts), *judge_trends(trends)],
+            checks=[*check_exposures(gathered.counts), *_check_gaps(gathered, weights), *judge_trends(trends)],
         )
     finally:
         forget(logs)
     by_day = {f"{name}:{variant}": tuple(trend.effects.tolist()) for (name, variant), trend in trends.items()}
     return replace(reading, trend=by_day)
+
+
+def _check_gaps(gathered: Gathered, weights: Sequence[float] | None) -> list[Check]:
+    """Whether every variant ran from start to end; a variant that is not planned is refused later, by name."""
+    shares = weights if weights is not None else [1.0] * max(2, 1 + max((g.variant for g in gathered.gaps), default=0))
+    known = [gap for gap in gathered.gaps if gap.variant < len(shares)]
+    return [check_gaps(known, shares)] if known else []
 
 
 def _check_names(metrics: Sequence[Metric]) -> None:

@@ -18,7 +18,7 @@ from experiments.measure.metrics import Condition, Lookback, Metric, Profit, Rat
 from experiments.measure.reading import Exclusion
 from experiments.measure.units import KEPT, Units
 from experiments.measure.warehouse import Dialect, Warehouse
-from experiments.trust.exposures import ExposureCounts
+from experiments.trust.exposures import ExposureCounts, Gap
 
 _HOUR = 3600
 _FIRST = f"{KEPT}_first"
@@ -63,6 +63,8 @@ class Gathered:
     units: Units
     metrics: tuple[Metric, ...]
     counts: ExposureCounts
+    gaps: tuple[Gap, ...]
+    """Of each variant that has units."""
 
 
 def gather(logs: Logs, metrics: Sequence[Metric]) -> Gathered:
@@ -86,7 +88,7 @@ def gather(logs: Logs, metrics: Sequence[Metric]) -> Gathered:
         earlier=logs.earlier,
         excluded=(*_exclusions(counts), *_zeros(logs.warehouse, written), *_open_windows(logs.warehouse, written)),
     )
-    return Gathered(units, tuple(one.metric for one in written), counts)
+    return Gathered(units, tuple(one.metric for one in written), counts, _gaps(logs))
 
 
 def forget(logs: Logs) -> None:
@@ -266,11 +268,32 @@ def _keep_units(logs: Logs, covariates: Sequence[str], columns: Sequence[tuple[s
         f"(SELECT r.*, {dialect.column(logs.unit)} AS o_unit, {time} AS o_at FROM {logs.outcomes} r "
         f"WHERE {time} <= {_seconds(logs.until)}) o"
     )
-    sound = " AND ".join(f"NOT COALESCE({test}, FALSE)" for test in _faults(logs).values())
     logs.warehouse.keep(
         KEPT,
         f"SELECT {', '.join(kept)} FROM {_FIRST} f LEFT JOIN {outcomes} ON o_unit = k_unit "
-        f"WHERE {sound} GROUP BY k_unit",
+        f"WHERE {_sound(logs)} GROUP BY k_unit",
+    )
+
+
+def _sound(logs: Logs) -> str:
+    """Test of a unit's first exposure: nothing is wrong with it."""
+    return " AND ".join(f"NOT COALESCE({test}, FALSE)" for test in _faults(logs).values())
+
+
+def _gaps(logs: Logs) -> tuple[Gap, ...]:
+    """How long each variant went without units at either end."""
+    inside = f"{_FIRST} WHERE k_variant >= 0 AND {_sound(logs)}"
+    ends = logs.warehouse.rows(f"SELECT k_variant, MIN(k_at), MAX(k_at) FROM {inside} GROUP BY k_variant ORDER BY 1")
+    if not ends:
+        return ()
+    asked = [
+        f"COUNT(CASE WHEN k_at {test} {float(moment)!r} THEN 1 END)"
+        for _, first, last in ends
+        for test, moment in (("<", first), (">", last))
+    ]
+    row = logs.warehouse.rows(f"SELECT {', '.join(asked)} FROM {inside}")[0]
+    return tuple(
+        Gap(int(float(end[0])), int(row[2 * place]), int(row[2 * place + 1])) for place, end in enumerate(ends)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.proposal import N_, Reason
@@ -9,6 +10,8 @@ from experiments.trust.check import Check, Verdict
 
 TOLERATED = 0.01
 """Share of units that may be left out for a fault of logging before the rest cannot stand for all."""
+GAP_ALPHA = 1e-6
+"""A variant that random assignment would leave out for so long less often than this was switched off."""
 
 
 @dataclass(frozen=True)
@@ -68,3 +71,38 @@ def check_exposures(counts: ExposureCounts) -> list[Check]:
 def _judged(name: str, count: int, units: int, text: str) -> Check:
     verdict: Verdict = "passed" if count == 0 else "broken" if count > TOLERATED * units else "notice"
     return Check(name, verdict, Reason(text, {"count": count, "units": units}))
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How long a variant went without units at the beginning or the end of the exposures."""
+
+    variant: int
+    before: int
+    """Units of all variants exposed before the first of this one."""
+    after: int
+    """Units of all variants exposed after the last of this one."""
+
+
+def check_gaps(gaps: Sequence[Gap], weights: Sequence[float]) -> Check:
+    """See whether a variant was removed mid-way, or added late: its units then lived through other days than the rest.
+
+    Under random assignment n units in a row miss a variant of share w with probability (1 - w)^n.
+    """
+    total = sum(weights)
+    chances = {
+        (gap.variant, side): min(1.0, 2 * len(gaps) * (1.0 - weights[gap.variant] / total) ** missed)
+        for gap in gaps
+        for side, missed in (("before", gap.before), ("after", gap.after))
+    }
+    (variant, side), p_value = min(chances.items(), key=lambda item: (item[1], item[0]))
+    missed = next(gap for gap in gaps if gap.variant == variant)
+    shown = {"variant": variant, "count": missed.before if side == "before" else missed.after}
+    if p_value >= GAP_ALPHA:
+        return Check("running", "passed", Reason(N_("every variant received units from start to end")), p_value)
+    text = (
+        N_("variant {variant} received none of the first {count} units: it was added late")
+        if side == "before"
+        else N_("variant {variant} received none of the last {count} units: it was removed mid-way")
+    )
+    return Check("running", "broken", Reason(text, shown), p_value)

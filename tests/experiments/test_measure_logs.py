@@ -188,3 +188,13 @@ def test_segments_and_earlier_tests_come_with_the_exposures():
     assert verdicts(reading)["carry_over:autumn"] == "passed"
     tied = exposures.assign(autumn=exposures.variant)
     assert not read(tied, outcomes, [REVENUE], earlier=("autumn",)).trustworthy
+
+
+def test_a_variant_removed_mid_way_breaks_the_result():
+    exposures, outcomes = clean_logs(600)
+    exposures["variant"] = np.arange(600) % 3
+    assert verdicts(read(exposures, outcomes, [REVENUE]))["running"] == "passed"
+    removed = exposures[(exposures.variant != 2) | (exposures.timestamp < START + pd.Timedelta(days=4))]
+    reading = read(removed, outcomes, [REVENUE], weights=[2, 2, 1])
+    assert verdicts(reading)["running"] == "broken"
+    assert not reading.trustworthy
