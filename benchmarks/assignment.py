@@ -1,10 +1,10 @@
 """Assigning units: identifiers a second on one core, beside the growthbook package, same identifiers, one run.
 
-    python -m benchmarks.assignment [--ids 5000000] [--reference 200000]
+    python -m benchmarks.assignment [--ids 1000000] [--reference 200000]
 
 UUID texts from a seeded generator in an Arrow array, halves, hash version 2. Both wall and processor time are taken,
-and the best of three runs, as the machine may be shared; the reference is the package's own hash and choice in a Python
-loop, which is all it offers. Variants are compared one by one. Writes benchmarks/results/assignment.md.
+and the best of fifteen runs, as the machine may be shared; the reference is the package's own hash and choice in a
+Python loop, which is all it offers. Variants are compared one by one. Writes benchmarks/results/assignment.md.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def uuids(count: int, seed: int = 1) -> pa.Array:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ids", type=int, default=5_000_000)
+    parser.add_argument("--ids", type=int, default=1_000_000)
     parser.add_argument("--reference", type=int, default=200_000)
     options = parser.parse_args(arguments)
     ids = uuids(options.ids)
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     assign(texts[:10], SEED, version=1)
     split = Split(SEED, layer=Slice("prices", 0.0, 0.5), holdouts=(Holdout("2027", 0.05),))
     ranges = getBucketRanges(2, 1.0, WEIGHTS)
-    expected, reference_time = _best(lambda: [chooseVariation(gbhash(SEED, one, 2), ranges) for one in texts], 1)
+    expected, reference_time = _best(lambda: [chooseVariation(gbhash(SEED, one, 2), ranges) for one in texts], 3)
     found, _ = _best(lambda: assign(texts, SEED), 1)
     if found.tolist() != expected:
         raise SystemExit("the variants differ from those of the growthbook package")
@@ -64,8 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = [
         f"# Assignment, {platform.machine()}, one thread, Python {platform.python_version()}",
         "",
-        f"`python -m benchmarks.assignment`; seeded UUID texts; best of three; the first {len(texts):,} variants are "
-        "those of the growthbook package. Wall time is that of a shared machine; processor time tells the code's own.",
+        "`python -m benchmarks.assignment`; seeded UUID texts; best of fifteen (the package: of three). The first",
+        f"{len(texts):,} variants are those of the growthbook package. Wall time is that of a shared machine;",
+        "processor time tells the code's own.",
         "",
         "| what | identifiers | ids/s, wall | ids/s, processor | × reference (processor) |",
         "| --- | --- | --- | --- | --- |",
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (RESULTS / "assignment.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
-def _best(run: Callable[[], Result], times: int = 3) -> tuple[Result, tuple[float, float]]:
+def _best(run: Callable[[], Result], times: int = 15) -> tuple[Result, tuple[float, float]]:
     """Result, and the least wall and processor seconds."""
     spent = []
     for _ in range(times):
