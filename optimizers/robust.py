@@ -34,6 +34,8 @@ Floats = npt.NDArray[np.float64]
 
 RISKS = ("mean", "tail", "lower", "worst")
 ROUNDS = 12
+COARSEST = 5e-3
+"""Gap of the price problems while the game is wide open."""
 STEPS = 60
 """Frank-Wolfe steps of the adversary on the ellipsoid, at most."""
 
@@ -285,8 +287,10 @@ class _Game:
         self.bound = math.inf
         self.rounds = 0
         self.met: list[Floats] = []
+        self.counts: dict[str, float] = {}
         self.mean = self._solve(problem)
-        self.held, self.counts = self.mean, measures.of(self.mean.price)
+        self.held = self.mean
+        self.counts = measures.of(self.mean.price)
         if rows is None and measures.of(problem.current_price)[risk] > self.counts[risk]:
             today = replace(self.mean, price=problem.current_price)
             self.held, self.counts = today, measures.of(problem.current_price)
@@ -311,11 +315,18 @@ class _Game:
 
     def _solve(self, problem: PriceProblem) -> PricePlan:
         left = self.deadline - time.perf_counter()
-        plan = solve_prices(problem, rows=self.rows, gap=0.3 * self.gap, seconds=max(left, 0.0))
+        plan = solve_prices(problem, rows=self.rows, gap=self._inner_gap(), seconds=max(left, 0.0))
         self.late = left <= 0 or plan.status == "time_limit"
         self.rounds += 1
         self.met.append(plan.price)
         return plan
+
+    def _inner_gap(self) -> float:
+        """Gap of one price problem: no finer than what the game has yet to close, by far."""
+        if not self.rounds:
+            return 0.3 * self.gap
+        open_gap = math.inf if self.risk == "lower" else self._gap()
+        return max(0.3 * self.gap, min(0.1 * open_gap, COARSEST))
 
     def _answer(self, weight: Floats) -> bool:
         """Solve the price problem under a shift; tell whether it proved a better bound."""
