@@ -381,7 +381,7 @@ def single_moves(tables: Tables, rows: RowArrays, worth: Array, choice: Array, h
                 gain[i, k] = foreseen(tables, rows, worth, i, k, choice, state, slope, total, hard)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def improve_groups(
     tables: Tables,
     rows: RowArrays,
@@ -413,20 +413,22 @@ def improve_groups(
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def measure_groups(
+def measure_columns(
     tables: Tables,
     rows: RowArrays,
     coupling: RowArrays,
     worth: Array,
     groups: Array,
     row_first: Array,
-    choice: Array,
+    which: Array,
+    start: Array,
+    rungs: Array,
     tolerance: float,
     value: Array,
     activity: Array,
     kept: Array,
 ) -> None:
-    """What each group brings at a choice (P,).
+    """What columns bring: choices of rungs for one group each.
 
     Args:
         tables: the families.
@@ -435,20 +437,27 @@ def measure_groups(
         worth: (P, K, M) values, unpriced.
         groups: (G + 1,) first product.
         row_first: (G + 1,) first own row.
-        choice: (P,) rungs.
+        which: (N,) group of each column.
+        start: (N,) where each column's rungs begin in `rungs`.
+        rungs: the columns' rungs, one after the other.
         tolerance: scaled units by which a hard row may be off.
-        value: (G,) is filled with value less fines of the own soft rows.
-        activity: (G, R) is filled with the activities of the coupling rows.
-        kept: (G,) is filled with 1 where the own hard rows are kept.
+        value: (N,) is filled with value less fines of the own soft rows.
+        activity: (N, R) is filled with the activities of the coupling rows.
+        kept: (N,) is filled with 1 where the own hard rows are kept.
     """
     moved, own = np.zeros(tables.first.shape[0]), np.zeros(rows.low.shape[0])
+    choice = np.zeros(worth.shape[0], np.int64)
     nothing = np.zeros((worth.shape[0], worth.shape[1], 1))
-    for g in range(groups.shape[0] - 1):
+    for c in range(which.shape[0]):
+        g = which[c]
         first, last = groups[g], groups[g + 1]
-        activity[g] = 0.0
-        value[g] = evaluate(tables, rows, worth, first, last, choice, (moved, own))
-        evaluate(tables, coupling, nothing, first, last, choice, (moved, activity[g]))
+        for i in range(first, last):
+            choice[i] = rungs[start[c] + i - first]
+        activity[c] = 0.0
+        own[row_first[g] : row_first[g + 1]] = 0.0
+        value[c] = evaluate(tables, rows, worth, first, last, choice, (moved, own))
+        evaluate(tables, coupling, nothing, first, last, choice, (moved, activity[c]))
         for r in range(row_first[g], row_first[g + 1]):
             if rows.penalty[r] < np.inf:
-                value[g] -= rows.penalty[r] * violation(rows.low[r], rows.high[r], own[r])
-        kept[g] = 0 if broken(rows, own, row_first[g], row_first[g + 1], tolerance) else 1
+                value[c] -= rows.penalty[r] * violation(rows.low[r], rows.high[r], own[r])
+        kept[c] = 0 if broken(rows, own, row_first[g], row_first[g + 1], tolerance) else 1

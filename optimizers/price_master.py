@@ -27,7 +27,10 @@ CORE = 60
 """Groups left open when the relaxation is rounded."""
 CHOICES = 24
 """Columns of a group that are looked at when rounding, nearest to paying first."""
-ROUNDING_NODES = 400
+OPEN_COLUMNS = 1500
+"""… and so many of all groups together, where those are few."""
+ROUNDING_NODES = 1000
+DECIDING_NODES = 20_000
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,17 @@ class Master:
         Zemel, Operations Research, 1980) are decided by an integer model.
         """
         open_columns, clear = self._core(mixture)
+        return self._integer(open_columns, clear, gap=gap, seconds=seconds, nodes=ROUNDING_NODES)[0]
+
+    def decide(self, *, gap: float, seconds: float) -> tuple[Ints | None, float | None]:
+        """Choose one column for each group, (G,), among all there are; and a bound on every such choice, money."""
+        everything = np.arange(len(self.columns.group))
+        return self._integer(everything, everything[:0], gap=gap, seconds=seconds, nodes=DECIDING_NODES)
+
+    def _integer(
+        self, open_columns: Ints, clear: Ints, *, gap: float, seconds: float, nodes: int
+    ) -> tuple[Ints | None, float | None]:
+        """Solve the integer model in which the columns `clear` are taken and only `open_columns` may be besides."""
         base = self._model.compiled
         integer = np.zeros(len(base.columns), dtype=np.bool_)
         high, low = base.column_high.copy(), base.column_low.copy()
@@ -124,35 +138,56 @@ class Master:
         high[place[open_columns]] = 1.0
         low[place[clear]], high[place[clear]] = 1.0, 1.0
         compiled = replace(base, integer=integer, column_low=low, column_high=high)
-        solution = solver.solve(compiled, gap=gap, seconds=seconds, nodes=ROUNDING_NODES)
+        solution = solver.solve(compiled, gap=gap, seconds=seconds, nodes=nodes)
+        bound = None if solution.bound is None else solution.bound * self.unit
         if solution.values is None:
-            return None
+            return None, bound
         taken = np.flatnonzero(self._taken(solution.values) > 0.5)
         chosen = np.full(int(self.columns.group.max()) + 1, -1, dtype=np.int64)
         chosen[self.columns.group[taken]] = taken
-        return chosen if (chosen >= 0).all() else None
+        return (chosen if (chosen >= 0).all() else None), bound
 
-    def _core(self, mixture: Mixture) -> tuple[Ints, Ints]:
-        """Columns of the open groups, and the columns of the others that are kept."""
+    def weight(self, mixture: Mixture) -> Floats:
+        """(N,) how much of each column a relaxation takes: nothing of those that came after it."""
+        return np.append(mixture.value, np.zeros(len(self.columns.group) - len(mixture.value)))
+
+    def heaviest(self, mixture: Mixture) -> Ints:
+        """(G,) the column that each group takes most of."""
+        return self._reduced(mixture)[1]
+
+    def nearly_tied(self, mixture: Mixture) -> Ints:
+        """Groups that the relaxation splits, or that give up least when they take another column."""
+        reduced, best = self._reduced(mixture)
         group = self.columns.group
-        reduced = self.columns.value - self.columns.activity @ mixture.price - mixture.worth[group]
-        order = np.lexsort((-reduced, -mixture.value, group))
-        first = np.flatnonzero(np.diff(group[order], prepend=-1))
-        best = order[first]
         loss = np.maximum(-reduced, 0.0)
         loss[best] = np.inf
         tight = np.flatnonzero(mixture.price != 0)
-        groups = len(first)
-        wanted = np.zeros(groups, dtype=np.bool_)
-        wanted[np.bincount(group, mixture.value > 1e-7, groups) > 1] = True
+        wanted = np.bincount(group, self.weight(mixture) > 1e-7, len(best)) > 1
         for measure in self._losses(loss, best, tight):
-            least = np.full(groups, np.inf)
+            least = np.full(len(best), np.inf)
             np.minimum.at(least, group, measure)
             wanted[np.argsort(least, kind="stable")[: CORE // (1 + len(tight))]] = True
-        rank = np.empty(len(order), dtype=np.int64)
-        by_loss = np.lexsort((-reduced, mixture.value <= 1e-7, group))
-        rank[by_loss] = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
-        return np.flatnonzero(wanted[group] & (rank < CHOICES)), best[~wanted]
+        return np.flatnonzero(wanted)
+
+    def _reduced(self, mixture: Mixture) -> tuple[Floats, Ints]:
+        """(N,) what each column brings beyond its group's worth, and (G,) the column that each group takes most of."""
+        group = self.columns.group
+        reduced = self.columns.value - self.columns.activity @ mixture.price - mixture.worth[group]
+        order = np.lexsort((-reduced, -self.weight(mixture), group))
+        return reduced, order[np.flatnonzero(np.diff(group[order], prepend=-1))]
+
+    def _core(self, mixture: Mixture) -> tuple[Ints, Ints]:
+        """Columns of the open groups, and the columns of the others that are kept."""
+        reduced, best = self._reduced(mixture)
+        group = self.columns.group
+        wanted = np.zeros(len(best), dtype=np.bool_)
+        wanted[self.nearly_tied(mixture)] = True
+        by_loss = np.lexsort((-reduced, self.weight(mixture) <= 1e-7, group))
+        first = np.flatnonzero(np.diff(group[by_loss], prepend=-1))
+        rank = np.empty(len(by_loss), dtype=np.int64)
+        rank[by_loss] = np.arange(len(by_loss)) - np.repeat(first, np.diff(np.append(first, len(by_loss))))
+        most = max(CHOICES, OPEN_COLUMNS // max(int(wanted.sum()), 1))
+        return np.flatnonzero(wanted[group] & (rank < most)), best[~wanted]
 
     def _losses(self, loss: Floats, best: Ints, tight: Ints) -> list[Floats]:
         """What a column gives up, as it is and for each unit by which it moves a binding row, (N,) each."""

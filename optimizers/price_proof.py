@@ -30,8 +30,6 @@ class Work(NamedTuple):
 
     nodes: int
     """Nodes to be looked at."""
-    slots: int
-    """Open nodes that are kept."""
     first: int
     """Steps of the multipliers at the root."""
     later: int
@@ -261,7 +259,7 @@ def _slack(
         found[n] = side - found[n]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def prove(  # noqa: PLR0912, PLR0915
     tables: Tables,
     rows: RowArrays,
@@ -273,6 +271,7 @@ def prove(  # noqa: PLR0912, PLR0915
     margin: Array,
     hard: float,
     work: Work,
+    slots: int,
     pool: Array,
     pool_value: Array,
 ) -> Any:  # noqa: ANN401
@@ -286,25 +285,28 @@ def prove(  # noqa: PLR0912, PLR0915
         place: (first product, last, first family, row_first, row_last).
         start: (n,) a choice to begin with; is filled with the best one.
         price: (nf + m,) multipliers to begin with; is filled with the root's best ones.
-        margin: (2,) money, and share of the best value, by which the bound may stay above it.
+        margin: (2,) money, and share of the best value, by which the bound may stay above it. Below 0: every choice
+            that is worse than the best one by no more is listed in the pool.
         hard: money per scaled unit at which broken hard rows are counted by the local search.
         work: limits.
+        slots: open nodes that are kept at most.
         pool: (Q, n) is filled with choices met on the way that keep the hard rows.
         pool_value: (Q,) is filled with their values; -inf where there is none.
 
     Returns:
-        value of the best choice (-inf: none found), bound, nodes looked at.
+        value of the best choice (-inf: none found), bound, nodes looked at, whether the work was done: nothing better
+        than the bound, or below it by `margin`, was left out.
     """
     first, last, family, row_first, row_last = place
     count, rungs = last - first, tables.log_move.shape[1]
     families = tables.family[last - 1] - family + 1
     size = families + row_last - row_first
     nodes = Nodes(
-        np.zeros((work.slots, count, rungs), np.uint8),
-        np.zeros((work.slots, families)),
-        np.zeros((work.slots, families)),
-        np.zeros((work.slots, size)),
-        np.full(work.slots, -np.inf),
+        np.zeros((slots, count, rungs), np.uint8),
+        np.zeros((slots, families)),
+        np.zeros((slots, families)),
+        np.zeros((slots, size)),
+        np.full(slots, -np.inf),
     )
     full = np.zeros(tables.family.shape[0], np.int64)
     state = (np.zeros(tables.first.shape[0]), np.zeros(rows.low.shape[0]))
@@ -335,11 +337,11 @@ def prove(  # noqa: PLR0912, PLR0915
         for k in range(rungs):
             nodes.mask[0, n, k] = tables.allowed[first + n, k]
     nodes.low[0], nodes.high[0], nodes.price[0], nodes.bound[0] = -1e9, 1e9, price, 1e300
-    proven, looked, root = -np.inf, 0, True
+    proven, looked, root, used = -np.inf, 0, True, 1
     while looked < work.nodes:
-        slot = int(np.argmax(nodes.bound))
+        slot = int(np.argmax(nodes.bound[:used]))
         target = best + margin[0] + margin[1] * abs(best) if best > -np.inf else -1e300
-        if nodes.bound[slot] <= max(target, proven):
+        if nodes.bound[slot] <= (target if margin[0] < 0 else max(target, proven)):
             break
         looked += 1
         mask, low, high = nodes.mask[slot], nodes.low[slot], nodes.high[slot]
@@ -364,9 +366,10 @@ def prove(  # noqa: PLR0912, PLR0915
             if not broken(rows, state[1], row_first, row_last, TIGHT):
                 money -= fines(rows, state[1], row_first, row_last, hard)
                 proven = max(proven, money)
-                if money > best:
-                    best = money
-                    start[:] = answer
+                if money >= target or money > best:
+                    if money > best:
+                        best = money
+                        start[:] = answer
                     place_in = pooled % pool.shape[0]
                     pool[place_in], pool_value[place_in] = answer, money
                     pooled += 1
@@ -510,10 +513,12 @@ def prove(  # noqa: PLR0912, PLR0915
                     if left > 1:
                         split = n
         other = -1
-        for s in range(work.slots):
+        for s in range(used):
             if nodes.bound[s] == -np.inf:
                 other = s
                 break
+        if other < 0 and used < slots:
+            other, used = used, used + 1
         nodes.bound[slot] = bound
         if other < 0:
             break
@@ -555,7 +560,9 @@ def prove(  # noqa: PLR0912, PLR0915
                 nodes.mask[other, split, k] = 0
             else:
                 mask[split, k] = 0
-    top = nodes.bound[0]
-    for s in range(work.slots):
+    top = -np.inf
+    for s in range(used):
         top = max(top, nodes.bound[s])
-    return best, max(top, proven, best), looked
+    target = best + margin[0] + margin[1] * abs(best)
+    done = top <= max(target, proven) and pooled <= pool.shape[0] and (margin[0] >= 0 or top <= target)
+    return best, max(top, proven, best), looked, done

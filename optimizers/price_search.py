@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from engine.errors import InfeasibleError
 from optimizers import solver
 from optimizers.balance import Alternatives, cancelling_moves
 from optimizers.ladder import Ladder
-from optimizers.price_kernels import improve, improve_groups, measure_groups, single_moves
+from optimizers.price_kernels import improve, improve_groups, measure_columns, single_moves
 from optimizers.price_master import Columns, Master, Mixture, keeps, row_fines
 from optimizers.price_proof import TIGHT, Work, prove
 from optimizers.price_rows import PriceRows
@@ -47,12 +48,26 @@ Ints = npt.NDArray[np.int64]
 
 ROUNDS = 40
 """Rounds of columns at most."""
-PROOFS = 4
+PROOFS = 6
 """How often the whole is bounded at most."""
-WORK = Work(nodes=3000, slots=1500, first=150, later=30)
-WHOLE_WORK = Work(nodes=60_000, slots=20_000, first=400, later=40)
+EARLY = 0.98
+"""A plan worth less than this share of the relaxation is not waited with until the columns are complete."""
+TAIL = 0.1
+"""Columns that would bring less than this share of the gap altogether are not waited for."""
+SHORT_WORK = Work(nodes=25, first=60, later=12)
+WORK = Work(nodes=25_000, first=150, later=12)
+WHOLE_WORK = Work(nodes=60_000, first=400, later=40)
 MASK_BYTES = 40_000_000
 """What the masks of one group's open nodes may take."""
+NEIGHBOURS = 1500
+"""Columns one move away that are added when rounding."""
+ROUNDINGS = 6
+"""Ways to round the relaxation that are tried."""
+LISTED = 0.15
+"""Columns are listed where they would have to reach no further below the best than this share of a group's gain."""
+LIST = 4000
+"""Columns that are listed of one group at most."""
+THREADS = 2
 POOL = 12
 """Choices that a proof hands back as columns."""
 HARD = 100.0
@@ -104,8 +119,15 @@ class PriceSearch:
         """(R,) multipliers of the coupling rows at which the bound was proven, scaled."""
         self.inner_price = np.zeros(len(self.system.inner))
         """Multipliers of the groups' own rows, scaled."""
+        self.family_price = np.zeros(len(self.system.tables.first) - 1)
+        """Multipliers of the families' log moves."""
         self.rounds = 0
         self.build_seconds = 0.0
+        self._everything = np.arange(self.system.size)
+        self._complete = False
+        self._listed_at = np.full(len(self.system.coupling), np.nan)
+        self._listings: dict[int, tuple[float, float, bool]] = {}
+        """Group -> depth, bound, and whether all of its columns so far below its best are in the master."""
         self.stopped = "gap_limit"
         """Status of a search that ended above the gap."""
         self.movable = bool((self.system.tables.allowed.sum(axis=1) > 1).any())
@@ -170,7 +192,7 @@ class PriceSearch:
         """One group: branch and bound decides everything."""
         self._check_time()
         found = self._prove_group(0, self.system.worth, self.system.dent, self._begin(), np.array([0.0, self.gap / 2]))
-        best, bound, _ = found
+        best, bound, *_ = found
         if best == -np.inf and bound < -1e299:
             raise InfeasibleError("no prices satisfy the rules; " + self._remedy())
         self.bound = min(self.bound, bound)
@@ -179,17 +201,26 @@ class PriceSearch:
     def _solve_by_groups(self) -> None:
         system = self.system
         begin = self._begin()
-        master = Master(system.coupling.arrays, self._columns(begin, np.arange(system.size))[0], self._hard_money)
+        value, activity, _ = self._measure(self._everything, [begin])
+        master = Master(system.coupling.arrays, Columns(self._everything, value, activity), self._hard_money)
         self.build_seconds += master.build_seconds
-        self._choices = [begin[system.groups[g] : system.groups[g + 1]] for g in range(system.size)]
+        self._choices = self._parts(begin, self._everything)
         mixture = self._grow(master)
         self._round(master, mixture)
-        for number in range(PROOFS):
+        # First bounds until the prices have settled; then, where few enough, all columns that could still matter: a
+        # third of the way first, as what that finds shortens the rest.
+        part = 1 / 3
+        for _ in range(PROOFS):
             if self._closed():
                 break
-            new = self._prove_all(master, mixture, 0.25 if number == 0 else 0.1)
-            if self._closed() or not new:
+            settled = self.bound - mixture.objective <= self.gap * abs(mixture.objective)
+            depth = self._listed(mixture) * part if settled else 0.0
+            new = self._prove_all(master, mixture, -depth if depth else 0.25)
+            if self._closed() or self._decide(master) or (settled and not depth):
                 break
+            if settled and not new and part == 1.0:
+                break
+            part = 1.0 if settled else part
             mixture = self._grow(master)
             self._round(master, mixture)
         if self.choice is None:
@@ -199,30 +230,49 @@ class PriceSearch:
         return self.start if self.choice is None else self.choice
 
     def _grow(self, master: Master) -> Mixture:
-        """Add columns until none pays; return the relaxation."""
-        system = self.system
-        everything = np.arange(system.size)
-        score = np.zeros(system.size)
+        """Add columns until none pays; return the relaxation.
+
+        By moves of one product first, then by short branch and bound, where the moves have run dry.
+        """
         mixture = self._relax(master)
-        for _ in range(ROUNDS):
-            self._check_time()
-            self.rounds += 1
-            worth, _ = priced(system, mixture.price)
-            choice = self._heaviest(master, mixture)
-            improve_groups(
-                *(system.tables, system.inner.arrays, worth, system.groups, system.inner_first, everything),
-                *(choice, self._hard, False, score),
-            )
-            pays = score - mixture.worth
-            promising = np.flatnonzero(pays > 1e-9 * (1 + np.abs(mixture.worth)))
-            added = self._add(master, choice, promising)
-            small = float(np.maximum(pays, 0).sum()) <= 0.1 * self.gap * abs(mixture.objective)
-            if not added:
-                break
-            mixture = self._relax(master)
-            if small:
-                break
+        for search in (self._by_moves, self._by_branching):
+            for _ in range(ROUNDS):
+                self._check_time()
+                self.rounds += 1
+                worth, dent = priced(self.system, mixture.price)
+                choice, score = search(self._heaviest(master, mixture), worth, dent)
+                pays = score - mixture.worth
+                promising = np.flatnonzero(pays > 1e-9 * (1 + np.abs(mixture.worth)))
+                if not self._add(master, promising, self._parts(choice, promising)):
+                    break
+                mixture = self._relax(master)
+                if search == self._by_branching and self.value < EARLY * mixture.objective:
+                    self._round(master, mixture)
+                if float(np.maximum(pays, 0).sum()) <= TAIL * self.gap * abs(mixture.objective):
+                    break
         return mixture
+
+    def _by_moves(self, choice: Ints, worth: Floats, dent: Floats) -> tuple[Ints, Floats]:
+        """Search for columns by moves of one product."""
+        system = self.system
+        score = np.zeros(system.size)
+        improve_groups(
+            *(system.tables, system.inner.arrays, worth, system.groups, system.inner_first, self._everything),
+            *(choice, self._hard, False, score),
+        )
+        return choice, score
+
+    def _by_branching(self, choice: Ints, worth: Floats, dent: Floats) -> tuple[Ints, Floats]:
+        """Search for columns by branch and bound with few nodes."""
+        parts = self._parts(choice, self._everything)
+
+        def search(g: int) -> float:
+            self._check_time()
+            return self._prove(g, worth, dent, parts[g], np.zeros(2), *self._pool(g), SHORT_WORK)[0]
+
+        with ThreadPoolExecutor(THREADS) as threads:
+            score = np.array(list(threads.map(search, range(self.system.size))))
+        return choice, score
 
     def _relax(self, master: Master) -> Mixture:
         mixture = master.relax(self._left())
@@ -232,39 +282,40 @@ class PriceSearch:
 
     def _heaviest(self, master: Master, mixture: Mixture) -> Ints:
         """(P,) the column of each group that the relaxation takes most of."""
-        order = np.lexsort((-mixture.value, master.columns.group))
-        first = np.flatnonzero(np.diff(master.columns.group[order], prepend=-1))
-        return np.concatenate([self._choices[n] for n in order[first]])
+        return np.concatenate([self._choices[n] for n in master.heaviest(mixture)])
 
-    def _add(self, master: Master, choice: Ints, groups: Ints) -> int:
-        """Add the groups' parts of a choice as columns, where they keep the groups' own rules."""
+    def _add(self, master: Master, groups: Ints, parts: list[Ints]) -> int:
+        """Add columns (N,) of groups, where they keep the groups' own rules; return how many are new."""
         if not len(groups):
             return 0
-        columns, kept = self._columns(choice, groups)
-        columns = Columns(columns.group[kept], columns.value[kept], columns.activity[kept])
-        count = master.add(columns)
-        bounds = self.system.groups
-        self._choices += [choice[bounds[g] : bounds[g + 1]].copy() for g in columns.group[master.added]]
+        value, activity, kept = self._measure(groups, parts)
+        good = np.flatnonzero(kept)
+        count = master.add(Columns(groups[good], value[good], activity[good]))
+        self._choices += [parts[n].copy() for n in good[master.added]]
         return count
 
-    def _columns(self, choice: Ints, groups: Ints) -> tuple[Columns, npt.NDArray[np.bool_]]:
-        """The groups' parts of a choice as columns, and whether they keep the groups' own hard rows."""
-        value, activity, kept = self._measure(choice)
-        return Columns(groups, value[groups], activity[groups]), kept[groups] > 0
+    def _parts(self, choice: Ints, groups: Ints) -> list[Ints]:
+        """Cut groups' rungs out of a choice (P,)."""
+        bounds = self.system.groups
+        return [choice[bounds[g] : bounds[g + 1]] for g in groups]
 
-    def _measure(self, choice: Ints) -> tuple[Floats, Floats, Ints]:
+    def _measure(self, groups: Ints, parts: list[Ints]) -> tuple[Floats, Floats, Ints]:
+        """Value, activities and whether the own hard rows are kept, of columns (N,)."""
         system = self.system
-        value, kept = np.zeros(system.size), np.zeros(system.size, dtype=np.int64)
-        activity = np.zeros((system.size, len(system.coupling)))
-        measure_groups(
+        count = len(groups)
+        value, kept = np.zeros(count), np.zeros(count, dtype=np.int64)
+        activity = np.zeros((count, len(system.coupling)))
+        sizes = np.diff(system.groups)[groups]
+        measure_columns(
             *(system.tables, system.inner.arrays, system.coupling.arrays, system.worth, system.groups),
-            *(system.inner_first, choice, TIGHT * 10, value, activity, kept),
+            *(system.inner_first, groups, np.cumsum(sizes) - sizes, np.concatenate(parts), TIGHT * 10),
+            *(value, activity, kept),
         )
         return value, activity, kept
 
     def _accept(self, choice: Ints) -> bool:
         """Take a choice (P,) if it keeps every rule and is better than the one in hand."""
-        value, activity, kept = self._measure(choice)
+        value, activity, kept = self._measure(self._everything, [choice])
         rows = self.system.coupling.arrays
         total = activity.sum(axis=0)
         if not kept.all() or not keeps(rows, total):
@@ -279,6 +330,7 @@ class PriceSearch:
 
     def _round(self, master: Master, mixture: Mixture) -> None:
         """Round the relaxation to a plan and improve it product by product."""
+        self._add_neighbours(master, mixture)
         target = max(self.gap / 4, 1e-9)
         chosen = master.round(mixture, gap=target, seconds=max(self._left(), 0.01))
         candidates = [] if chosen is None else [np.concatenate([self._choices[n] for n in chosen])]
@@ -290,64 +342,155 @@ class PriceSearch:
                 *(better, self._hard_money, False, 60),
             )
             self._accept(better)
-        self._cancel(candidates[0] if candidates else self._heaviest(master, mixture), mixture.price)
-        self._check_time()
+        for choice in [*candidates, *self._roundings(master, mixture)]:
+            self._balance(choice, mixture.price)
+        while self.choice is not None and self._balance(self.choice, mixture.price):
+            self._check_time()
 
-    def _cancel(self, choice: Ints, price: Floats) -> None:
-        """Where a rule between groups is too narrow to be met by columns, move a few products so that it is met."""
-        rows, joint = self.system.coupling, self.joint
-        narrow = narrow_rows(rows.arrays)
-        if not len(narrow):
-            return
-        place = joint.name.index(rows.name[narrow[0]])
+    def _roundings(self, master: Master, mixture: Mixture) -> list[Ints]:
+        """The relaxation with every split group at its heaviest column, and with one of them at another."""
+        heaviest = self._heaviest(master, mixture)
+        found = [heaviest]
+        best = master.heaviest(mixture)
+        weight = master.weight(mixture)
+        for n in np.flatnonzero(weight > 1e-7).tolist():
+            group = int(master.columns.group[n])
+            if n != best[group] and len(found) < ROUNDINGS:
+                other = heaviest.copy()
+                other[self.system.groups[group] : self.system.groups[group + 1]] = self._choices[n]
+                found.append(other)
+        return found
+
+    def _balance(self, choice: Ints, price: Floats) -> bool:
+        """Meet the rules between groups that are narrower than what one product moves; True: that made a better plan.
+
+        Columns are whole families, too coarse a change for that.
+        """
+        better = False
+        for number in narrow_rows(self.system.coupling.arrays).tolist():
+            better = self._balance_row(choice, price, number) or better
+        return better
+
+    def _balance_row(self, choice: Ints, price: Floats, number: int) -> bool:
+        """Bring one coupling row into its sides; True where that made a better plan."""
+        joint = self.joint
+        place = self._joint_place(number)
+        part = dense_row(joint.arrays, place, self.system.margin)
         fine = joint.arrays.penalty.copy()
         fine[place] = 0.0
         worth, _ = priced(self.system, price)
-        gain = np.empty(self.system.margin.shape)
+        gain = np.empty_like(self.system.margin)
         single_moves(self.system.tables, joint.arrays._replace(penalty=fine), worth, choice, self._hard_money, gain)
-        part = dense_row(joint.arrays, place, gain)
-        everyone = np.arange(len(choice))
-        now = part[everyone, choice]
-        product, rung = np.nonzero(np.isfinite(gain))
+        now = part[np.arange(len(choice)), choice]
+        product, rung = np.nonzero(gain > -0.5 * self._hard_money / HARD)
         options = Alternatives(product, part[product, rung] - now[product], -gain[product, rung])
-        low, high = joint.arrays.low[place] - now.sum(), joint.arrays.high[place] - now.sum()
+        better = False
+        low, high = (float(side - now.sum()) for side in (joint.arrays.low[place], joint.arrays.high[place]))
         for moves in cancelling_moves(options, low, high):
-            better = choice.copy()
-            better[product[moves]] = rung[moves]
-            self._accept(better)
+            changed = choice.copy()
+            changed[product[moves]] = rung[moves]
+            better = self._accept(changed) or better
+        return better
+
+    def _joint_place(self, number: int) -> int:
+        """Number among all rows of a coupling row."""
+        name = self.system.coupling.name
+        before = name[:number].count(name[number])
+        places = [n for n, other in enumerate(self.joint.name) if other == name[number]]
+        return places[before]
+
+    def _add_neighbours(self, master: Master, mixture: Mixture) -> None:
+        """Add columns one move away from the relaxation's that lose little: whoever rounds needs small change."""
+        system = self.system
+        choice = self._heaviest(master, mixture)
+        worth, _ = priced(system, mixture.price)
+        gain = np.empty_like(system.margin)
+        single_moves(system.tables, system.inner.arrays, worth, choice, self._hard_money, gain)
+        gain = np.where(np.isfinite(gain), gain, -np.inf)
+        open_groups = master.nearly_tied(mixture)
+        each = max(8, NEIGHBOURS // max(len(open_groups), 1))
+        groups, parts = [], []
+        for g in open_groups.tolist():
+            first, last = system.groups[g], system.groups[g + 1]
+            flat = gain[first:last].ravel()
+            for place in np.argsort(-flat, kind="stable")[:each]:
+                if flat[place] > -np.inf:
+                    groups.append(g)
+                    parts.append(choice[first:last].copy())
+                    parts[-1][place // gain.shape[1]] = place % gain.shape[1]
+        self._add(master, np.array(groups, dtype=np.int64), parts)
+
+    def _listed(self, mixture: Mixture) -> float:
+        """How far below a group's best its columns are listed, in gaps; 0: there would be too many."""
+        missing = mixture.objective - self.value
+        wanted = missing * 1.05 + self.gap * abs(mixture.objective)
+        fits = wanted <= LISTED * abs(mixture.objective) / self.system.size
+        return wanted / (self.gap * abs(mixture.objective) / self.system.size) if fits else 0.0
 
     def _prove_all(self, master: Master, mixture: Mixture, share: float) -> int:
-        """Bound every group at the relaxation's prices; return how many new columns that brought."""
+        """Bound every group at the relaxation's prices; return how many new columns that brought.
+
+        Args:
+            master: takes the columns.
+            mixture: its relaxation.
+            share: how much of the gap the bounds may leave; below 0, every group's columns are listed so far below
+                its best, in shares of the gap that is allowed to one group.
+        """
         system, price = self.system, mixture.price
         worth, dent = priced(system, price)
         choice = self._heaviest(master, mixture)
-        allowance = share * self.gap * abs(mixture.objective) / system.size
+        margin = np.array([(share or 0.1) * self.gap * abs(mixture.objective) / system.size, 0.0])
         bounds = np.zeros(system.size)
-        found = 0
-        for g in range(system.size):
+        found, done = 0, True
+        pools = [self._pool(g, POOL if share >= 0 else LIST) for g in range(system.size)]
+
+        known = self._listings if np.array_equal(price, self._listed_at) else {}
+        self._listed_at, self._listings = price, known
+
+        def bounded(g: int) -> tuple[float, float, int, bool]:
             self._check_time()
+            depth, bound, all_listed = known.get(g, (np.inf, 0.0, False))
+            if share < 0 and (depth <= margin[0] if all_listed else depth >= margin[0]):
+                return bound, bound, 0, all_listed
             part = choice[system.groups[g] : system.groups[g + 1]].copy()
-            pool, pool_value = self._pool(g)
-            _, bounds[g], _ = self._prove(g, worth, dent, part, np.array([allowance, 0.0]), pool, pool_value, WORK)
-            for n in np.flatnonzero(pool_value > -np.inf):
-                whole = choice.copy()
-                whole[system.groups[g] : system.groups[g + 1]] = pool[n]
-                found += self._add(master, whole, np.array([g]))
+            return self._prove(g, worth, dent, part, margin, *pools[g], WORK)
+
+        with ThreadPoolExecutor(THREADS) as threads:
+            # The groups know nothing of each other, so that the number of threads changes nothing.
+            for g, (_, bounds[g], _, all_listed) in enumerate(threads.map(bounded, range(system.size))):
+                done = done and all_listed
+                if share < 0:
+                    known[g] = (float(margin[0]), float(bounds[g]), all_listed)
+                met = list(pools[g][0][pools[g][1] > -np.inf])
+                found += self._add(master, np.full(len(met), g), met)
         rows = system.coupling.arrays
         sides = np.where(price > 0, rows.high, np.where(price < 0, rows.low, 0.0))
         total = float(bounds.sum() + price[price != 0] @ sides[price != 0])
         if total < self.bound:
             self.bound, self.group_bound, self.price = total, bounds, price
+        self._complete = done and share < 0 and total - self.value <= -margin[0]
         self._tell_progress()
         return found
 
-    def _pool(self, group: int) -> tuple[Ints, Floats]:
+    def _decide(self, master: Master) -> bool:
+        """Where every column that a better plan could take is in the master, decide it; True: nothing is left to do."""
+        if not self._complete:
+            return False
+        chosen, bound = master.decide(gap=self.gap / 2, seconds=max(self._left(), 0.01))
+        if chosen is not None:
+            self._accept(np.concatenate([self._choices[n] for n in chosen]))
+        if bound is not None:
+            self.bound = min(self.bound, max(bound, self.value))
+        self._tell_progress()
+        return True
+
+    def _pool(self, group: int, most: int = POOL) -> tuple[Ints, Floats]:
         size = int(self.system.groups[group + 1] - self.system.groups[group])
-        return np.zeros((POOL, size), dtype=np.int64), np.full(POOL, -np.inf)
+        return np.zeros((most, size), dtype=np.int64), np.full(most, -np.inf)
 
     def _prove_group(
         self, group: int, worth: Floats, dent: Floats, choice: Ints, margin: Floats
-    ) -> tuple[float, float, int]:
+    ) -> tuple[float, float, int, bool]:
         """Prove the only group, taking what it finds as the plan."""
         pool, pool_value = self._pool(group)
         found = self._prove(group, worth, dent, choice, margin, pool, pool_value, WHOLE_WORK)
@@ -368,17 +511,19 @@ class PriceSearch:
         pool: Ints,
         pool_value: Floats,
         work: Work,
-    ) -> tuple[float, float, int]:
+    ) -> tuple[float, float, int, bool]:
         system = self.system
         own = slice(system.inner_first[group], system.inner_first[group + 1])
-        price = np.concatenate([np.zeros(system.families_of(group)), self.inner_price[own]])
-        slots = min(work.slots, max(64, MASK_BYTES // max(len(choice) * system.tables.log_move.shape[1], 1)))
+        families = slice(system.place(group)[2], system.place(group)[2] + system.families_of(group))
+        price = np.concatenate([self.family_price[families], self.inner_price[own]])
+        slots = min(work.nodes + 1, max(64, MASK_BYTES // max(len(choice) * system.tables.log_move.shape[1], 1)))
         found = prove(
             *(system.tables, system.inner.arrays, worth, dent, system.place(group), choice, price, margin),
-            *(float(self._hard[group]), work._replace(slots=slots), pool, pool_value),
+            *(float(self._hard[group]), work, slots, pool, pool_value),
         )
+        self.family_price[families] = price[: system.families_of(group)]
         self.inner_price[own] = price[system.families_of(group) :]
-        return float(found[0]), float(found[1]), int(found[2])
+        return float(found[0]), float(found[1]), int(found[2]), bool(found[3])
 
     def _nearest_to_today(self) -> Ints:
         """(P,) today's rung, or the permitted one nearest to it."""
