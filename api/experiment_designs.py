@@ -175,26 +175,32 @@ def _guardrails(asked: Asked) -> list[Guardrail]:
 def _split(store: Store, name: str, asked: Asked) -> Split:
     from experiments.assign import Holdout, Split
 
-    layer = _slice(store, asked["layers"]) if asked["layers"] else None
+    layer = _slice(store, name, asked["layers"]) if asked["layers"] else None
     holdouts = tuple(Holdout(one, share) for one, share in asked["holdouts"].items())
     weights = tuple(asked["weights"])
     return Split(name, weights, asked["coverage"], layer=layer, holdouts=holdouts, target=asked["target"])
 
 
-def _slice(store: Store, layers: Mapping[str, float]) -> Slice:
-    """Find room beside the experiments that have not ended."""
+def _slice(store: Store, name: str, layers: Mapping[str, float]) -> Slice:
+    """Find room beside the experiments that have not ended; an experiment that is there keeps its own."""
     from engine.store import ExperimentState
     from experiments.assign import Slice, free_slice
 
     if len(layers) != 1:
         raise click.UsageError("an experiment is in one layer; give --layer once")
     ((layer, share),) = layers.items()
-    open_ = [
-        *store.experiments.in_state(ExperimentState.DESIGNED),
-        *store.experiments.in_state(ExperimentState.RUNNING),
-    ]
-    kept = [one.design.get("split", {}).get("layer") for one in open_]
-    return free_slice(layer, share, [Slice(**one) for one in kept if one])
+    states = ExperimentState.DESIGNED, ExperimentState.RUNNING
+    kept = {one.experiment_id: _layer_of(one.design) for state in states for one in store.experiments.in_state(state)}
+    own = kept.pop(name, None)
+    if own is not None and own["layer"] == layer and abs(own["high"] - own["low"] - share) < 1e-9:
+        return Slice(**own)
+    return free_slice(layer, share, [Slice(**one) for one in kept.values() if one])
+
+
+def _layer_of(design: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The slice that a stored design takes; None where it takes none."""
+    found: Mapping[str, Any] | None = design.get("split", {}).get("layer")
+    return found
 
 
 def _switchback(history: Path, name: str, asked: Asked) -> Design:

@@ -92,6 +92,48 @@ def require_lawful(treatment: str, unit: str) -> None:
         )
 
 
+def require_nobody_moves(before: Design, after: Design) -> None:
+    """Make sure that a new version of a running design leaves every unit where it is.
+
+    More units may come in (a larger coverage, a wider slice of the layer); size, plan, rule and metrics may change.
+
+    Raises:
+        ProblemError: somebody who takes part would change variant or drop out; says what to keep.
+    """
+    changed = [
+        name
+        for name, old, new in (
+            ("treatment", before.treatment, after.treatment),
+            ("unit", before.unit, after.unit),
+            ("draw", before.draw, after.draw),
+            ("drawn units", before.assigned, after.assigned),
+            ("seed", before.split.seed, after.split.seed),
+            ("weights", before.split.weights, after.split.weights),
+            ("hash version", before.split.version, after.split.version),
+            ("ranges", before.split.ranges, after.split.ranges),
+            ("holdouts", before.split.holdouts, after.split.holdouts),
+            ("target", before.split.target, after.split.target),
+        )
+        if old != new
+    ]
+    if after.split.coverage < before.split.coverage:
+        changed.append("coverage (smaller)")
+    if not _within(before.split.layer, after.split.layer):
+        changed.append("layer")
+    if changed:
+        raise ProblemError(
+            f"experiment {before.name!r} runs, and the new version would move units ({', '.join(changed)}); keep "
+            "these, or end it and design another under a new name"
+        )
+
+
+def _within(before: Slice | None, after: Slice | None) -> bool:
+    """Whether all units of a slice are in another."""
+    if before is None or after is None:
+        return after is None
+    return before.layer == after.layer and after.low <= before.low and before.high <= after.high
+
+
 def plan_for(
     method: Method, *, alpha: float, units: int, looks: int, spending: Spending = "obrien_fleming"
 ) -> AnalysisPlan:

@@ -101,6 +101,7 @@ def assign(
             store.experiments.add(
                 name, salt=salt, design=plan, by=operator(), now=current_time(), proposal_id=proposal_id
             )
+            store.experiments.start(name, by=operator(), now=current_time())
     _write(units[[unit]].assign(variant=variants), out)
 
 

@@ -220,16 +220,20 @@ def _record(made: Design) -> dict[str, Any]:
 def _keep(store: Store, name: str, made: Design, proposal_id: str | None, why: str) -> None:
     """Store a new experiment, or a new version of one that is there."""
     from engine.errors import NotFoundError
+    from engine.store import ExperimentState
+    from experiments.design import design_from, require_nobody_moves
 
     record = _record(made)
     try:
-        store.experiments.get(name)
+        stored = store.experiments.get(name)
     except NotFoundError:
         store.experiments.add(
             name, salt=made.split.seed, design=record, by=operator(), now=current_time(), proposal_id=proposal_id
         )
-    else:
-        store.experiments.redesign(name, record, why=why, by=operator(), now=current_time())
+        return
+    if stored.state is ExperimentState.RUNNING:
+        require_nobody_moves(design_from(stored.design), made)
+    store.experiments.redesign(name, record, why=why, by=operator(), now=current_time())
 
 
 def _print(made: Design) -> None:

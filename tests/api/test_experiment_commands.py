@@ -56,9 +56,12 @@ def test_an_experiment_runs_from_its_design_to_its_end(home, capsys):
     assert run_command(["experiment", "assign", "new.csv", "--name", "spring", "--out", "assigned.csv"]) == 0
     with store_of(home) as store:
         assert store.experiments.get("spring").state is ExperimentState.RUNNING
-    assert run_command(["experiment", *DESIGN, "--effect", "2"]) == 2
+    assert run_command(["experiment", *DESIGN, "--effect", "0.8", "--layer", "all=0.5"]) == 2
     assert "locked" in capsys.readouterr().err
-    assert run_command(["experiment", *DESIGN, "--effect", "0.8", "--guardrail", "before=0.2", "--why", "typo"]) == 0
+    again = [*DESIGN, "--effect", "0.8", "--guardrail", "before=0.2", "--layer", "all=0.5", "--why", "typo"]
+    assert run_command(["experiment", *again, "--weights", "0.2,0.8"]) == 2
+    assert "would move units (weights)" in capsys.readouterr().err
+    assert run_command(["experiment", *again]) == 0
 
     assigned = pd.read_csv("assigned.csv")
     rng = np.random.default_rng(2)

@@ -13,7 +13,14 @@ from engine.files import to_json
 from engine.proposal import CouponLine
 from experiments.assign import Holdout, Slice, Split, assign
 from experiments.decide import Guardrail
-from experiments.design import Assigned, design_arriving, design_from, record_of, require_lawful
+from experiments.design import (
+    Assigned,
+    design_arriving,
+    design_from,
+    record_of,
+    require_lawful,
+    require_nobody_moves,
+)
 from experiments.design_reading import read_by_design, schedule_of, variants_of
 from experiments.history import Outcome, mean_outcome
 from experiments.power import required_units
@@ -71,6 +78,25 @@ def test_a_design_survives_the_store_word_for_word():
         assert design_from(record).plan == design.plan
     with pytest.raises(ProblemError, match="was not made by"):
         design_from({"weights": [0.5, 0.5]})
+
+
+def test_a_running_design_may_take_in_more_units_and_move_none():
+    half = Split("spring", coverage=0.5, layer=Slice("a", 0.1, 0.4))
+    before = customers(split=half)
+    require_nobody_moves(before, customers(split=replace(half, coverage=0.8, layer=Slice("a", 0.0, 0.5)), power=0.9))
+    for split, says in (
+        (replace(half, weights=(0.2, 0.8)), "weights"),
+        (replace(half, coverage=0.4), "coverage"),
+        (replace(half, seed="other"), "seed"),
+        (replace(half, layer=Slice("a", 0.2, 0.5)), "layer"),
+        (replace(half, layer=None), None),
+        (replace(half, holdouts=(Holdout("h", 0.1),)), "holdouts"),
+    ):
+        if says is None:
+            require_nobody_moves(before, customers(split=split))
+            continue
+        with pytest.raises(ProblemError, match=f"would move units .*{says}"):
+            require_nobody_moves(before, customers(split=split))
 
 
 def test_the_rule_of_the_design_decides_on_its_own_split():
