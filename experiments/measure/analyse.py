@@ -20,10 +20,10 @@ from experiments.measure.logs import Gathered, Logs, forget, gather
 from experiments.measure.metrics import Metric, Proportion, Quantile, Retention
 from experiments.measure.quantiles import quantile_effect, read_quantiles
 from experiments.measure.reading import Analysis, Effect, Refusal
-from experiments.measure.sums import Range, read_moments
+from experiments.measure.sums import read_moments
 from experiments.measure.tables import table_units
 from experiments.measure.trend import judge_trends, read_trends
-from experiments.measure.trust import counts_by_variant, judge_split, judge_units
+from experiments.measure.trust import count_variants, judge_split, judge_units, planned_counts, variant_number
 from experiments.measure.units import Inside, Units, check_columns, inside, without_split_clusters
 from experiments.sequential import AnalysisPlan
 from experiments.statistics.arms import Pair, UnreadableError, pair, stratified_pair
@@ -36,6 +36,8 @@ from experiments.trust.exposures import check_exposures, check_gaps
 from experiments.trust.sample_ratio import sample_ratio_p
 
 _NOT_SHARES = N_("column {column} holds values other than 0 and 1; use a mean")
+_ROWS = ""
+"""Stands for the rows among the metrics, whose names are not empty."""
 _WHOLE = ""
 """The one stratum of an analysis without strata."""
 
@@ -141,19 +143,20 @@ class _How:
 
 def _analysis(units: Units, metrics: Sequence[Metric], how: _How) -> Analysis:
     found, split_clusters = without_split_clusters(inside(units))
-    counts = counts_by_variant(found, how.weights)
+    found, predictions = predict_covariates(found, metrics)
+    summed = _sum(found, prepare(found.units.warehouse, found.relation, metrics, predictions))
+    counts = planned_counts(summed.counts or count_variants(found), how.weights)
     shares = list(how.weights) if how.weights is not None else [1.0] * len(counts)
     rules = Rules(look(how.plan, how.earlier_looks, sum(counts)), how.convention, how.correction, how.prior)
-    found, predictions = predict_covariates(found, metrics)
-    read = _read(found, metrics, predictions, len(counts), rules)
+    read = _read(found, metrics, summed, len(counts), rules)
     if not read.effects:
         raise ProblemError(_nothing_left(read.refused))
     segments = [*units.segments, *units.earlier]
-    broken = read_breakdowns(found, read.ready, read.ranges, range(len(counts)), segments, rules)
+    broken = read_breakdowns(found, summed.linear, summed.prepared.ranges, range(len(counts)), segments, rules)
     checks = (
         *how.checks,
         *judge_split(found, counts, shares, rules.look),
-        *judge_units(found, read.prepared, read.groups, read.effects, broken.breakdowns, rules.look),
+        *judge_units(found, summed.prepared, summed.pooled, read.effects, broken.breakdowns, rules.look),
     )
     trustworthy = is_trustworthy(checks)
     return Analysis(
@@ -170,7 +173,7 @@ def _analysis(units: Units, metrics: Sequence[Metric], how: _How) -> Analysis:
         correction=how.correction,
         checks=checks,
         refused=(*read.refused, *broken.refused),
-        exclusions=(*units.excluded, *split_clusters, *read.prepared.exclusions),
+        exclusions=(*units.excluded, *split_clusters, *summed.prepared.exclusions),
         breakdowns=tuple(one for one in broken.breakdowns if one.segment in units.segments),
         looks=rules.look.units,
     )
@@ -252,72 +255,80 @@ def _nothing_left(refused: Sequence[Refusal]) -> str:
     return "no metric can be read: " + "; ".join(dict.fromkeys(lines))
 
 
+ByStratum = dict[str, dict[int, dict[str, Moments]]]
+"""Moments by metric, variant and stratum."""
+
+
+@dataclass(frozen=True)
+class _Summed:
+    """What the database summed."""
+
+    prepared: Prepared
+    linear: tuple[Components, ...]
+    """Metrics other than quantiles, by row."""
+    components: tuple[Components, ...]
+    """The same by what was randomised."""
+    groups: ByStratum
+    counts: Mapping[int, int]
+    """Rows by variant; empty where the randomised units have to be counted by themselves."""
+
+    @property
+    def pooled(self) -> dict[str, dict[int, Moments]]:
+        """Moments by metric and variant, over the strata."""
+        return {name: {v: merge(s.values()) for v, s in by.items()} for name, by in self.groups.items()}
+
+
+def _sum(found: Inside, prepared: Prepared) -> _Summed:
+    units, relation, ranges = found.units, found.relation, prepared.ranges
+    linear = tuple(one for one in prepared.ready if not isinstance(one.metric, Quantile))
+    if not linear:
+        return _Summed(prepared, linear, linear, {}, {})
+    components, strata = linear, [] if units.stratum is None else [units.stratum]
+    if units.cluster is not None:
+        relation, components, ranges = sum_clusters(units, relation, linear, [units.variant, *strata])
+    keys = [units.variant_sql, *(units.warehouse.dialect.column(name) for name in strata)]
+    metrics = {_ROWS: (), **{one.metric.name: one.expressions for one in components}}
+    by_metric: ByStratum = {name: {} for name in metrics}
+    for (variant, *stratum), groups in read_moments(units.warehouse, relation, keys, metrics, ranges).items():
+        for name, moments in groups.items():
+            if moments.count:
+                number = variant_number(variant)
+                by_metric[name].setdefault(number, {})[str(stratum[0]) if stratum else _WHOLE] = moments
+    rows = by_metric.pop(_ROWS)
+    counts = {variant: sum(group.count for group in by.values()) for variant, by in rows.items()}
+    return _Summed(prepared, linear, components, by_metric, counts if units.cluster is None else {})
+
+
 @dataclass(frozen=True)
 class _Read:
-    """Effects, with what the checks and breakdowns need."""
+    """The effects, and the metrics without."""
 
     effects: tuple[Effect, ...]
     refused: tuple[Refusal, ...]
-    prepared: Prepared
-    ready: tuple[Components, ...]
-    """Metrics other than quantiles, by row."""
-    ranges: Mapping[str, Range]
-    groups: Mapping[str, Mapping[int, Moments]]
-    """Moments by metric and variant, on the randomised units."""
 
 
-def _read(
-    found: Inside, metrics: Sequence[Metric], predictions: Mapping[str, str], variants: int, rules: Rules
-) -> _Read:
-    prepared = prepare(found.units.warehouse, found.relation, metrics, predictions)
-    linear = tuple(one for one in prepared.ready if not isinstance(one.metric, Quantile))
-    groups, components = _moments(found, linear, prepared.ranges)
+def _read(found: Inside, metrics: Sequence[Metric], summed: _Summed, variants: int, rules: Rules) -> _Read:
     effects: dict[tuple[str, int], Effect] = {}
-    refused = list(prepared.refused)
-    for one in components:
+    refused = list(summed.prepared.refused)
+    for one in summed.components:
+        by_variant = summed.groups[one.metric.name]
         for variant in range(1, variants):
             try:
-                _refuse_other_than_shares(one, groups[one.metric.name])
-                effects[one.metric.name, variant] = read_effect(one, _pair(one, groups, variant), variant, rules)
+                _refuse_other_than_shares(one, by_variant)
+                effects[one.metric.name, variant] = read_effect(one, _pair(one, by_variant, variant), variant, rules)
             except UnreadableError as error:
                 refused.append(Refusal(one.metric.name, variant, error.reason))
-    for one in prepared.ready:
+    for one in summed.prepared.ready:
         if isinstance(one.metric, Quantile):
             found_effects, missed = _quantile_effects(found, one, variants, rules)
             effects.update(found_effects)
             refused += missed
     order = {metric.name: place for place, metric in enumerate(metrics)}
     ordered = sorted(effects.items(), key=lambda item: (order[item[0][0]], item[0][1]))
-    pooled = {name: {v: merge(s.values()) for v, s in by.items()} for name, by in groups.items()}
-    return _Read(tuple(e for _, e in ordered), tuple(refused), prepared, linear, prepared.ranges, pooled)
+    return _Read(tuple(effect for _, effect in ordered), tuple(refused))
 
 
-ByStratum = dict[str, dict[int, dict[str, Moments]]]
-"""Moments by metric, variant and stratum."""
-
-
-def _moments(
-    found: Inside, ready: tuple[Components, ...], ranges: Mapping[str, Range]
-) -> tuple[ByStratum, tuple[Components, ...]]:
-    units, relation = found.units, found.relation
-    dialect = units.warehouse.dialect
-    strata = [] if units.stratum is None else [units.stratum]
-    if units.cluster is not None and ready:
-        relation, ready, ranges = sum_clusters(units, relation, ready, [units.variant, *strata])
-    by_metric: ByStratum = {one.metric.name: {} for one in ready}
-    if not ready:
-        return by_metric, ready
-    keys = [units.variant_sql, *(dialect.column(name) for name in strata)]
-    metrics = {one.metric.name: one.expressions for one in ready}
-    for (variant, *stratum), groups in read_moments(units.warehouse, relation, keys, metrics, ranges).items():
-        for name, moments in groups.items():
-            if moments.count:
-                by_metric[name].setdefault(int(variant), {})[str(stratum[0]) if stratum else _WHOLE] = moments
-    return by_metric, ready
-
-
-def _pair(one: Components, groups: ByStratum, variant: int) -> Pair:
-    by_variant = groups[one.metric.name]
+def _pair(one: Components, by_variant: Mapping[int, dict[str, Moments]], variant: int) -> Pair:
     size = len(one.expressions)
     nobody = {_WHOLE: Moments(0, np.zeros(size), np.zeros((size, size)))}
     control, treatment = by_variant.get(0, nobody), by_variant.get(variant, nobody)

@@ -23,7 +23,7 @@ from experiments.statistics.moments import Moments, merge
 
 Key = tuple[Any, ...]
 Components = tuple[str, ...]
-"""SQL expressions of one metric's components; all are NULL where a unit is not part of the metric."""
+"""SQL expressions of one metric's components; all are NULL where a unit is not part of the metric. None: rows count."""
 
 _BITS = 52
 """Bits of the largest addend. Sums of 62 bits overflow 64 bits at every fourth addition, and take twice as long."""
@@ -139,7 +139,7 @@ def _read(
         for factors in [*((e,) for e in components), *combinations_with_replacement(components, 2)]:
             sums.setdefault(factors, _sum(warehouse, factors, ranges, centres))
     places = {factors: len(keys) + len(metrics) + place for place, factors in enumerate(sums)}
-    counts = [f"COUNT({c[0]})" if ranges[c[0]].has_gaps else "COUNT(*)" for c in metrics.values()]
+    counts = [f"COUNT({c[0]})" if c and ranges[c[0]].has_gaps else "COUNT(*)" for c in metrics.values()]
     select = ", ".join([*keys, *counts, *(one.sql for one in sums.values())])
     grouped = f" GROUP BY {', '.join(str(i + 1) for i in range(len(keys)))}" if keys else ""
     found: dict[Key, dict[str, Moments]] = {}

@@ -21,20 +21,25 @@ from experiments.trust.outliers import check_miracle, check_outlier
 from experiments.trust.sample_ratio import check_sample_ratio, check_segment_ratios
 
 
-def counts_by_variant(found: Inside, weights: Sequence[float] | None) -> tuple[int, ...]:
-    """Randomised units of each variant.
+def planned_counts(by_variant: Mapping[int, int], weights: Sequence[float] | None) -> tuple[int, ...]:
+    """Randomised units of each variant, control first.
 
     Raises:
         ProblemError: a weight is not positive, a planned variant has no unit, or a unit is in one that is not planned.
     """
     if weights is not None and (len(weights) < 2 or min(weights) <= 0):
         raise ProblemError(f"weights {list(weights)}: give one positive share for each of two or more variants")
-    arms = len(weights) if weights is not None else max(2, found.variants)
-    by_variant = {_variant(key[0]): count for key, count in count_units(found, [found.units.variant]).items()}
-    counts = tuple(by_variant.get(arm, 0) for arm in range(max(arms, found.variants)))
+    found = 1 + max(by_variant)
+    arms = len(weights) if weights is not None else max(2, found)
+    counts = tuple(by_variant.get(arm, 0) for arm in range(max(arms, found)))
     if min(counts) == 0 or len(counts) > arms:
         raise ProblemError(f"variants hold {list(counts)} units for {arms} planned variants; every one needs units")
     return counts
+
+
+def count_variants(found: Inside) -> dict[int, int]:
+    """Randomised units by variant."""
+    return {variant_number(key[0]): count for key, count in count_units(found, [found.units.variant]).items()}
 
 
 def judge_split(found: Inside, counts: Sequence[int], weights: Sequence[float], look: Look) -> list[Check]:
@@ -51,10 +56,15 @@ def judge_split(found: Inside, counts: Sequence[int], weights: Sequence[float], 
 
 def _counted(found: Inside, column: str) -> dict[tuple[int, object], int]:
     by_key = count_units(found, [found.units.variant, column])
-    return {(_variant(key[0]), key[1]): count for key, count in by_key.items()}
+    return {(variant_number(key[0]), key[1]): count for key, count in by_key.items()}
 
 
-def _variant(found: object) -> int:
+def variant_number(found: object) -> int:
+    """Read the number of a variant.
+
+    Raises:
+        ProblemError: it is not a whole number.
+    """
     number = float(str(found))
     if number != int(number):
         raise ProblemError(f"variant {found!r} is not a whole number; 0 is the control, 1, 2 … the treatments")
