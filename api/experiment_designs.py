@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -256,8 +256,6 @@ def _for_proposal(settings: Settings, store: Store, history: Path | None, name: 
         outcome,
         name=name,
         held_back=asked["held_back"],
-        method=cast(Any, asked["method"]),
-        looks=asked["looks"],
         alpha=asked["alpha"],
         power=asked["power"],
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from engine.errors import ProblemError
 from engine.proposal import N_, Reason
@@ -16,7 +17,7 @@ from experiments.decide import Observed, Reading, Verdict, decide
 from experiments.design import Assigned, Design
 from experiments.measure import Analysis, Effect, analyse, metric_from
 from experiments.price_test import PriceEffect, PriceTest, read_price_test
-from experiments.sequential import AnalysisPlan
+from experiments.sequential import AnalysisPlan, interval_multiplier
 from experiments.switchback import read_switchback
 
 if TYPE_CHECKING:
@@ -165,10 +166,12 @@ def _readable(metric: Mapping[str, Any], table: pd.DataFrame) -> Mapping[str, An
 
 def _fraction(design: Design, elapsed_weeks: float | None) -> float | None:
     """How far the plan is, by the calendar; None: its units tell."""
-    if elapsed_weeks is None or not design.sizing.weeks:
+    if elapsed_weeks is None:
         return None
     if elapsed_weeks <= 0:
         raise ProblemError(f"{elapsed_weeks:g} weeks since the start; give a positive number")
+    if design.plan.method != "fixed" or not design.sizing.weeks:
+        raise ProblemError(f"experiment {design.name!r} is as far as its units are; leave the weeks out")
     return min(1.0, elapsed_weeks / design.sizing.weeks)
 
 
@@ -277,11 +280,21 @@ def _read_directly(
     fraction: float | None,
     notes: Sequence[Reason],
 ) -> DesignReading:
-    """Rows, verdict and measured gain of an analysis that is read once, at the plan's end."""
+    """Rows, verdict and measured gain of an analysis that is planned to be read once.
+
+    Before the end its intervals are widened to those of the confidence sequence that is valid whenever somebody looks.
+    """
     plan = _at_fraction(replace(design.plan, planned_units=units), units, fraction)
+    wider = interval_multiplier(plan, [units]) / float(stats.norm.ppf(1 - plan.alpha / 2))
+    seen = tuple(_widened(one, wider) for one in seen)
     verdict = decide(design.rule, plan, Reading(seen, units), _weeks_left(design, plan.fraction(units)))
     rows = tuple(Row(one.metric, 1, one.estimate, one.low, one.high, _word(design, one)) for one in seen)
     return DesignReading(rows, (verdict,), units, True, _measured(design, rows), tuple(notes), (units,))
+
+
+def _widened(seen: Observed, factor: float) -> Observed:
+    low = seen.estimate - factor * (seen.estimate - seen.low)
+    return replace(seen, low=low, high=seen.estimate + factor * (seen.high - seen.estimate))
 
 
 def _weeks_left(design: Design, fraction: float) -> float | None:

@@ -9,7 +9,7 @@ promised.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,12 @@ from engine.errors import ProblemError
 from engine.proposal import N_, Proposal, Reason
 from experiments.assign import Split
 from experiments.decide import Guardrail
-from experiments.design import SHORT, Assigned, Design, design_arriving, notes_on, usual_rule
+from experiments.design import SHORT, Assigned, Design, notes_on, usual_rule
 from experiments.history import Outcome, panel_outcome, with_clusters
 from experiments.power import Sizing, detectable_effect, power_at
 from experiments.price_test import SATURATION_SHARES, draw_price_test
 from experiments.randomise import rerandomised, seeded
-from experiments.sequential import AnalysisPlan, Method
+from experiments.sequential import AnalysisPlan
 
 Floats = npt.NDArray[np.float64]
 
@@ -148,20 +148,18 @@ def design_of_coupons(
     *,
     name: str,
     held_back: float = 0.2,
-    method: Method = "group_sequential",
-    looks: int = 4,
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> Design:
     """Design the test of a coupon plan over the customers who were to get one.
+
+    Coupons go out at once and the horizon has to pass before the profit is whole, so it is read once, at its end.
 
     Args:
         proposal: with its coupon lines.
         outcome: what history says of a customer's profit, net of coupon cost, over the proposal's horizon.
         name: of the experiment; it seeds the split.
         held_back: share of the customers who get no coupon; they are the control.
-        method: how it is read.
-        looks: planned readings, unless it is read once.
         alpha: 1 - confidence.
         power: wanted on the promised profit.
 
@@ -174,37 +172,28 @@ def design_of_coupons(
         raise ProblemError(
             f"proposal {proposal.proposal_id} sends {customers} coupons that promise {promised:,.2f}; nothing to show"
         )
-    metrics = [{"kind": "profit", "name": "profit", "column": "margin", "cost": "coupon_cost"}]
-    design = design_arriving(
-        name,
-        outcome,
-        np.full(proposal.horizon_weeks, customers),
-        promised / customers,
-        treatment="coupon",
-        metrics=metrics,
-        split=Split(name, (held_back, 1 - held_back)),
-        method=method,
-        looks=looks,
-        alpha=alpha,
-        power=power,
-        promise_scale=float(customers),
-    )
-    note = Reason(_HELD_BACK, {"share": held_back, "customers": customers})
-    # Coupons go out at once: every customer takes part, and the horizon has to pass before the profit is whole.
-    return _whole_horizon(design, customers, proposal.horizon_weeks, note, alpha, power)
-
-
-def _whole_horizon(design: Design, customers: int, weeks: int, note: Reason, alpha: float, power: float) -> Design:
-    plan = replace(design.plan, planned_units=customers)
-    outcome, effect, weights = design.outcome, design.sizing.effect, design.split.weights
-    if outcome is None:
-        return design
+    plan = AnalysisPlan("fixed", alpha, planned_units=customers)
+    effect, weights = promised / customers, (held_back, 1 - held_back)
     reached = power_at(outcome, effect, customers, plan, weights=weights)
     smallest = detectable_effect(outcome, customers, plan, power=power, weights=weights)
-    notes = (note, *notes_on(outcome))
+    notes = [Reason(_HELD_BACK, {"share": held_back, "customers": customers}), *notes_on(outcome)]
     if reached < power:
-        notes = (*notes, Reason(SHORT, {"weeks": weeks, "power": reached, "detectable": smallest}))
-    return replace(design, plan=plan, sizing=Sizing(customers, weeks, effect, reached, smallest), notes=notes)
+        values = {"weeks": proposal.horizon_weeks, "power": reached, "detectable": smallest}
+        notes.append(Reason(SHORT, values))
+    return Design(
+        name=name,
+        treatment="coupon",
+        unit="customer",
+        draw="hash",
+        metrics=({"kind": "profit", "name": "profit", "column": "margin", "cost": "coupon_cost"},),
+        split=Split(name, weights),
+        plan=plan,
+        rule=usual_rule("profit", effect),
+        sizing=Sizing(customers, proposal.horizon_weeks, effect, reached, smallest),
+        outcome=outcome,
+        promise_scale=float(customers),
+        notes=tuple(notes),
+    )
 
 
 def _length(

@@ -238,9 +238,8 @@ def _keep(store: Store, name: str, made: Design, proposal_id: str | None, why: s
 
 def _print(made: Design) -> None:
     sizing = made.sizing
-    length = "longer than history knows" if sizing.weeks is None else f"{sizing.weeks} weeks"
     click.echo(f"experiment         {made.name}: {made.treatment} over {made.unit}s, drawn by {made.draw}")
-    click.echo(f"units              {sizing.units:,}, {length}")
+    click.echo(f"units              {sizing.units:,}{_length(made)}")
     click.echo(
         f"effect for each    {sizing.effect:+.4g} with power {sizing.power:.0%}; smallest {sizing.detectable:.4g}"
     )
@@ -251,3 +250,10 @@ def _print(made: Design) -> None:
     click.echo(f"decides            {made.rule.metric}; guardrails: {guarded}")
     for note in made.notes:
         click.echo(note.english())
+
+
+def _length(made: Design) -> str:
+    if made.switchback is not None:
+        plan = made.switchback
+        return f" pairs of periods of {plan.length} steps, {plan.burn_in} of them left out; {plan.steps} steps a region"
+    return "" if made.sizing.weeks is None else f", {made.sizing.weeks} weeks"

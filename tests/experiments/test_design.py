@@ -108,6 +108,8 @@ def test_the_rule_of_the_design_decides_on_its_own_split():
     assert {row.metric for row in reading.effects} == {"profit", "returns"}
     early = read_by_design(design, table.head(400), unit="customer")
     assert early.verdicts[0].action == "go on"
+    with pytest.raises(ProblemError, match="leave the weeks out"):
+        read_by_design(customers(method="always_valid"), table, unit="customer", elapsed_weeks=1)
     harmed = read_by_design(design, outcomes(design, 4000, -4.0), unit="customer")
     assert harmed.verdicts[0].action == "roll back"
 
@@ -180,6 +182,9 @@ def test_what_was_measured_stands_beside_what_was_promised():
     assert "1 units of the table" in " ".join(note.english() for note in reading.notes)
     early = read_by_design(design, table, unit="product_id", elapsed_weeks=design.sizing.weeks / 2)
     assert early.verdicts[0].action == "go on"
+    assert early.effects[0].high - early.effects[0].low > 1.3 * (reading.effects[0].high - reading.effects[0].low)
+    with pytest.raises(ProblemError, match="positive number"):
+        read_by_design(design, table, unit="product_id", elapsed_weeks=0)
 
 
 def test_with_few_categories_products_are_drawn_in_balance():
