@@ -148,14 +148,18 @@ def _false_claims(plan: CouponPlan, found: CouponCheck) -> list[str]:
 
 
 def _bound(problem: CouponProblem, plan: CouponPlan) -> float:
-    """Lagrangian bound at the plan's shadow prices: valid for any that are not negative."""
+    """Lagrangian bound at the plan's shadow prices: valid for any that are not negative.
+
+    Explored customers were drawn, not chosen: they bring what they bring, and leave the others the rest of the limits.
+    """
     prices = np.zeros(0) if plan.segment_shadow_price is None else np.maximum(plan.segment_shadow_price, 0)
     total, floor = max(plan.shadow_price, 0.0), max(plan.floor_shadow_price, 0.0)
     ceiling = max(plan.ceiling_shadow_price, 0.0)
     offer = np.zeros(problem.profit.shape[1])
     if plan.offer_shadow_price is not None:
         offer = np.maximum(plan.offer_shadow_price, 0.0)
-    parts = []
+    drawn = np.zeros(len(problem.profit), dtype=np.bool_) if plan.explored is None else plan.explored
+    parts = [float(problem.profit[drawn, plan.choice[drawn]].sum(dtype=np.float64))]
     for start in range(0, len(problem.profit), BLOCK):
         block = slice(start, start + BLOCK)
         money = np.full(len(problem.profit[block]), total)
@@ -164,19 +168,24 @@ def _bound(problem: CouponProblem, plan: CouponPlan) -> float:
         score = problem.profit[block].astype(np.float64) - money[:, None] * problem.cost[block]
         score[:, 1:] += floor - ceiling - offer[1:]
         score[_closed(problem, block)] = -np.inf
-        if plan.explored is not None:  # they were drawn, not chosen: no other offer was open to them
-            drawn = np.flatnonzero(plan.explored[block])
-            held = score[drawn, plan.choice[block][drawn]]
-            score[drawn] = -np.inf
-            score[drawn, 0] = held
-        parts.append(float(score.max(axis=1).sum()))
-    limits = [(total, problem.budget), (ceiling, problem.max_sent)]
-    limits += zip(prices, problem.segment_budget if problem.segment_budget is not None else (), strict=False)
-    limits += [] if problem.offer_cap is None else zip(offer, problem.offer_cap, strict=True)
-    for price, limit in limits:
-        if price > 0 and limit != 0:  # an infinite price on a closed offer costs nothing
-            parts.append(float(price) * (math.inf if limit is None else float(limit)))
-    return math.fsum([*parts, -floor * (problem.min_sent or 0)])
+        parts.append(float(score[~drawn[block]].max(axis=1).sum()))
+    priced = [(total, _left(problem.budget, problem.cost[drawn, plan.choice[drawn]].sum(dtype=np.float64)))]
+    priced.append((ceiling, _left(problem.max_sent, int(np.count_nonzero(plan.choice[drawn])))))
+    priced.append((floor, -_left(problem.min_sent or 0, int(np.count_nonzero(plan.choice[drawn])))))
+    for number, price in enumerate(prices if problem.segment_budget is not None else ()):
+        assert problem.segment is not None  # noqa: S101 - budgets by segment come with segments
+        mine = np.flatnonzero(drawn & (problem.segment == number))
+        spent = problem.cost[mine, plan.choice[mine]].sum(dtype=np.float64)
+        priced.append((float(price), _left(problem.segment_budget[number], spent)))  # type: ignore[index]
+    for number, price in enumerate(offer if problem.offer_cap is not None else ()):
+        used = int(np.count_nonzero(plan.choice[drawn] == number)) if number else 0
+        priced.append((float(price), _left(problem.offer_cap[number], used)))  # type: ignore[index]
+    # an infinite price on what is used up costs nothing
+    return math.fsum([*parts, *(price * limit for price, limit in priced if price != 0 and limit != 0)])
+
+
+def _left(limit: float | None, used: float) -> float:
+    return math.inf if limit is None else float(limit) - float(used)
 
 
 def _closed(problem: CouponProblem, block: slice) -> npt.NDArray[np.bool_]:

@@ -41,7 +41,13 @@ from optimizers.coupons import CouponPlan
 MAX_PASSES = 80
 COARSE_ROWS = 20_000
 """Size of the sample on which the multipliers are found first, when the problem is several times larger."""
-REACH = 0.04
+FINER = 10
+"""Each sample is so many times larger than the one before."""
+FEWEST_TIMES = 3
+"""A sample is worth its while when there are at least so many times as many rows."""
+COARSE_ENOUGH = 1e-7
+"""`ENOUGH` on a sample."""
+REACH = 0.07
 """Half-width of the first neighbourhood, as a share of the prices; a sample of 20,000 errs by about a third of it."""
 MAX_NEIGHBOURHOODS = 6
 FINE_REACH = 0.002
@@ -138,23 +144,37 @@ def finish(
 
 def find_multipliers(rows: Rows, watch: Watch) -> tuple[Parted, Dual]:
     """Minimise the Lagrangian bound over the multipliers; the rows that are still open, and what was found."""
-    everything = Parted(rows, np.arange(len(rows.member)), np.zeros(len(rows.member), dtype=np.uint16))
     free = no_prices(rows.rules)
     if len(rows.partition.count) < 4 * COARSE_ROWS:
-        return everything, _minimise_about(rows, free, None, watch)
-    sample = _sample(rows)
+        everything = Parted(rows, np.arange(len(rows.member)), np.zeros(len(rows.member), dtype=np.uint16))
+        return everything, _minimise_about(rows, free, None, watch, ENOUGH)
+    sample = _sample(rows, COARSE_ROWS)
     centre, reach = _approach_coarsely(sample, free, watch), REACH
-    for _ in range(MAX_NEIGHBOURHOODS):
-        box = box_about(sample, centre, reach)
+    size = COARSE_ROWS * FINER
+    while size * FEWEST_TIMES <= len(rows.partition.count):
+        sample = _sample(rows, size)
+        centre = _minimise_near(sample, centre, reach, watch, tolerance=COARSE_ENOUGH)[1].multipliers
+        reach /= math.sqrt(FINER)
+        size *= FINER
+    return _minimise_near(rows, centre, reach, watch, tolerance=ENOUGH)
+
+
+def _minimise_near(
+    rows: Rows, centre: Multipliers, reach: float, watch: Watch, *, tolerance: float
+) -> tuple[Parted, Dual]:
+    """Settle who cannot change near the centre, minimise over the rest, and again where the way leads further."""
+    for attempt in range(MAX_NEIGHBOURHOODS):
+        box = box_about(rows, centre, reach)
         screened = screen(rows.partition, box)
         parted = part(rows, screened.open, screened.settled, respond(rows.partition, centre))
-        dual = _minimise_about(parted.rows, centre, box, watch)
+        dual = _minimise_about(parted.rows, centre, box, watch, tolerance)
         if not dual.left_box or dual.stopped:
             certified = rows.rules.bound(evaluate(rows.partition, dual.multipliers), dual.multipliers)
             if certified <= dual.bound + CERTAIN * abs(dual.bound) or dual.stopped:
                 return parted, replace(dual, bound=certified)
-        centre, reach = dual.multipliers, reach * WIDER
-    return everything, _minimise_about(rows, centre, None, watch)
+        centre, reach = dual.multipliers, reach * (WIDER if attempt else 1.0)
+    everything = Parted(rows, np.arange(len(rows.member)), np.zeros(len(rows.member), dtype=np.uint16))
+    return everything, _minimise_about(rows, centre, None, watch, tolerance)
 
 
 def _approach_coarsely(sample: Rows, start: Multipliers, watch: Watch) -> Multipliers:
@@ -163,19 +183,20 @@ def _approach_coarsely(sample: Rows, start: Multipliers, watch: Watch) -> Multip
     return minimise_rows(sample, [start], watch, tolerance=1e-6).multipliers
 
 
-def _minimise_about(rows: Rows, centre: Multipliers, box: Box | None, watch: Watch) -> Dual:
+def _minimise_about(rows: Rows, centre: Multipliers, box: Box | None, watch: Watch, tolerance: float) -> Dual:
     """Cutting planes from the centre on; with many rules, from a better place and in ever wider boxes about it."""
     if not many_rules(rows.rules):
-        return minimise_rows(rows, [centre] if box is None else nearby(centre), watch, box=box)
+        start = [centre] if box is None else nearby(centre)
+        return minimise_rows(rows, start, watch, tolerance=tolerance, box=box)
     reach = FINE_REACH
     centre = approach(rows, centre, box)
     while reach < REACH:
         inner = box_about(rows, centre, reach)
-        dual = minimise_rows(rows, brackets(centre, reach / 4), watch, box=inner)
+        dual = minimise_rows(rows, brackets(centre, reach / 4), watch, tolerance=tolerance, box=inner)
         if not dual.left_box or dual.stopped:
             return dual
         centre, reach = dual.multipliers, reach * WIDER
-    return minimise_rows(rows, [centre], watch, box=box)
+    return minimise_rows(rows, [centre], watch, tolerance=tolerance, box=box)
 
 
 def minimise_rows(
@@ -208,7 +229,8 @@ def box_about(sample: Rows, centre: Multipliers, reach: float) -> Box:
     counted = sample.rules.floor > 0 or math.isfinite(sample.rules.ceiling) or np.isfinite(sample.rules.cap[1:]).any()
     sums = evaluate(sample.partition, centre)
     worth = sums.value(centre) / max(float(sums.sent.sum()), 1.0)
-    tolls = np.where(np.isfinite(centre.toll), np.abs(centre.toll), 0.0) + centre.floor + 0.2 * abs(worth)
+    tolls = np.where(np.isfinite(centre.toll), np.abs(centre.toll), 0.0)
+    tolls = np.maximum(tolls, centre.floor) + 0.2 * abs(worth)
     return Box(centre, reach * money, reach * tolls if counted else np.zeros(len(tolls)))
 
 
@@ -237,8 +259,8 @@ def _moved(values: Floats, place: np.int64, factor: float) -> Floats:
     return moved
 
 
-def _sample(rows: Rows) -> Rows:
-    step = len(rows.partition.count) // COARSE_ROWS
+def _sample(rows: Rows, size: int) -> Rows:
+    step = len(rows.partition.count) // size
     some = rows.partition.take(slice(step // 2, None, step))
     share = some.count.sum() / max(rows.partition.count.sum(), 1)
     return Rows(some, np.arange(len(some.count), dtype=np.int64), rows.rules.scaled(float(share)))

@@ -132,14 +132,16 @@ def _penalties(moves: Moves, prices: Multipliers, rules: int) -> Floats:
 # --- filling what is left
 
 
-def fill(rows: Rows, choice: Ints, prices: Multipliers, *, reserve: float) -> Ints:
-    """Fill what a choice leaves by sets of moves, small ones first, until none helps.
+def fill(rows: Rows, choice: Ints, prices: Multipliers, *, reserve: float, target: float = math.inf) -> Ints:
+    """Fill what a choice leaves by sets of moves, small ones first, until none helps or the profit is at the target.
 
     Where the total is overspent, the least costly set that brings it back is taken first; every other rule has to hold.
     """
     for depth in DEPTHS:
         for _ in range(MAX_SETS):
             slack = slack_of(rows, choice, reserve)
+            if slack[rows.n_segments] >= 0 and profit_of(rows, choice) >= target:
+                return choice
             moves = moves_of(rows, choice, prices, _candidates(rows, choice, prices, SEARCHED), SEARCHED)
             taken = _search(moves, slack, rows, prices, depth)
             if not len(taken):

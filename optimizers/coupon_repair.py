@@ -31,7 +31,7 @@ POOL = 4_000
 POOL_APART = 100
 """The same of each segment, where there are more than a few segments."""
 FEW_SEGMENTS = 20
-CLOSE = 1e-6
+CLOSE = 3e-6
 """Relative gap up to which filling goes on even where less was asked for: it costs next to nothing."""
 MAX_PROOF_CELLS = 20_000
 PROOF_SECONDS = 20.0
@@ -88,7 +88,8 @@ def _by_blocks(rows: Rows, plan: _Held, dual: Dual, gap: float, _watch: Watch) -
     enough = 0.25 * gap * abs(dual.bound)
     solved = solve_blocks(rows, plan.choice, dual.multipliers, dual.bound, dual.bound - plan.objective, enough)
     bound = min(plan.bound, max(solved.bound, plan.objective))
-    choice = fill(rows, solved.choice, dual.multipliers, reserve=RESERVE)
+    target = bound - gap * abs(bound)
+    choice = fill(rows, solved.choice, dual.multipliers, reserve=RESERVE, target=target)
     if keeps_rules(rows, choice) and profit_of(rows, choice) > plan.objective:
         return _Held(choice, profit_of(rows, choice), max(bound, profit_of(rows, choice)))
     return replace(plan, bound=bound)
@@ -105,8 +106,8 @@ def _from_pool(whole: Rows, pool: Parted, dual: Dual, gap: float) -> Ints | None
             choice = mend(rows, choice, dual.multipliers, reserve=reserve)
         if not keeps_rules(rows, choice):
             continue
-        if relative_gap(profit_of(rows, choice), dual.bound) > min(gap, CLOSE):
-            choice = fill(rows, choice, dual.multipliers, reserve=reserve)
+        target = dual.bound - min(gap, CLOSE) * abs(dual.bound)
+        choice = fill(rows, choice, dual.multipliers, reserve=reserve, target=target)
         merged = pool.choice.astype(np.int64)
         merged[pool.people] = choice
         if keeps_rules(whole, merged):
