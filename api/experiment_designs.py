@@ -84,10 +84,15 @@ def _arriving(history: Path, name: str, split: Split, asked: Asked) -> Design:
 
 def _known(history: Path, name: str, asked: Asked) -> Design:
     """Products or stores: every row of HISTORY takes part."""
-    from experiments.design import design_known
+    from experiments.known_units import design_known
 
     covariates = list(asked["covariates"]) or [asked["metric"]]
-    table = read_table(history, [asked["unit"], asked["metric"], *covariates])
+    cluster = [asked["cluster"]] if asked["cluster"] else []
+    table = read_table(history, [asked["unit"], asked["metric"], *covariates, *cluster])
+    if cluster and asked["randomise"] != "product":
+        raise click.UsageError(
+            "--cluster of known units means the category of products; randomise the stores themselves"
+        )
     outcome = _outcome(table, asked)
     effect = _effect(outcome, asked)
     return design_known(
@@ -99,6 +104,7 @@ def _known(history: Path, name: str, asked: Asked) -> Design:
         treatment=asked["treatment"],
         unit=asked["randomise"],
         metrics=_metrics(asked),
+        categories=[str(one) for one in table[cluster[0]]] if cluster else None,
         weights=asked["weights"],
         alpha=asked["alpha"],
         power=asked["power"],

@@ -1,7 +1,8 @@
 """What it earned: design, assignment, measurement and decision.
 
 before      history.py, power.py, sequential.py     what is known, how many units, when it may be read
-            design.py, proposal_design.py,
+            design.py, known_units.py,
+            proposal_design.py,
             switchback_design.py                    everything that is fixed before the start, as data
 who         assign.py, hashing.py, targeting.py     units that turn up one by one
             randomise.py                            units that are known: strata, clusters, balance

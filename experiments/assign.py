@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from engine.errors import ProblemError
 from experiments.hashing import BUCKETS, as_texts, bucket, bucket_of_one, buckets_of, is_one, require_version
-from experiments.targeting import matches
+from experiments.targeting import matches, matches_one
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +36,7 @@ __all__ = [
     "assign",
     "bucket",
     "enrol",
+    "enrol_one",
     "free_slice",
     "ramped",
     "require_exclusive",
@@ -175,7 +176,7 @@ def assign(
     require_version(version)
     ranges = variant_ranges(weights, coverage)
     if is_one(ids):
-        return _variant_at(bucket_of_one(str(ids), seed, version) / BUCKETS[version], ranges)
+        return _variant_at(_place(str(ids), seed, version), ranges)
     return _variant_by_bucket(ranges, version)[buckets_of(ids, seed, version)]
 
 
@@ -218,6 +219,36 @@ def enrol(ids: Sequence[Any] | npt.NDArray[Any], split: Split, attributes: pd.Da
         why[~_targeted(attributes, split.target, variant.size)] = _NOT_TARGETED
     variant[why != ENROLLED] = NOT_ASSIGNED
     return Enrolment(variant, why)
+
+
+def enrol_one(unit: str | int, split: Split, attributes: Mapping[str, Any] | None = None) -> int:
+    """Put one unit into a variant, for a decision inside a request; the same answer as `enrol`.
+
+    Args:
+        unit: its identifier.
+        split: how.
+        attributes: what the split's targeting rule names.
+
+    Returns:
+        The variant, or `NOT_ASSIGNED`.
+
+    Raises:
+        ProblemError: the targeting rule names an attribute that is not there.
+    """
+    text = str(unit)
+    if any(_place(text, "holdout:" + holdout.name, 2) < holdout.share for holdout in split.holdouts):
+        return NOT_ASSIGNED
+    layer = split.layer
+    if layer is not None and not layer.low <= _place(text, "__" + layer.layer, _LAYER_VERSION) < layer.high:
+        return NOT_ASSIGNED
+    if split.target is not None and not matches_one(split.target, attributes or {}):
+        return NOT_ASSIGNED
+    ranges = _checked_ranges(split.ranges) if split.ranges else variant_ranges(split.weights, split.coverage)
+    return _variant_at(_place(text, split.seed, split.version), ranges)
+
+
+def _place(text: str, seed: str, version: int) -> float:
+    return bucket_of_one(text, seed, version) / BUCKETS[version]
 
 
 def _in_slice(ids: pa.ChunkedArray, part: Slice) -> npt.NDArray[np.bool_]:

@@ -20,7 +20,6 @@ from experiments.assign import Holdout, Slice, Split
 from experiments.decide import DecisionRule, Guardrail, Waiting
 from experiments.history import Outcome
 from experiments.power import Sizing, detectable_effect, power_at, required_units, weeks_until
-from experiments.randomise import rerandomised, seeded
 from experiments.sequential import AnalysisPlan, Method, Spending
 from experiments.switchback import SwitchbackPlan
 
@@ -216,71 +215,6 @@ def usual_rule(
 ) -> DecisionRule:
     """Ship what gains, roll back what harms, stop what can no longer show the planned effect (below one in ten)."""
     return DecisionRule(metric, higher_is_better, guardrails=tuple(guardrails), planned_effect=abs(effect))
-
-
-def design_known(
-    name: str,
-    units: Sequence[str],
-    outcome: Outcome,
-    effect: float,
-    covariates: npt.ArrayLike,
-    *,
-    treatment: Treatment,
-    unit: Unit,
-    metrics: Sequence[Mapping[str, Any]],
-    weights: Sequence[float] = (0.5, 0.5),
-    strata: Sequence[str] | None = None,
-    alpha: float = 0.05,
-    power: float = 0.8,
-    acceptance: float = 0.02,
-    rule: DecisionRule | None = None,
-) -> Design:
-    """Design an experiment over units that are all known, such as stores: drawn until the covariates balance.
-
-    It is read once, when its time is over.
-
-    Args:
-        name: of the experiment; it seeds the draw.
-        units: (n,) all that take part.
-        outcome: what history says of the deciding metric.
-        effect: absolute difference for each unit that must not be missed.
-        covariates: (n, k) what the variants are to have alike, from before.
-        treatment: what is tried.
-        unit: what is randomised.
-        metrics: as data, the deciding one first.
-        weights: share of each variant.
-        strata: (n,) within which the shares are exact.
-        alpha: 1 - confidence.
-        power: wanted.
-        acceptance: share of all splits that is balanced enough.
-        rule: how the result decides; None: the usual rule.
-
-    Raises:
-        ProblemError: prices over customers, a unit twice, or what `power_at` refuses.
-        InfeasibleError: no split balances.
-    """
-    require_lawful(treatment, unit)
-    if len(set(units)) < len(units):
-        raise ProblemError(f"{len(units) - len(set(units))} of {len(units)} units stand twice; give each one row")
-    drawn = rerandomised(covariates, weights, seeded(name), acceptance=acceptance, strata=strata)
-    plan = plan_for("fixed", alpha=alpha, units=len(units), looks=1)
-    reached = power_at(outcome, effect, len(units), plan, weights=weights)
-    smallest = detectable_effect(outcome, len(units), plan, power=power, weights=weights)
-    return Design(
-        name=name,
-        treatment=treatment,
-        unit=unit,
-        draw="rerandomised",
-        metrics=tuple(metrics),
-        split=Split(name, tuple(weights)),
-        plan=plan,
-        rule=rule
-        or usual_rule(str(metrics[0]["name"]), effect, higher_is_better=bool(metrics[0].get("higher_is_better", True))),
-        sizing=Sizing(len(units), None, effect, reached, smallest),
-        outcome=outcome,
-        assigned=Assigned(tuple(units), tuple(drawn.variant.tolist())),
-        notes=notes_on(outcome),
-    )
 
 
 def notes_on(outcome: Outcome) -> tuple[Reason, ...]:

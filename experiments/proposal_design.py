@@ -8,7 +8,6 @@ promised.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,30 +15,26 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
-from engine.proposal import N_, Proposal, Reason
+from engine.proposal import N_, PriceLine, Proposal, Reason
 from experiments.assign import Split
 from experiments.decide import Guardrail
-from experiments.design import SHORT, Assigned, Design, notes_on, usual_rule
+from experiments.design import SHORT, Design, notes_on, usual_rule
 from experiments.history import Outcome, panel_outcome, with_clusters
+from experiments.known_units import COMPARED, draw_known
 from experiments.power import Sizing, detectable_effect, power_at
-from experiments.price_test import SATURATION_SHARES, draw_price_test
-from experiments.randomise import rerandomised, seeded
 from experiments.sequential import AnalysisPlan
 
 Floats = npt.NDArray[np.float64]
 
-FEWEST_CATEGORIES = 12
-"""With fewer categories a two-stage draw leaves too few of them at each saturation."""
 FEWEST_PRODUCTS = 8
 LONGEST_WEEKS = 26
 PRICE_GUARDRAIL = 0.05
 """Units sold may not fall by more than this share."""
-
-_SUBSTITUTION = N_(
-    "With {categories} categories, substitution between a product and its neighbours cannot be told apart: what the "
-    "new prices take from products with old prices counts as a gain. Read the effect as an upper limit."
+_PRICE_METRICS = (
+    {"name": "profit", "column": "profit", "covariate": "profit_before"},
+    {"name": "units", "column": "units"},
 )
-_TWO_STAGE = N_("Categories draw how many of their products move, so that substitution inside a category is measured.")
+
 _ONE_BY_ONE = N_(
     "Drawn one by one, without regard to substitution, the products would reach {power:.0%} in {weeks} weeks."
 )
@@ -66,7 +61,6 @@ def design_of_prices(
     name: str,
     alpha: float = 0.05,
     power: float = 0.8,
-    acceptance: float = 0.02,
 ) -> Design:
     """Design the test of a price plan over its products; it is read once, at its end.
 
@@ -76,11 +70,49 @@ def design_of_prices(
         name: of the experiment; it seeds the draw.
         alpha: 1 - confidence.
         power: wanted on the promised profit.
-        acceptance: of the re-randomisation, where there are too few categories for two stages.
 
     Raises:
         ProblemError: fewer than `FEWEST_PRODUCTS` products change or have a history, or nothing is promised for them.
     """
+    tested, profit = _tested(proposal, history)
+    promised = sum(line.profit_proposed - line.profit_current for line in tested)
+    if not promised > 0:
+        raise ProblemError(
+            f"proposal {proposal.proposal_id} promises {promised:,.2f} for these products; nothing to show"
+        )
+    scale = float(len(tested) * proposal.horizon_weeks)
+    effect = promised / scale
+    units, categories = [line.product_id for line in tested], [line.category or "none" for line in tested]
+    draw, assigned, drawn_notes = draw_known(name, units, _levels(profit), categories=categories)
+    clusters, share = (np.array(categories), COMPARED) if draw == "two_stage" else (None, 1.0)
+    outcome, sizing = _length(profit, effect, clusters, share, alpha, power)
+    notes = [
+        Reason(_PRODUCTS, {"products": len(tested), "all": len(proposal.prices)}),
+        *drawn_notes,
+        *notes_on(outcome),
+    ]
+    if sizing.power < power:
+        alone = _length(profit, effect, None, 1.0, alpha, power)[1] if draw == "two_stage" else None
+        notes += _too_short(sizing, alone)
+    return Design(
+        name=name,
+        treatment="price",
+        unit="product",
+        draw=draw,
+        metrics=_PRICE_METRICS,
+        split=Split(name),
+        plan=AnalysisPlan("fixed", alpha, planned_units=len(tested)),
+        rule=usual_rule("profit", effect, (Guardrail("units", PRICE_GUARDRAIL),)),
+        sizing=sizing,
+        outcome=outcome,
+        assigned=assigned,
+        promise_scale=scale,
+        notes=tuple(notes),
+    )
+
+
+def _tested(proposal: Proposal, history: WeeklyHistory) -> tuple[list[PriceLine], Floats]:
+    """Lines with a new price whose products have a history, and that history."""
     lines = [line for line in proposal.prices if line.proposed_price != line.current_price]
     place = {product: row for row, product in enumerate(history.products)}
     tested = [line for line in lines if line.product_id in place]
@@ -89,57 +121,16 @@ def design_of_prices(
             f"proposal {proposal.proposal_id} changes {len(lines)} prices, {len(tested)} of them of products with a "
             f"history; a test over products needs {FEWEST_PRODUCTS}: test it over stores or as a switchback"
         )
-    profit = history.profit[[place[line.product_id] for line in tested]]
-    promised = sum(line.profit_proposed - line.profit_current for line in tested)
-    scale = float(len(tested) * proposal.horizon_weeks)
-    if not promised > 0:
-        raise ProblemError(
-            f"proposal {proposal.proposal_id} promises {promised:,.2f} for these products; nothing to show"
-        )
-    categories = np.array([line.category or "none" for line in tested])
-    assigned, rng = None, seeded(name)
-    two_stage = np.unique(categories).size >= FEWEST_CATEGORIES
-    if two_stage:
-        drawn = draw_price_test(categories, rng)
-        assigned = _assigned(tested, drawn.variant, categories, drawn.saturation)
-    else:
-        balanced = rerandomised(_levels(profit), (0.5, 0.5), rng, acceptance=acceptance, strata=categories)
-        assigned = _assigned(tested, balanced.variant, categories, None)
-    clusters = categories if two_stage else None
-    share = SATURATION_SHARES[0] + SATURATION_SHARES[-1] if two_stage else 1.0
-    outcome, sizing = _length(profit, promised / scale, clusters, share, alpha, power)
-    notes = [
-        Reason(_PRODUCTS, {"products": len(tested), "all": len(proposal.prices)}),
-        Reason(_TWO_STAGE) if two_stage else Reason(_SUBSTITUTION, {"categories": np.unique(categories).size}),
-        *notes_on(outcome),
-    ]
-    if sizing.power < power:
-        values = {"weeks": sizing.weeks, "power": sizing.power, "detectable": sizing.detectable}
-        notes.append(Reason(SHORT, values))
-        if two_stage:
-            alone = _length(profit, promised / scale, None, 1.0, alpha, power)[1]
-            notes.append(Reason(_ONE_BY_ONE, {"weeks": alone.weeks, "power": alone.power}))
-        notes.append(Reason(_REMEDY))
-    guardrails = (Guardrail("units", PRICE_GUARDRAIL),)
-    metrics = (
-        {"name": "profit", "column": "profit", "covariate": "profit_before"},
-        {"name": "units", "column": "units"},
-    )
-    return Design(
-        name=name,
-        treatment="price",
-        unit="product",
-        draw="two_stage" if two_stage else "rerandomised",
-        metrics=metrics,
-        split=Split(name),
-        plan=AnalysisPlan("fixed", alpha, planned_units=len(tested)),
-        rule=usual_rule("profit", promised / scale, guardrails),
-        sizing=sizing,
-        outcome=outcome,
-        assigned=assigned,
-        promise_scale=scale,
-        notes=tuple(notes),
-    )
+    return tested, history.profit[[place[line.product_id] for line in tested]]
+
+
+def _too_short(sizing: Sizing, alone: Sizing | None) -> list[Reason]:
+    """Say that the promise is too small to be seen, and what else could be done."""
+    values = {"weeks": sizing.weeks, "power": sizing.power, "detectable": sizing.detectable}
+    notes = [Reason(SHORT, values)]
+    if alone is not None:
+        notes.append(Reason(_ONE_BY_ONE, {"weeks": alone.weeks, "power": alone.power}))
+    return [*notes, Reason(_REMEDY)]
 
 
 def design_of_coupons(
@@ -251,17 +242,3 @@ def _levels(profit: Floats) -> Floats:
     half = max(1, filled.shape[1] // 2)
     level = filled.mean(axis=1)
     return np.column_stack([level, filled[:, half:].mean(axis=1) - filled[:, :half].mean(axis=1)])
-
-
-def _assigned(
-    lines: Sequence[Any],
-    variant: npt.NDArray[np.int64],
-    categories: npt.NDArray[Any],
-    saturation: Floats | None,
-) -> Assigned:
-    return Assigned(
-        units=tuple(line.product_id for line in lines),
-        variant=tuple(variant.tolist()),
-        cluster=tuple(categories.tolist()),
-        saturation=() if saturation is None else tuple(saturation.tolist()),
-    )

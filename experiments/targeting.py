@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Mask = npt.NDArray[np.bool_]
+Column = tuple[npt.NDArray[Any], Mask]
 _ORDERINGS: Mapping[str, Callable[[Any, Any], Any]] = {
     "$lt": operator.lt,
     "$lte": operator.le,
@@ -45,36 +47,67 @@ def matches(rule: Mapping[str, Any], table: pd.DataFrame) -> Mask:
     Raises:
         ProblemError: an unknown column or operator, or a value of the wrong form.
     """
+
+    def column(name: str) -> Column:
+        return table[name].to_numpy(dtype=object), np.asarray(table[name].isna())
+
+    return _mask(rule, _Columns(tuple(map(str, table.columns)), len(table), column))
+
+
+def matches_one(rule: Mapping[str, Any], attributes: Mapping[str, Any]) -> bool:
+    """Say whether a rule holds for one unit; an attribute that is None or NaN is missing. See `matches`.
+
+    Raises:
+        ProblemError: as `matches`.
+    """
+
+    def column(name: str) -> Column:
+        values = np.empty(1, dtype=object)
+        values[0] = attributes[name]
+        return values, np.array([values[0] is None or values[0] != values[0]])
+
+    return bool(_mask(rule, _Columns(tuple(attributes), 1, column))[0])
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What a rule may ask about: `of` gives the values of a column, and which are missing."""
+
+    names: tuple[str, ...]
+    rows: int
+    of: Callable[[str], Column]
+
+
+def _mask(rule: Mapping[str, Any], table: _Columns) -> Mask:
     if not isinstance(rule, Mapping):
         raise ProblemError(f"targeting rule {rule!r} must be a mapping of columns to values or operators")
-    mask = np.ones(len(table), dtype=bool)
+    mask = np.ones(table.rows, dtype=bool)
     for key, wanted in rule.items():
         mask &= _joined(key, wanted, table) if key.startswith("$") else _column(key, wanted, table)
     return mask
 
 
-def _joined(word: str, parts: Any, table: pd.DataFrame) -> Mask:  # noqa: ANN401 - checked here
+def _joined(word: str, parts: Any, table: _Columns) -> Mask:  # noqa: ANN401 - checked here
     if word == "$not":
-        return ~matches(parts, table)
+        return ~_mask(parts, table)
     if word not in {"$and", "$or", "$nor"}:
         raise ProblemError(f"targeting: {word!r} is unknown; there are $and, $or, $nor, $not")
     if not isinstance(parts, Sequence) or isinstance(parts, str):
         raise ProblemError(f"targeting: {word} needs a list of rules, not {parts!r}")
-    found = [matches(part, table) for part in parts]
+    found = [_mask(part, table) for part in parts]
     if word == "$and" or not found:
-        return np.logical_and.reduce(found) if found else np.full(len(table), word != "$nor")
+        return np.logical_and.reduce(found) if found else np.full(table.rows, word != "$nor")
     either: Mask = np.logical_or.reduce(found)
     return ~either if word == "$nor" else either
 
 
-def _column(name: str, wanted: Any, table: pd.DataFrame) -> Mask:  # noqa: ANN401
-    if name not in table.columns:
-        raise ProblemError(f"targeting: no column {name!r}; there are {', '.join(map(str, table.columns))}")
-    values = table[name].to_numpy(dtype=object)
-    missing = np.asarray(table[name].isna())
+def _column(name: str, wanted: Any, table: _Columns) -> Mask:  # noqa: ANN401
+    if name not in table.names:
+        raise ProblemError(f"targeting: no column {name!r}; there are {', '.join(table.names)}")
+    values, missing = table.of(name)
     if not (isinstance(wanted, Mapping) and wanted and all(str(key).startswith("$") for key in wanted)):
         return _equal(values, missing, wanted)
-    mask = np.ones(len(table), dtype=bool)
+    mask = np.ones(table.rows, dtype=bool)
     for word, value in wanted.items():
         mask &= _asked(name, word, values, missing, value)
     return mask

@@ -172,6 +172,21 @@ def test_stores_are_drawn_in_balance_and_the_rule_is_written_down(home, capsys):
     assert reading["verdicts"][0]["action"] == "ship"
 
 
+def test_products_of_many_categories_are_drawn_in_two_stages(home, capsys):
+    rng = np.random.default_rng(7)
+    table = pd.DataFrame({"product_id": [f"p{i}" for i in range(200)], "category": [f"k{i % 20}" for i in range(200)]})
+    table["profit"] = rng.lognormal(2, 0.3, 200)
+    table.to_csv("products.csv", index=False)
+    words = ("products.csv", "--name", "pr", "--randomise", "product", "--treatment", "price", "--unit", "product_id")
+    made = asked(capsys, "design", *words, "--cluster", "category", "--metric", "profit", "--effect", "2")
+    assert made["draw"] == "two_stage"
+    assert set(made["assigned"]["saturation"]) == {0.0, 0.5, 1.0}
+    assert (
+        run_command(["experiment", "design", *words[:2], "x", *words[3:], "--metric", "profit", "--effect", "2"]) == 0
+    )
+    assert "drawn by rerandomised" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [

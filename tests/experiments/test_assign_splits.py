@@ -1,5 +1,6 @@
 """Splits, layers, holdouts, ramps and targeting, held against the growthbook package on random cases."""
 
+import time
 import uuid
 
 import numpy as np
@@ -20,6 +21,7 @@ from experiments.assign import (
     assign,
     bucket,
     enrol,
+    enrol_one,
     free_slice,
     ramped,
     require_exclusive,
@@ -151,6 +153,22 @@ def test_a_holdout_is_out_of_every_experiment_that_names_it():
     assert (one.why == held).mean() == pytest.approx(0.05, abs=0.01)
     assert set(one.variant[one.why == held]) == {NOT_ASSIGNED}
     assert sum(one.counts().values()) == ids.size
+
+
+def test_one_unit_gets_what_the_table_gets_and_gets_it_at_once():
+    rule = {"country": {"$in": ["DE", "FR"]}, "age": {"$gte": 18}}
+    split = Split("s", (0.3, 0.7), 0.8, layer=Slice("l", 0.2, 0.9), holdouts=(Holdout("h", 0.1),), target=rule)
+    ids = [f"u{i}" for i in range(300)]
+    people = pd.DataFrame({"country": ["DE", "FR", "IT"] * 100, "age": [17, 18, 40, 41] * 75})
+    one_by_one = [enrol_one(one, split, row) for one, row in zip(ids, people.to_dict("records"), strict=True)]
+    assert one_by_one == enrol(ids, split, people).variant.tolist()
+    assert len(set(one_by_one)) == 3
+    begun = time.process_time()
+    for one in ids:
+        enrol_one(one, split, {"country": "DE", "age": 30})
+    assert (time.process_time() - begun) / 300 < 1e-3
+    with pytest.raises(ProblemError, match="no column 'age'"):
+        enrol_one("u0", Split("s", target={"age": 3}), {"country": "DE"})
 
 
 values = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from(["a", "b", "客"]))
