@@ -46,6 +46,8 @@ def make_design(settings: Settings, store: Store, history: Path | None, name: st
         raise click.UsageError("--metric names the column that decides")
     if asked["randomise"] == "time":
         return _switchback(history, name, asked)
+    if asked["budget"] is not None:
+        return _budget_split(history, name, asked)
     if asked["randomise"] != "customer":
         return _known(history, name, asked)
     return _arriving(history, name, _split(store, name, asked), asked)
@@ -106,6 +108,31 @@ def _known(history: Path, name: str, asked: Asked) -> Design:
         metrics=_metrics(asked),
         categories=[str(one) for one in table[cluster[0]]] if cluster else None,
         weights=asked["weights"],
+        alpha=asked["alpha"],
+        power=asked["power"],
+        rule=_rule(asked, effect),
+    )
+
+
+def _budget_split(history: Path, name: str, asked: Asked) -> Design:
+    from experiments.budget_design import design_budget_split
+
+    if asked["treatment"] != "coupon" or asked["randomise"] != "customer":
+        raise click.UsageError("--budget splits a coupon budget between customers: give --treatment coupon")
+    table = read_table(history, [asked["metric"], *asked["covariates"]])
+    outcome = _outcome(table, {**asked, "cluster": None})
+    effect = _effect(outcome, asked)
+    metric = {"kind": "profit", "name": asked["metric"], "column": "margin", "cost": "coupon_cost"}
+    if len(asked["covariates"]) == 1:
+        metric["covariate"] = asked["covariates"][0]
+    return design_budget_split(
+        name,
+        outcome,
+        len(table),
+        effect,
+        budget=asked["budget"],
+        cells=asked["cells"],
+        metrics=[metric],
         alpha=asked["alpha"],
         power=asked["power"],
         rule=_rule(asked, effect),

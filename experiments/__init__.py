@@ -8,7 +8,7 @@ who         assign.py, hashing.py, targeting.py     units that turn up one by on
             randomise.py                            units that are known: strata, clusters, balance
 prices      switchback.py, price_test.py,
             synthetic_control.py                    over time, products, regions; never over persons
-budgets     shared_budget.py                        two policies on one budget
+budgets     shared_budget.py, budget_design.py      two policies on one budget
 after       measure/, statistics/, trust/           effects, valid intervals, whether to believe them
             design_reading.py, decide.py            read as designed, decided by the rule
 learning    bandits/, off_policy.py                 while earning

@@ -25,7 +25,7 @@ from experiments.switchback import SwitchbackPlan
 
 Treatment = Literal["price", "coupon", "recommendation", "other"]
 Unit = Literal["customer", "product", "store", "time"]
-Draw = Literal["hash", "rerandomised", "two_stage", "switchback"]
+Draw = Literal["hash", "rerandomised", "two_stage", "switchback", "budget_split"]
 
 TREATMENTS: tuple[str, ...] = get_args(Treatment)
 UNITS: tuple[str, ...] = get_args(Unit)
@@ -66,6 +66,8 @@ class Design:
     assigned: Assigned | None = None
     """Draws other than by hash."""
     switchback: SwitchbackPlan | None = None
+    budget: float | None = None
+    """Money that the cells of a budget split share."""
     promise_scale: float | None = None
     """Effect for each unit times this is money over the proposal's horizon: what the promise is compared with."""
     notes: tuple[Reason, ...] = ()

@@ -13,17 +13,20 @@ from scipy import stats
 from engine.errors import ProblemError
 from engine.proposal import N_, Reason
 from experiments.assign import NOT_ASSIGNED, enrol
+from experiments.budget_design import budget_split_of
 from experiments.decide import Observed, Reading, Verdict, decide
 from experiments.design import Assigned, Design
 from experiments.measure import Analysis, Effect, analyse, metric_from
 from experiments.price_test import PriceEffect, PriceTest, read_price_test
 from experiments.sequential import AnalysisPlan, interval_multiplier
+from experiments.shared_budget import read_budget_split
 from experiments.switchback import read_switchback
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _NAIVE = N_("Without regard to what units take from one another, the effect would have been read as {naive:+.4g}.")
+_SPENT = N_("Spent for each customer: {off:.4g} by the control, {on:.4g} by the treatment.")
 _NEIGHBOUR = N_("A product with its old price changes by {estimate:+.4g} beside neighbours with new prices.")
 _STRAY = N_("{count} units of the table are not part of the design; they were left out.")
 
@@ -97,6 +100,8 @@ def read_by_design(
     plan_fraction = _fraction(design, elapsed_weeks)
     if design.draw == "switchback":
         return _switchback(design, table, unit, plan_fraction)
+    if design.draw == "budget_split":
+        return _budget_split(design, table, unit, plan_fraction)
     inside, stray = _with_variant(design, table, unit)
     if design.draw == "two_stage":
         return _two_stage(design, inside, unit, plan_fraction, stray)
@@ -121,6 +126,8 @@ def variants_of(design: Design, ids: Sequence[Any] | npt.NDArray[Any], table: pd
     """
     if design.draw == "switchback":
         raise ProblemError("a switchback assigns periods, not units; its schedule is part of the design")
+    if design.draw == "budget_split":
+        return budget_split_of(design, ids).customer_variant
     if design.assigned is None:
         return enrol(ids, design.split, table).variant
     of = dict(zip(design.assigned.units, design.assigned.variant, strict=True))
@@ -271,6 +278,24 @@ def _switchback(design: Design, table: pd.DataFrame, unit: str, fraction: float 
     notes = [Reason(_NAIVE, {"naive": got.naive})]
     part = min(1.0, whole / plan.steps) if fraction is None else fraction
     return _read_directly(design, (seen,), got.pairs, part, notes)
+
+
+def _budget_split(design: Design, table: pd.DataFrame, unit: str, fraction: float | None) -> DesignReading:
+    """Read two policies on one budget by their cells; the first metric is a profit with its cost."""
+    metric = metric_from(design.metrics[0])
+    _need(table, list(metric.columns))
+    if table[unit].duplicated().any():
+        raise ProblemError(f"customer {table[unit][table[unit].duplicated()].iloc[0]!r} stands on more than one row")
+    cost = table[metric.columns[-1]].to_numpy(dtype=np.float64)
+    profit = table[metric.column].to_numpy(dtype=np.float64) - cost
+    split = budget_split_of(design, table[unit].astype(str).to_numpy(dtype=object))
+    before = table[metric.covariate].to_numpy() if metric.covariate in table.columns else None
+    got = read_budget_split(profit, cost, split, before=before, alpha=design.plan.alpha)
+    control = float(profit[split.customer_variant == 0].mean())
+    seen = Observed(metric.name, got.estimate, got.low, got.high, got.standard_error, control)
+    return _read_directly(
+        design, (seen,), got.units, fraction, [Reason(_SPENT, {"off": got.spend[0], "on": got.spend[1]})]
+    )
 
 
 def _read_directly(

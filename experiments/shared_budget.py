@@ -92,13 +92,30 @@ def split_budget(
         raise ProblemError(f"{cells} cells: give {_FEWEST_CELLS} to {BUCKETS[2]:,}; 40 to 100 are usual")
     if not math.isfinite(budget) or budget <= 0:
         raise ProblemError(f"budget {budget}: give a positive amount of money")
-    cell = buckets_of(ids, seed, 2).astype(np.int64) * cells // BUCKETS[2]
-    size = np.bincount(cell, minlength=cells)
+    return share_out(ids, budget, variant=stratified(np.zeros(cells), weights, rng), seed=seed)
+
+
+def share_out(
+    ids: Sequence[Any] | npt.NDArray[Any], budget: float, *, variant: npt.ArrayLike, seed: str
+) -> BudgetSplit:
+    """Put customers into cells whose policies were drawn before, and give each cell its share of the budget.
+
+    Args:
+        ids: (n,) customers.
+        budget: money for all of them together.
+        variant: (cells,) policy of each cell.
+        seed: of the cells' hash.
+
+    Raises:
+        ProblemError: a cell is empty.
+    """
+    arms = np.asarray(variant, dtype=np.int64)
+    cell = buckets_of(ids, seed, 2).astype(np.int64) * arms.size // BUCKETS[2]
+    size = np.bincount(cell, minlength=arms.size)
     if size.min() == 0:
-        raise ProblemError(
-            f"{size.sum():,} customers leave cell {int(size.argmin())} of {cells} empty; use fewer cells"
-        )
-    return BudgetSplit(cell, stratified(np.zeros(cells), weights, rng), budget * size / size.sum())
+        empty = int(size.argmin())
+        raise ProblemError(f"{size.sum():,} customers leave cell {empty} of {arms.size} empty; use fewer cells")
+    return BudgetSplit(cell, arms, budget * size / size.sum())
 
 
 def read_budget_split(

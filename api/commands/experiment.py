@@ -124,6 +124,7 @@ def _start_and_assign(settings: Settings, name: str, table: Path | None, unit: s
 def _assigned(made: Design, table: Path | None, unit: str) -> pd.DataFrame:
     import pandas as pd
 
+    from experiments.budget_design import budget_split_of
     from experiments.design_reading import schedule_of, variants_of
 
     if made.draw == "switchback":
@@ -138,8 +139,12 @@ def _assigned(made: Design, table: Path | None, unit: str) -> pd.DataFrame:
             raise click.UsageError("this design assigns by hash; give a TABLE of units")
         return pd.DataFrame({unit: made.assigned.units, "variant": made.assigned.variant})
     units = read_table(table, [unit])
-    variants = variants_of(made, units[unit].astype(str).to_numpy(dtype=object), units)
-    return units[[unit]].assign(variant=variants)
+    ids = units[unit].astype(str).to_numpy(dtype=object)
+    if made.draw == "budget_split":
+        split = budget_split_of(made, ids)
+        money = split.budget[split.cell]
+        return units[[unit]].assign(variant=split.customer_variant, cell=split.cell, cell_budget=money)
+    return units[[unit]].assign(variant=variants_of(made, ids, units))
 
 
 @experiment.command(

@@ -144,6 +144,12 @@ def _read_rule(_context: click.Context, _option: click.Parameter, text: str | No
     show_default=True,
     help="Share of a proposal's customers who get no coupon.",
 )
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Two coupon policies share this money: split it, and the customers, into cells.",
+)
+@click.option("--cells", type=click.IntRange(4), default=50, show_default=True, help="Cells of a budget split.")
 @click.option("--steps", type=click.IntRange(2), help="Switchback: steps of the test in each region.")
 @click.option(
     "--period",

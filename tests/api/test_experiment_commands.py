@@ -172,6 +172,25 @@ def test_stores_are_drawn_in_balance_and_the_rule_is_written_down(home, capsys):
     assert reading["verdicts"][0]["action"] == "ship"
 
 
+def test_two_policies_on_one_budget_run_in_cells(home, capsys):
+    words = ("history.csv", "--name", "b", "--treatment", "coupon", "--budget", "1000", "--cells", "40")
+    made = asked(capsys, "design", *words, "--metric", "profit", "--covariate", "before", "--effect", "0.5")
+    assert (made["draw"], len(made["assigned"]["units"]), made["budget"]) == ("budget_split", 40, 1000.0)
+    assert run_command(["experiment", "assign", "history.csv", "--name", "b", "--out", "cells.csv"]) == 0
+    cells = pd.read_csv("cells.csv")
+    assert cells.groupby("cell")["cell_budget"].first().sum() == pytest.approx(1000.0)
+    assert (cells.groupby("cell")["variant"].nunique() == 1).all()
+    rng = np.random.default_rng(8)
+    cells["coupon_cost"] = 0.25
+    cells["before"] = rng.gamma(2, 5, len(cells))
+    cells["margin"] = 0.25 + cells["before"] + rng.normal(0, 2, len(cells)) + 1.5 * cells["variant"]
+    cells.to_csv("spent.csv", index=False)
+    reading = asked(capsys, "analyse", "spent.csv", "--name", "b")
+    assert reading["effects"][0]["low"] < 1.5 < reading["effects"][0]["high"]
+    assert reading["verdicts"][0]["action"] == "ship"
+    assert run_command(["experiment", "design", *words[:2], "c", "--budget", "9", "--metric", "profit"]) == 2
+
+
 def test_products_of_many_categories_are_drawn_in_two_stages(home, capsys):
     rng = np.random.default_rng(7)
     table = pd.DataFrame({"product_id": [f"p{i}" for i in range(200)], "category": [f"k{i % 20}" for i in range(200)]})
