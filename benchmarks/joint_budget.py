@@ -2,7 +2,7 @@
 
     python -m benchmarks.joint_budget [--seconds 120]
 
-A drawn shop (seeded): 60 products whose lower prices cost margin, 5,000 customers with nine offers, a calendar of 40
+A drawn shop (seeded): 60 products whose lower prices cost margin, 1,500 customers with nine offers, a calendar of 40
 products over eight weeks. Budgets from an eighth to all of what would be spent freely. Beside the joint split: a third
 for each, and the whole budget for the stage that gains most from it. Writes benchmarks/results/joint_budget.md.
 """
@@ -49,12 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _stages() -> tuple[Stage, ...]:
     rng = np.random.default_rng(3)
-    cost = rng.uniform(0.2, 3.0, (5000, 10)).astype(np.float32)
-    profit = (cost * rng.normal(0.2, 0.8, (5000, 10))).astype(np.float32)
+    cost = rng.uniform(0.2, 3.0, (1500, 10)).astype(np.float32)
+    profit = (cost * rng.normal(0.2, 0.8, (1500, 10))).astype(np.float32)
     profit[:, 0] = cost[:, 0] = 0
     prices = replace(drawn_problem(60, 100), index_band=None)
     # Shoppers who answer prices strongly, so that lower prices pay.
-    prices = replace(prices, own=prices.own * 1.8, cross=0.0 * prices.cross)
+    prices = replace(prices, own=prices.own * 1.8, cross=0.0 * prices.cross, base_units=5.0 * prices.base_units)
     return (
         PriceStage(prices),
         CouponStage(CouponProblem(profit=profit, cost=cost, budget=None)),

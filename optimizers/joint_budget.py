@@ -23,7 +23,9 @@ from engine.proposal import Reason
 from optimizers.solver import relative_gap
 
 ROUNDS = 30
-FILLS = 3
+FILLS = 6
+NARROW = 1e-4
+"""Width of the interval of prices, as a share, below which no price between is asked."""
 WORTH = "one more {amount:,.0f} in the budget would bring {gain:,.0f}"
 WORTH_NOTHING = "the budget is larger than what pays: more of it would bring nothing"
 
@@ -91,6 +93,7 @@ class BudgetSearch:
         self.stages = tuple(stages)
         self.pool: list[list[StagePoint]] = [[] for _ in stages]
         self.priced: dict[float, tuple[PricedPoint, ...]] = {}
+        self.asked: set[tuple[int, float]] = set()
 
     def plan(self, budget: float, *, gap: float = 1e-3, seconds: float = 60.0) -> JointPlan:
         """Split a budget.
@@ -114,10 +117,7 @@ class BudgetSearch:
             late = time.perf_counter() >= deadline
             if late or (held and relative_gap(_value(held), max(bound, _value(held))) <= gap):
                 break
-            fuller = self._fill(budget, held, deadline)
-            if held and _value(fuller) <= _value(held) + 1e-12 * abs(_value(held)):
-                break
-            held = fuller
+            held = self._fill(budget, deadline)
         if held is None:
             raise InfeasibleError(self._shortfall(budget))
         value = _value(held)
@@ -150,15 +150,21 @@ class BudgetSearch:
             while self._ask(high, deadline) and self._spent(high) > budget and rounds < ROUNDS:
                 low, high, rounds = high, 4.0 * high, rounds + 1
             while rounds < ROUNDS and time.perf_counter() < deadline:
-                saved, lost = self._spent(low) - self._spent(high), self._worth(low) - self._worth(high)
-                price = lost / saved if saved > 0 else low
-                if not low < price < high or price in self.priced or self._closed(budget, gap):
+                price = self._between(low, high)
+                if high - low <= NARROW * high or self._closed(budget, gap):
                     break
                 self._ask(price, deadline)
                 low, high = (price, high) if self._spent(price) > budget else (low, price)
                 rounds += 1
         best = min(self.priced, key=lambda asked: (self._bound(asked, budget), asked))
         return best, self._bound(best, budget), rounds
+
+    def _between(self, low: float, high: float) -> float:
+        """The price at which both answers are worth the same; half-way where stages answered too roughly for that."""
+        saved, lost = self._spent(low) - self._spent(high), self._worth(low) - self._worth(high)
+        price = lost / saved if saved > 0 else low
+        inside = low + 0.01 * (high - low) < price < high - 0.01 * (high - low)
+        return price if inside else 0.5 * (low + high)
 
     def _closed(self, budget: float, gap: float) -> bool:
         held = self._split(budget)
@@ -172,30 +178,30 @@ class BudgetSearch:
         return sum(answer.point.value for answer in self.priced[price])
 
     def _split(self, budget: float) -> tuple[StagePoint, ...] | None:
-        """The best choice of one known point of each stage within the budget; dominated sums are dropped."""
-        sums: list[tuple[float, float, tuple[StagePoint, ...]]] = [(0.0, 0.0, ())]
-        for known in self.pool:
-            merged = [(s + p.spend, v + p.value, (*chosen, p)) for s, v, chosen in sums for p in known]
-            merged.sort(key=lambda m: (m[0], -m[1]))
-            sums, best = [], -math.inf
-            for entry in merged:
-                if entry[1] > best:
-                    sums.append(entry)
-                    best = entry[1]
-        fitting = [entry for entry in sums if entry[0] <= budget + 1e-9 * max(abs(budget), 1.0)]
+        """The best choice of one known point of each stage within the budget."""
+        fitting = [entry for entry in _merged(self.pool) if entry[0] <= budget + 1e-9 * max(abs(budget), 1.0)]
         return max(fitting, key=lambda entry: entry[1])[2] if fitting else None
 
-    def _fill(
-        self, budget: float, held: tuple[StagePoint, ...] | None, deadline: float
-    ) -> tuple[StagePoint, ...] | None:
-        """Offer each stage what the others leave over; where nothing fits yet, an even share."""
+    def _fill(self, budget: float, deadline: float) -> tuple[StagePoint, ...] | None:
+        """Ask each stage for what the others could leave over: where that promises most by the bounds known so far."""
         for number, stage in enumerate(self.stages):
-            now = self._split(budget) or held
-            others = sum(p.spend for p in now) - now[number].spend if now else budget * (1 - 1 / len(self.stages))
-            found = stage.at_budget(budget - others, max(deadline - time.perf_counter(), 0.0))
+            others = _merged([known for place, known in enumerate(self.pool) if place != number])
+            hopes = {budget - spend: value + self._ceiling(number, budget - spend) for spend, value, _ in others}
+            fresh = [share for share in hopes if (number, share) not in self.asked]
+            if not fresh or time.perf_counter() >= deadline:
+                continue
+            share = max(fresh, key=hopes.__getitem__)
+            self.asked.add((number, share))
+            found = stage.at_budget(share, max(deadline - time.perf_counter(), 0.0))
             if found is not None and found not in self.pool[number]:
                 self.pool[number].append(found)
         return self._split(budget)
+
+    def _ceiling(self, number: int, budget: float) -> float:
+        """No point of a stage is worth more within a budget of its own; none at all below what it has ever spent."""
+        if budget < min(point.spend for point in self.pool[number]):
+            return -math.inf
+        return min(answers[number].bound + price * budget for price, answers in self.priced.items())
 
     def _shortfall(self, budget: float) -> str:
         least = [min(point.spend for point in known) for known in self.pool]
@@ -204,6 +210,20 @@ class BudgetSearch:
             f"the stages spend {sum(least):,.2f} at least, {dearest} most of it; the budget is {budget:,.2f}: "
             "raise it, or leave that stage out"
         )
+
+
+def _merged(pool: list[list[StagePoint]]) -> list[tuple[float, float, tuple[StagePoint, ...]]]:
+    """Sums of one point of each stage, (spend, value, points), those left out that spend more and bring no more."""
+    sums: list[tuple[float, float, tuple[StagePoint, ...]]] = [(0.0, 0.0, ())]
+    for known in pool:
+        merged = [(s + p.spend, v + p.value, (*chosen, p)) for s, v, chosen in sums for p in known]
+        merged.sort(key=lambda m: (m[0], -m[1]))
+        sums, best = [], -math.inf
+        for entry in merged:
+            if entry[1] > best:
+                sums.append(entry)
+                best = entry[1]
+    return sums
 
 
 def _value(held: tuple[StagePoint, ...] | None) -> float:
