@@ -62,7 +62,7 @@ ABSOLUTE = {
 def test_effects_agree_with_the_reference_packages(table, name):
     effect = analyse(table, [ABSOLUTE[name]], unit="user").effects[0]
     # The figures have ten digits, so the small ones of the ratio cannot be compared more closely than their last.
-    assert interval(effect) == pytest.approx(golden(name), rel=1e-9, abs=6e-11)
+    assert interval(effect) == pytest.approx(golden(name), **EXACT, abs=6e-11)
 
 
 RELATIVE = [
@@ -79,6 +79,16 @@ RELATIVE = [
 def test_relative_effects_agree_in_both_conventions(table, name, part, convention, metric):
     effect = analyse(table, [metric], convention=convention).effects[0]
     assert relative_interval(effect) == pytest.approx(golden(name, part), **PRINTED)
+
+
+def test_a_ratio_with_a_covariate_agrees_with_tea_tasting(table):
+    """Figures of tea-tasting 1.14: RatioOfMeans("orders", "sessions", numer_covariate="pre") on the same table."""
+    metric = Ratio("m", "orders", denominator="sessions", covariate="pre")
+    effect = analyse(table, [metric], convention="log").effects[0]
+    assert interval(effect) == pytest.approx((0.004967476423241, 0.002362614011066, 0.007572338835416), **EXACT)
+    relative = (0.03218430584992, 0.01517723343417, 0.04947629453707)
+    assert relative_interval(effect) == pytest.approx(relative, **EXACT)
+    assert effect.p_value == pytest.approx(0.00018581509878535, rel=1e-9)
 
 
 def test_a_sequential_reading_agrees_with_the_reference(table):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from benchmarks.experiments import LOOKS, revenue_error, sequential_rates
 from engine.errors import ProblemError
 from experiments.sequential import (
     AnalysisPlan,
@@ -132,3 +133,20 @@ def test_the_p_value_is_the_alpha_whose_interval_just_reaches_nought(plan):
 def test_a_plan_that_cannot_be_kept_is_refused(broken, says):
     with pytest.raises(ProblemError, match=says):
         broken()
+
+
+def test_fifty_looks_at_simulated_tests_reject_no_more_than_promised():
+    """The small version of benchmarks/results/experiments_sequential.md, within three standard errors."""
+    rates = sequential_rates(1_500)
+    assert LOOKS == 50
+    peeked = rates.pop("fixed horizon, peeked at (not valid)")
+    assert peeked[0] > 0.25
+    assert all(wrong <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1_500) for wrong, _, _ in rates.values())
+    _, found, width = rates["group sequential, alpha·t³ (O'Brien-Fleming-like)"]
+    assert (found >= 0.74, width <= 1.12) == (True, True)
+    assert rates["always valid, planned N"][2] <= 1.55
+
+
+def test_heavy_tailed_revenue_keeps_its_error_at_a_fixed_horizon():
+    """The small version of benchmarks/results/experiments_revenue.md."""
+    assert revenue_error(800, 10_000, 0.05, 1.0) == pytest.approx(0.05, abs=3 * math.sqrt(0.05 * 0.95 / 800))
