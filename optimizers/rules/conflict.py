@@ -45,6 +45,7 @@ COMMA = "{first}, {second}"
 WIDER = 2.0
 """How much further than pricing.max_change the way out may lead."""
 MOST_NAMED = 3
+SECONDS_TO_GROW = 2.0
 _SIDES = {"at_least": -1.0, "low": -1.0}
 """Parameters that are relaxed downward; all others upward."""
 
@@ -116,7 +117,7 @@ def diagnose(basis: Basis, rules: Sequence[Rule], *, seconds: float = 30.0) -> C
     names = [one.rule.name for one in compiled]
     if model.keepable(frozenset(range(len(names))), seconds):
         return Conflict((), (), (), False, (), Reason(UNEXPLAINED, {"rules": listed_rules(names)}))
-    amounts = model.cheapest(seconds)
+    amounts = model.cheapest(seconds / 3)
     found, proven = _smallest(model, amounts, deadline)
     few = [compiled[place] for place in sorted(found)]
     products = _where(wide, few)
@@ -141,11 +142,15 @@ def _smallest(model: Elastic, amounts: Floats | None, deadline: float) -> tuple[
             raise TimeoutError
         return model.keepable(kept, left)
 
+    def grow(kept: frozenset[int]) -> frozenset[int]:
+        found = model.cheapest(SECONDS_TO_GROW, kept) if kept else amounts
+        return kept if found is None else kept | set(np.flatnonzero(found <= TOLERANCE).tolist())
+
     try:
-        return smallest_contradiction(count, keepable), True
+        return smallest_contradiction(count, keepable, grow), True
     except TimeoutError:
-        given_up = range(count) if amounts is None else np.flatnonzero(amounts > TOLERANCE).tolist()
-        return frozenset(given_up), False
+        given_up = model.at_least() if amounts is None else amounts
+        return frozenset(np.flatnonzero(given_up > TOLERANCE).tolist()), False
 
 
 def _wide_ladder(basis: Basis) -> Ladder:

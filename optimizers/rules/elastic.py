@@ -17,6 +17,11 @@ from optimizers.rules.demand import linearised
 from optimizers.rules.kinds import KINDS
 from optimizers.rules.record import Bools, Floats, Ints
 
+SLACK = 1e-6
+"""Units of violation that count as none."""
+CHEAP_ENOUGH = 0.01
+"""Relative gap at which the search for the cheapest way out ends."""
+
 
 @dataclass(frozen=True)
 class Elastic:
@@ -27,20 +32,35 @@ class Elastic:
     """(R,) column of each rule's relaxation."""
     cost: Floats
     """(C,) weight of each rule on its relaxation, 0 elsewhere."""
+    today: Floats
+    """(R,) relaxations that today's prices need."""
 
     def keepable(self, kept: frozenset[int], seconds: float) -> bool:
         """Whether these rules can be kept at once, all others given up; True where time ran out."""
+        if not self.today[sorted(kept)].any():
+            return True
+        cost = np.zeros_like(self.cost)
+        return solver.solve(self._keeping(kept), cost=cost, gap=1.0, seconds=seconds).stop != solver.Stop.INFEASIBLE
+
+    def cheapest(self, seconds: float, kept: frozenset[int] = frozenset()) -> Floats | None:
+        """(R,) relaxations of least weighted sum that make a plan possible; None where none was found in time.
+
+        Args:
+            seconds: time limit; what is held then is taken.
+            kept: rules that must be kept.
+        """
+        found = solver.solve(self._keeping(kept), cost=self.cost, gap=CHEAP_ENOUGH, seconds=seconds)
+        return None if found.values is None else found.values[self.relaxation]
+
+    def at_least(self) -> Floats:
+        """(R,) relaxations of least weighted sum were products to take several rungs in parts: quick, and too few."""
+        found = solver.relax(self.model, cost=self.cost)
+        return np.ones(len(self.today)) if found.values is None else found.values[self.relaxation]
+
+    def _keeping(self, kept: frozenset[int]) -> solver.CompiledModel:
         high = self.model.column_high.copy()
         high[self.relaxation[sorted(kept)]] = 0.0
-        found = solver.solve(
-            replace(self.model, column_high=high), cost=np.zeros_like(self.cost), gap=1.0, seconds=seconds
-        )
-        return found.stop != solver.Stop.INFEASIBLE
-
-    def cheapest(self, seconds: float) -> Floats | None:
-        """(R,) relaxations of least weighted sum that make a plan possible; None where no time was left."""
-        found = solver.solve(self.model, cost=self.cost, gap=1e-3, seconds=seconds)
-        return None if found.values is None else found.values[self.relaxation]
+        return replace(self.model, column_high=high)
 
 
 def elastic_model(basis: Basis, rules: Sequence[Compiled]) -> Elastic:
@@ -59,8 +79,12 @@ def elastic_model(basis: Basis, rules: Sequence[Compiled]) -> Elastic:
     for columns in np.split(np.arange(len(product)), np.flatnonzero(np.diff(product)) + 1):
         if len(columns):
             model.rules.add(pyo.quicksum(take[c] for c in columns.tolist()) == 1)
+    today = np.zeros(len(rules))
+    at_today = rung == basis.ladder.today
     for place, rule in enumerate(rules):
         for columns, weight, low, high in _terms(rule, number):
+            value = float(weight @ at_today[columns])
+            today[place] = max(today[place], value - high - SLACK, low - value - SLACK)
             total = pyo.quicksum(w * take[c] for c, w in zip(columns.tolist(), weight.tolist(), strict=True))
             if np.isfinite(high):
                 model.rules.add(total - model.relax[place] <= high)
@@ -69,7 +93,7 @@ def elastic_model(basis: Basis, rules: Sequence[Compiled]) -> Elastic:
     weights = [rule.rule.weight for rule in rules]
     model.cost = pyo.Objective(expr=pyo.quicksum(w * s for w, s in zip(weights, model.relax.values(), strict=True)))
     compiled = solver.compile_model(model)
-    return Elastic(compiled, compiled.positions(model.relax.values()), compiled.cost)
+    return Elastic(compiled, compiled.positions(model.relax.values()), compiled.cost, np.maximum(today, 0.0))
 
 
 def _touched(basis: Basis, rules: Sequence[Compiled]) -> Bools:

@@ -30,7 +30,7 @@ BOUND = {
 }
 
 
-SECONDS_TO_DIAGNOSE = 30.0
+SECONDS_TO_DIAGNOSE = 60.0
 SETTINGS = ("index_up", "index_down", "max_changed")
 """Shadow prices that are told even where they are 0; those of rules only where they are not."""
 MEASURED = frozenset({"volume_floor", "revenue_floor", "group_margin_floor", "stock_cover"})

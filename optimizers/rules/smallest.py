@@ -12,26 +12,32 @@ from collections.abc import Callable, Sequence
 
 Keepable = Callable[[frozenset[int]], bool]
 """Whether all rules of a set can be kept at once."""
+Grow = Callable[[frozenset[int]], frozenset[int]]
+"""A larger set that can be kept, for a set that can; as large as is quickly found."""
 
 
-def smallest_contradiction(count: int, keepable: Keepable) -> frozenset[int]:
+def smallest_contradiction(count: int, keepable: Keepable, grow: Grow = frozenset) -> frozenset[int]:
     """Find the smallest set of rules 0…count-1 that cannot be kept at once; of several, the first in order.
 
     Args:
         count: number of rules; all of them together cannot be kept.
         keepable: the oracle; a subset of a set that can be kept can be kept, too.
+        grow: a quick way to a larger set; each rule that it leaves out is tried one by one.
 
     Returns:
         The set; empty where not even no rule at all can be kept.
     """
     everything = frozenset(range(count))
+    alone = next((rule for rule in range(count) if not keepable(frozenset({rule}))), None)
+    if alone is not None:
+        return frozenset({alone}) if keepable(frozenset()) else frozenset()
     corrections: list[frozenset[int]] = []
     while True:
         candidate = smallest_hitting_set(corrections)
         if not keepable(candidate):
             return candidate
-        grown = candidate
-        for rule in sorted(everything - candidate):
+        grown = grow(candidate)
+        for rule in sorted(everything - grown):
             if keepable(grown | {rule}):
                 grown = grown | {rule}
         if grown == everything:
