@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
 from api.commands.options import as_json, example, print_json, with_settings
+from engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from engine.settings import Settings
+
+Number = TypeVar("Number", int, float)
 
 
 ROW_BYTES = 120
@@ -22,6 +26,22 @@ class _Rules(TypedDict):
     segment_budgets: dict[str, float]
     min_sent: int | None
     gap: float
+
+
+class _Further(TypedDict):
+    max_sent: int | None
+    offer_caps: dict[str, int]
+    contact_limit: int | None
+    explore: float
+    parity: str | None
+
+
+def _refuse_in_chunks(further: _Further) -> None:
+    asked = [name.removesuffix("s").replace("_", "-") for name, value in further.items() if value not in (None, 0, {})]
+    if asked:
+        raise ConfigurationError(
+            f"--{asked[0]} needs the table in memory, and it is larger than data.memory_limit_gb; raise that setting"
+        )
 
 
 def _rows(path: Path) -> int:
@@ -38,16 +58,24 @@ def _rows(path: Path) -> int:
 def _read_segment_budgets(
     _context: click.Context, _option: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, float]:
-    budgets: dict[str, float] = {}
+    return _read_named(texts, float, "NAME=MONEY, for example families=2500")
+
+
+def _read_offer_caps(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, int]:
+    return _read_named(texts, int, "OFFER=CUSTOMERS, for example ten_off=5000")
+
+
+def _read_named(texts: tuple[str, ...], kind: Callable[[str], Number], form: str) -> dict[str, Number]:
+    found: dict[str, Number] = {}
     for text in texts:
         name, equals, amount = text.rpartition("=")
         try:
-            budgets[name] = float(amount)
+            found[name] = kind(amount)
         except ValueError:
             equals = ""
-        if not equals or not name or not budgets[name] >= 0:
-            raise click.BadParameter(f"{text!r}: write it as NAME=MONEY, for example families=2500")
-    return budgets
+        if not equals or not name or not found[name] >= 0:
+            raise click.BadParameter(f"{text!r}: write it as {form}")
+    return found
 
 
 @click.command(
@@ -66,6 +94,28 @@ def _read_segment_budgets(
     help="Money for one segment; repeatable.",
 )
 @click.option("--min-sent", type=click.IntRange(min=0), help="Smallest number of customers who are sent a coupon.")
+@click.option("--max-sent", type=click.IntRange(min=0), help="Greatest number of customers who are sent a coupon.")
+@click.option(
+    "--offer-cap",
+    "offer_caps",
+    multiple=True,
+    metavar="OFFER=CUSTOMERS",
+    callback=_read_offer_caps,
+    help="Most customers who are sent an offer; repeatable.",
+)
+@click.option(
+    "--contact-limit",
+    type=click.IntRange(min=0),
+    help="Most contacts of a customer in the period, this coupon and the column contacts included.",
+)
+@click.option(
+    "--explore",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Share of customers whose offer is drawn at random and logged with its chance.",
+)
+@click.option("--parity", metavar="COLUMN", help="Report parity by a protected attribute, which decides nothing.")
+@click.option("--seconds", type=click.FloatRange(min=0), default=300.0, help="Time limit [default: 300].")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where the chosen coupons go (CSV or Parquet)."
 )
@@ -77,6 +127,12 @@ def allocate(
     budget: float | None,
     segment_budgets: dict[str, float],
     min_sent: int | None,
+    max_sent: int | None,
+    offer_caps: dict[str, int],
+    contact_limit: int | None,
+    explore: float,
+    parity: str | None,
+    seconds: float,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -91,14 +147,22 @@ def allocate(
         "min_sent": min_sent,
         "gap": settings.coupons.gap,
     }
+    further: _Further = {
+        "max_sent": max_sent,
+        "offer_caps": offer_caps,
+        "contact_limit": contact_limit,
+        "explore": explore,
+        "parity": parity,
+    }
     if _rows(values) * ROW_BYTES > settings.data.memory_limit_gb * 1e9:
+        _refuse_in_chunks(further)
         from optimizers.allocate_chunks import allocate_large_file
 
         result = allocate_large_file(values, **rules, out=out, work=settings.home / "cache")
     else:
         from optimizers.allocate_io import allocate_file
 
-        result = allocate_file(values, **rules, out=out)
+        result = allocate_file(values, **rules, **further, seed=settings.seed, seconds=seconds, out=out)
     if as_json:
         print_json(result)
     else:

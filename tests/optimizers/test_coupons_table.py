@@ -106,3 +106,40 @@ def test_a_file_that_cannot_be_written_leaves_what_stood_there(path, tmp_path):
     with pytest.raises(StorageError):
         allocate_file(path(values()), out=blocked)
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_caps_sends_and_contacts_go_by_name(path):
+    assert allocate_file(path(values()), max_sent=1)["objective"] == 3.0
+    capped = allocate_file(path(values()), offer_caps={"ten": 0})
+    assert (capped["sent"], capped["objective"], capped["offer_shadow_price"]["ten"]) == (2, 3.0, None)
+    busy = values(contacts=[2, 2, 0, 0])
+    assert allocate_file(path(busy), contact_limit=2)["objective"] == 2.0
+    with pytest.raises(ProblemError, match=r"offer 'two' is not in the table; it has: five, ten"):
+        allocate_file(path(values()), offer_caps={"two": 1})
+    with pytest.raises(DataError, match="no column contacts"):
+        allocate_file(path(values()), contact_limit=2)
+    with pytest.raises(DataError, match=r"contacts, row 2: 0.5 is no count"):
+        allocate_file(path(values(contacts=[0, 0.5, 1, 1])), contact_limit=2)
+
+
+def test_what_is_explored_is_logged_beside_what_is_sent(path, tmp_path):
+    out = tmp_path / "coupons.parquet"
+    table = values(customer_id=["a", "b", "c", "d"], offer_id=["five", "ten", "five", "ten"])
+    summary = allocate_file(path(table.drop(columns="segment")), explore=1.0, seed=3, out=out)
+    written = pd.read_parquet(out)
+    assert summary["explored"] == len(written) == 4
+    assert (written["explored"] == 1).all()
+    assert (written["propensity"] == 0.5).all()
+    assert set(written["offer_id"]) <= {"", "five", "ten"}
+
+
+def test_parity_is_reported_and_decides_nothing(path):
+    table = path(values(sex=["f", "f", "m", "m"]))
+    told = allocate_file(table, parity="sex")
+    assert told["objective"] == allocate_file(table)["objective"]
+    assert told["parity"]["attribute"] == "sex"
+    assert {group["group"]: group["sent"] for group in told["parity"]["groups"]} == {"f": 1, "m": 1}
+    with pytest.raises(ProblemError, match="decides who is sent what"):
+        allocate_file(table, parity="segment")
+    with pytest.raises(DataError, match="no column age"):
+        allocate_file(table, parity="age")
