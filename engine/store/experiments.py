@@ -132,7 +132,7 @@ class Experiments:
             StateError: it has ended.
         """
         with self._database.write() as connection:
-            row = _find(connection, experiment_id)
+            row = _locked(connection, experiment_id)
             if row.state == ExperimentState.ENDED:
                 raise StateError(f"experiment {experiment_id!r} has ended; design a new one")
             if row.state == ExperimentState.RUNNING and not why.strip():
@@ -178,7 +178,7 @@ class Experiments:
         now: datetime,
     ) -> StoredExperiment:
         with self._database.write() as connection:
-            row = _find(connection, experiment_id)
+            row = _locked(connection, experiment_id)
             if row.state != source:
                 raise StateError(f"experiment {experiment_id!r} is {row.state}; only one that is {source} can be {to}")
             statement = update(ExperimentRow).where(ExperimentRow.experiment_id == experiment_id)
@@ -220,7 +220,7 @@ class Experiments:
         row = ExperimentVersionRow
         query = select(row.version, row.design, row.why, row.created_at, row.created_by)
         with self._database.read() as connection:
-            _find(connection, experiment_id)
+            _require_known(connection, experiment_id)
             found = connection.execute(query.where(row.experiment_id == experiment_id).order_by(row.version))
             return tuple(DesignVersion(**one._mapping) for one in found)
 
@@ -234,7 +234,7 @@ class Experiments:
             NotFoundError: there is no such experiment.
         """
         with self._database.write() as connection:
-            row = _find(connection, experiment_id)
+            row = _locked(connection, experiment_id)
             kept = select(func.count()).where(ExperimentReadingRow.experiment_id == experiment_id)
             number = int(connection.execute(kept).scalar_one()) + 1
             values = {"number": number, "version": row.version, "reading": plain(reading), "read_at": now}
@@ -253,14 +253,21 @@ class Experiments:
         row = ExperimentReadingRow
         query = select(row.number, row.version, row.reading, row.read_at, row.read_by)
         with self._database.read() as connection:
-            _find(connection, experiment_id)
+            _require_known(connection, experiment_id)
             found = connection.execute(query.where(row.experiment_id == experiment_id).order_by(row.number))
             return tuple(StoredReading(**one._mapping) for one in found)
 
 
-def _find(connection: Connection, experiment_id: str) -> Row[str, int]:
+def _require_known(connection: Connection, experiment_id: str) -> None:
+    query = select(ExperimentRow.experiment_id).where(ExperimentRow.experiment_id == experiment_id)
+    if connection.execute(query).first() is None:
+        raise NotFoundError(f"no experiment {experiment_id!r}")
+
+
+def _locked(connection: Connection, experiment_id: str) -> Row[str, int]:
+    """State and version, for a transaction that writes: on PostgreSQL others wait, SQLite has one writer anyhow."""
     query = select(ExperimentRow.state, ExperimentRow.version).where(ExperimentRow.experiment_id == experiment_id)
-    row = connection.execute(query).first()
+    row = connection.execute(query.with_for_update()).first()
     if row is None:
         raise NotFoundError(f"no experiment {experiment_id!r}")
     return row

@@ -1,5 +1,6 @@
 """An experiment's life: locked once it runs, every version and every reading kept, all of it in the audit."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -69,6 +70,14 @@ def test_every_reading_is_kept_beside_the_promise(store):
     last = store.experiments.get("spring")
     assert (last.reading, last.read_at) == ({"units": 2}, NOW + timedelta(days=2))
     assert last.promise["promised_gain"] == 120.5
+
+
+def test_readings_that_come_at_once_are_all_kept(store, spring):
+    with ThreadPoolExecutor(4) as pool:
+        kept = list(pool.map(lambda k: store.experiments.store_reading("spring", {"k": k}, by="bo", now=NOW), range(8)))
+    assert sorted(kept) == list(range(1, 9))
+    assert sorted(one.reading["k"] for one in store.experiments.readings("spring")) == list(range(8))
+    assert store.check_audit().faults == ()
 
 
 def test_the_audit_tells_the_whole_life(store, spring):
