@@ -18,6 +18,7 @@ The road of a reading, from the database to the decision:
     quantiles.py   quantiles, and how sure they are
     effects.py     effects, decisions
     breakdowns.py  effects by segment
+    modifiers.py   effects along a number
     trend.py       effects by day since exposure
     trust.py       the checks of the package trust
     replay.py      the same metrics on splits that mean nothing: does the method keep its promise on these data
@@ -42,7 +43,7 @@ from experiments.measure.metrics import (
     Winsorise,
     metric_from,
 )
-from experiments.measure.reading import Analysis, Breakdown, Effect, Exclusion, Refusal, SegmentEffect
+from experiments.measure.reading import Analysis, Breakdown, Effect, Exclusion, Modification, Refusal, SegmentEffect
 from experiments.measure.replay import Replay, replay
 from experiments.measure.units import Units
 from experiments.measure.warehouse import Warehouse, duckdb_warehouse, postgresql_warehouse, spark_warehouse
@@ -59,6 +60,7 @@ __all__ = [
     "Logs",
     "Lookback",
     "Metric",
+    "Modification",
     "Predicted",
     "Prior",
     "Profit",

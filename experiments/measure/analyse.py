@@ -18,10 +18,11 @@ from experiments.measure.effects import Rules, decide, read_effect
 from experiments.measure.intervals import look
 from experiments.measure.logs import Gathered, Logs, forget, gather
 from experiments.measure.metrics import Metric, Proportion, Quantile, Retention
+from experiments.measure.modifiers import read_modifications
 from experiments.measure.quantiles import quantile_effect, read_quantiles
 from experiments.measure.reading import Analysis, Effect, Refusal
 from experiments.measure.sums import read_moments
-from experiments.measure.tables import table_units
+from experiments.measure.tables import TableColumns, table_units
 from experiments.measure.trend import judge_trends, read_trends
 from experiments.measure.trust import count_variants, judge_split, judge_units, planned_counts, variant_number
 from experiments.measure.units import Inside, Units, check_columns, inside, without_split_clusters
@@ -51,6 +52,7 @@ def analyse(
     cluster: str | None = None,
     stratum: str | None = None,
     segments: Sequence[str] = (),
+    modifiers: Sequence[str] = (),
     earlier: Sequence[str] = (),
     weights: Sequence[float] | None = None,
     alpha: float = 0.05,
@@ -70,6 +72,7 @@ def analyse(
         cluster: column with the randomised cluster, where that is more than a row.
         stratum: column for post-stratification.
         segments: columns for breakdowns.
+        modifiers: columns with numbers along which the effect may change.
         earlier: columns with the unit's variant in earlier tests, for the check on carry-over.
         weights: planned share of each variant; None means equal shares.
         alpha: 1 - confidence, where there is no plan.
@@ -82,8 +85,10 @@ def analyse(
     Raises:
         ProblemError: a column is missing, a unit appears twice, a variant is empty, or no metric can be read.
     """
-    columns = {"variant": variant, "unit": unit, "cluster": cluster, "stratum": stratum}
-    with table_units(table, metrics, **columns, segments=segments, earlier=earlier) as units:  # type: ignore[arg-type]
+    columns = TableColumns(
+        variant, unit, cluster, stratum, tuple(segments), modifiers=tuple(modifiers), earlier=tuple(earlier)
+    )
+    with table_units(table, metrics, columns) as units:
         return analyse_units(
             units,
             metrics,
@@ -153,6 +158,7 @@ def _analysis(units: Units, metrics: Sequence[Metric], how: _How) -> Analysis:
         raise ProblemError(_nothing_left(read.refused))
     segments = [*units.segments, *units.earlier]
     broken = read_breakdowns(found, summed.linear, summed.prepared.ranges, range(len(counts)), segments, rules)
+    modified = read_modifications(found, summed.linear, range(len(counts)), units.modifiers, rules)
     checks = (
         *how.checks,
         *judge_split(found, counts, shares, rules.look),
@@ -172,9 +178,10 @@ def _analysis(units: Units, metrics: Sequence[Metric], how: _How) -> Analysis:
         convention=how.convention,
         correction=how.correction,
         checks=checks,
-        refused=(*read.refused, *broken.refused),
+        refused=(*read.refused, *broken.refused, *modified.refused),
         exclusions=(*units.excluded, *split_clusters, *summed.prepared.exclusions),
         breakdowns=tuple(one for one in broken.breakdowns if one.segment in units.segments),
+        modifications=modified.modifications,
         looks=rules.look.units,
     )
 

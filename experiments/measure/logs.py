@@ -47,12 +47,13 @@ class Logs:
     """Columns of the exposures: see `Units`."""
     stratum: str | None = None
     segments: tuple[str, ...] = ()
+    modifiers: tuple[str, ...] = ()
     earlier: tuple[str, ...] = ()
 
     @property
     def attributes(self) -> tuple[str, ...]:
         """Columns of the exposures that go with the unit."""
-        named = [self.cluster, self.stratum, *self.segments, *self.earlier]
+        named = [self.cluster, self.stratum, *self.segments, *self.modifiers, *self.earlier]
         return tuple(dict.fromkeys(name for name in named if name is not None))
 
 
@@ -85,6 +86,7 @@ def gather(logs: Logs, metrics: Sequence[Metric]) -> Gathered:
         cluster=logs.cluster,
         stratum=logs.stratum,
         segments=logs.segments,
+        modifiers=logs.modifiers,
         earlier=logs.earlier,
         excluded=(*_exclusions(counts), *_zeros(logs.warehouse, written), *_open_windows(logs.warehouse, written)),
     )

@@ -99,6 +99,24 @@ class Breakdown:
 
 
 @dataclass(frozen=True)
+class Modification:
+    """How the effect on one metric changes along a number that was known before exposure."""
+
+    modifier: str
+    metric: str
+    variant: int
+    slope: float
+    """Change of the effect for one more unit of the modifier."""
+    low: float
+    high: float
+    p_value: float
+    """Of no change along it."""
+    effect_below: float
+    """Effect one standard deviation below the modifier's mean, on the line."""
+    effect_above: float
+
+
+@dataclass(frozen=True)
 class Analysis:
     """The reading of an experiment."""
 
@@ -123,6 +141,7 @@ class Analysis:
     refused: tuple[Refusal, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()
+    modifications: tuple[Modification, ...] = ()
     looks: tuple[int, ...] = ()
     """Units at each look so far, this one last: hand it to the next look as `earlier_looks`."""
     trend: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import duckdb
 import pandas as pd
@@ -16,18 +17,27 @@ from experiments.measure.warehouse import duckdb_warehouse
 _TABLE = "handed_in"
 
 
+@dataclass(frozen=True)
+class TableColumns:
+    """Which column of a data frame is what; see `Units`."""
+
+    variant: str
+    unit: str | None
+    cluster: str | None
+    stratum: str | None
+    segments: tuple[str, ...]
+    modifiers: tuple[str, ...]
+    earlier: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """All columns that are named."""
+        named = [self.variant, self.unit, self.cluster, self.stratum, *self.segments, *self.modifiers, *self.earlier]
+        return [name for name in named if name is not None]
+
+
 @contextmanager
-def table_units(
-    table: pd.DataFrame,
-    metrics: Sequence[Metric],
-    *,
-    variant: str,
-    unit: str | None,
-    cluster: str | None,
-    stratum: str | None,
-    segments: Sequence[str],
-    earlier: Sequence[str],
-) -> Iterator[Units]:
+def table_units(table: pd.DataFrame, metrics: Sequence[Metric], columns: TableColumns) -> Iterator[Units]:
     """Units of a data frame, for the length of the block. Metric columns that hold text are read as numbers.
 
     Raises:
@@ -35,8 +45,7 @@ def table_units(
     """
     numbers = {c for metric in metrics for c in (*metric.columns, *metric.covariate_columns, *metric.feature_columns)}
     filters = {condition.column for metric in metrics for condition in metric.where}
-    named = [variant, unit, cluster, stratum, *segments, *earlier, *sorted(numbers | filters)]
-    wanted = list(dict.fromkeys(name for name in named if name is not None))
+    wanted = list(dict.fromkeys([*columns.names, *sorted(numbers | filters)]))
     missing = [name for name in wanted if name not in table.columns]
     if missing:
         present = ", ".join(map(str, table.columns))
@@ -48,15 +57,6 @@ def table_units(
     connection = duckdb.connect(config={"threads": 1})
     try:
         connection.register(_TABLE, frame)
-        yield Units(
-            warehouse=duckdb_warehouse(connection),
-            relation=_TABLE,
-            variant=variant,
-            unit=unit,
-            cluster=cluster,
-            stratum=stratum,
-            segments=tuple(segments),
-            earlier=tuple(earlier),
-        )
+        yield Units(duckdb_warehouse(connection), _TABLE, **vars(columns))
     finally:
         connection.close()

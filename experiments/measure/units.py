@@ -33,6 +33,8 @@ class Units:
     """Column for post-stratification."""
     segments: tuple[str, ...] = ()
     """Columns for breakdowns."""
+    modifiers: tuple[str, ...] = ()
+    """Columns with numbers along which the effect may change."""
     earlier: tuple[str, ...] = ()
     """Columns with the unit's variant in earlier tests, NULL where it was in none."""
     excluded: tuple[Exclusion, ...] = ()
@@ -64,7 +66,16 @@ def check_columns(units: Units, needed: Sequence[str]) -> None:
     Raises:
         ProblemError: some are missing; the message lists them all.
     """
-    named = [units.variant, units.unit, units.cluster, units.stratum, *units.segments, *units.earlier, *needed]
+    named = [
+        units.variant,
+        units.unit,
+        units.cluster,
+        units.stratum,
+        *units.segments,
+        *units.modifiers,
+        *units.earlier,
+        *needed,
+    ]
     present = set(units.warehouse.columns(units.relation))
     missing = sorted({name for name in named if name is not None} - present)
     if missing:

@@ -7,7 +7,10 @@ from experiment_tables import REFERENCE, small_table
 
 from engine.errors import ProblemError
 from experiments.measure import AnalysisPlan, Metric, Profit, Quantile, Ratio, analyse
+from experiments.statistics.arms import pair
 from experiments.statistics.heterogeneity import heterogeneity
+from experiments.statistics.modification import slope_contrast
+from experiments.statistics.moments import moments
 from experiments.statistics.multiple import benjamini_hochberg, holm
 from experiments.trust.novelty import check_novelty
 from experiments.trust.sample_ratio import sample_ratio_p, sequential_sample_ratio_p
@@ -122,6 +125,41 @@ def test_a_breakdown_says_whether_segments_differ_and_shrinks_them_when_not():
     west = {line.level: line for line in apart.effects}["west2"]
     assert west.shrunk == pytest.approx(2.0, abs=0.5)
     assert west.shrunk_low < 2.0 < west.shrunk_high
+
+
+def test_an_effect_that_grows_along_a_number_is_read_as_regression_would():
+    units = small_table(2_000)
+    units["spend"] += (0.5 + 0.1 * units.habit) * units.variant
+    (found,) = analyse(units, [SPEND], modifiers=["habit"]).modifications
+    lines = [np.polyfit(arm.habit, arm.spend, 1) for arm in (units[units.variant == v] for v in (0, 1))]
+    slope, level = lines[1] - lines[0]
+    assert found.slope == pytest.approx(slope, rel=1e-9)
+    assert found.low < 0.1 < found.high
+    assert found.p_value < 1e-4
+    mean, spread = units.habit.mean(), units.habit.std(ddof=0)
+    assert found.effect_below == pytest.approx(level + slope * (mean - spread), rel=1e-9)
+    assert found.effect_above == pytest.approx(level + slope * (mean + spread), rel=1e-9)
+
+
+def test_a_modifier_that_says_nothing_is_refused_by_name():
+    units = small_table(400).assign(flat=1.0, lone=np.where(np.arange(400) % 2, np.nan, 1.0))
+    units.loc[0, "lone"] = 2.0
+    reading = analyse(units, [SPEND], modifiers=["flat", "lone"])
+    assert reading.modifications == ()
+    assert ["no variance" in one.reason.english() for one in reading.refused] == [True, False]
+    assert len(reading.effects) == 1
+
+
+def test_the_slope_of_an_effect_keeps_its_error_where_the_spread_is_not_equal():
+    rng = np.random.default_rng(5)
+    rejected = 0
+    for _ in range(400):
+        x, variant = rng.uniform(0, 1, 400), np.arange(400) % 2
+        y = rng.normal(x, 0.2 + 2.0 * x**2 * (1 + variant))
+        parts = np.column_stack([y, x - x.mean(), y * (x - x.mean()), (x - x.mean()) ** 2])
+        found = slope_contrast(pair(moments(parts[variant == 0]), moments(parts[variant == 1])))
+        rejected += abs(found.slope) > 1.96 * found.error
+    assert 0.02 <= rejected / 400 <= 0.085
 
 
 def test_shrunken_segments_hold_the_truth_more_often_than_they_miss_it():
