@@ -1,8 +1,8 @@
 """Promotion calendars by columns: each product's whole calendar is one, slots, categories and budget join them.
 
 Two products of a category that are promoted in the same week take from each other at the promoted margin instead of the
-full one. That term belongs to pairs, not to columns. The bound gives each product half of the most that its pairs could
-bring; the calendars found are valued exactly, and improved product by product with the others held.
+full one. That term belongs to pairs, not to columns. The bound grants it to the two in shares (`promotion_pairs`); the
+calendars found are valued exactly, and improved product by product with the others held.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from optimizers.column_selection import Column, Selection, select_columns
 from optimizers.promotion_events import CalendarOwner, Events, Limits
 from optimizers.promotion_kernels import longest_tails, trace_path
+from optimizers.promotion_pairs import PairGrants
 from optimizers.promotions import PromotionPlan, PromotionProblem, evaluate_calendar
 from optimizers.solver import relative_gap
 
@@ -23,32 +24,92 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SWEEPS = 10
+TURNS = 8
+"""Selections between which grants are tightened, at most."""
+STEPS = 15
+"""Subgradient steps between two selections."""
 
 
 def plan_by_columns(problem: PromotionProblem, *, gap: float, seconds: float) -> PromotionPlan:
     """Plan a calendar of any size; see `promotions.plan_promotions`."""
     deadline = time.perf_counter() + seconds
     limits, takes = Limits.of(problem), taken_from_others(problem)
-    plain = _select(problem, limits, takes, gap, 0.4 * seconds)
+    owners = [CalendarOwner(problem, Events.of(problem, i, takes[i]), limits) for i in range(len(problem.product_ids))]
+    plain = select_columns(owners, limits.limit, gap=0.5 * gap, seconds=0.4 * seconds)
     option, proven = _options(problem, plain), plain
-    if _has_pairs(problem):
-        hopeful = takes + _pair_allowance(problem, _slack(problem, limits, takes, plain.prices))
-        proven = _select(problem, limits, hopeful, gap, 0.3 * seconds)
-        option = max(option, _options(problem, proven), key=lambda o: evaluate_calendar(problem, o).objective)
-        option = _improve(problem, limits, option, proven.prices, deadline)
+    grants = PairGrants(problem)
+    if grants.blocks:
+        search = _PairSearch(problem, owners, limits, grants, gap, deadline)
+        option, proven = search.run(option, plain.prices)
     return _finish(problem, option, proven, gap, late=time.perf_counter() >= deadline)
 
 
-def _has_pairs(problem: PromotionProblem) -> bool:
-    """Whether two products of one category may be promoted in the same week and take from each other."""
-    alone = len(np.unique(problem.category)) == len(problem.category)
-    together = max(problem.most_together(w) for w in range(problem.weeks)) > 1
-    return not alone and together and bool((problem.takes > 0).any()) and bool((problem.depth > 0).any())
+class _PairSearch:
+    """Tighten the grants of pairs and improve the calendar by turns."""
 
+    def __init__(
+        self,
+        problem: PromotionProblem,
+        owners: list[CalendarOwner],
+        limits: Limits,
+        grants: PairGrants,
+        gap: float,
+        deadline: float,
+    ) -> None:
+        self.problem, self.owners, self.limits = problem, owners, limits
+        self.grants, self.gap, self.deadline = grants, gap, deadline
+        self.option = np.zeros((len(owners), problem.weeks), dtype=np.int64)
+        self.value = 0.0
 
-def _select(problem: PromotionProblem, limits: Limits, extra: Floats, gap: float, seconds: float) -> Selection:
-    owners = [CalendarOwner(problem, Events.of(problem, i, extra[i]), limits) for i in range(len(problem.product_ids))]
-    return select_columns(owners, limits.limit, gap=0.5 * gap, seconds=seconds)
+    def run(self, option: Ints, prices: Floats) -> tuple[Ints, Selection]:
+        """Return the best calendar and the selection whose bound is least."""
+        shape = self.grants.shape[1:]
+        self.grants.share_by_slack(np.array([owner.slack(prices).reshape(shape) for owner in self.owners]))
+        self._hold(option, prices)
+        best = self._select()
+        for _ in range(TURNS):
+            if relative_gap(self.value, max(best.bound, self.value)) <= self.gap or self._late():
+                break
+            self._tighten(best.prices)
+            found = self._select()
+            best = found if found.bound < best.bound else best
+        return self.option, best
+
+    def _late(self) -> bool:
+        return time.perf_counter() >= self.deadline
+
+    def _select(self) -> Selection:
+        """Select with the grants as they are; hold what that finds."""
+        granted = self._granted()
+        left = max(self.deadline - time.perf_counter(), 0.0)
+        found = select_columns(granted, self.limits.limit, gap=0.5 * self.gap, seconds=left / (TURNS + 1))
+        self._hold(_options(self.problem, found), found.prices)
+        return found
+
+    def _granted(self) -> list[CalendarOwner]:
+        allowance = self.grants.allowance()
+        return [owner.with_extra(allowance[i]) for i, owner in enumerate(self.owners)]
+
+    def _tighten(self, prices: Floats) -> None:
+        """Take subgradient steps on the grants at given prices of the limits."""
+        finite = np.isfinite(self.limits.limit)
+        paid = float((prices[finite] * self.limits.limit[finite]).sum())
+        least, pace = np.inf, 1.0
+        for _ in range(STEPS):
+            if self._late():
+                return
+            answers = [owner.answer(prices) for owner in self._granted()]
+            bound = sum(answer.most for answer in answers) + paid
+            pace, least = (pace, bound) if bound < least else (0.7 * pace, least)
+            chosen = np.array([answer.columns[0].label for answer in answers], dtype=np.int64)
+            self.grants.step(chosen, pace * max(bound - self.value, 0.0))
+
+    def _hold(self, option: Ints, prices: Floats) -> None:
+        """Improve a calendar and hold it if it is worth more."""
+        improved = _improve(self.problem, self.owners, option, prices, self.deadline)
+        value = evaluate_calendar(self.problem, improved).objective
+        if value > self.value:
+            self.option, self.value = improved, value
 
 
 def _options(problem: PromotionProblem, found: Selection) -> Ints:
@@ -65,84 +126,24 @@ def taken_from_others(problem: PromotionProblem) -> Floats:
     return -others.T[:, :, None] * problem.takes[:, None, :]
 
 
-def _slack(problem: PromotionProblem, limits: Limits, extra: Floats, prices: Floats) -> Floats:
-    """(P, W, O) what each promotion lacks to be in a best calendar of its product, money."""
-    shape = (problem.weeks, len(problem.depth))
-    owners = (CalendarOwner(problem, Events.of(problem, i, extra[i]), limits) for i in range(len(extra)))
-    return np.array([owner.slack(prices).reshape(shape) for owner in owners]).reshape(len(extra), *shape)
-
-
-def _pair_allowance(problem: PromotionProblem, slack: Floats) -> Floats:
-    """(P, W, O) what each promotion is granted of its pairs, so that the grants of two are no less than what both gain.
-
-    Any split is a bound. Of a pair, the promotion that would not be chosen anyway is granted as much as leaves it
-    unchosen (its slack), the other the rest, and two that would be chosen half each.
-    """
-    allowance = np.zeros(slack.shape)
-    for code in np.unique(problem.category):
-        members = np.flatnonzero(problem.category == code)
-        for w in range(problem.weeks):
-            others = min(problem.most_together(w), len(members)) - 1
-            if others > 0:
-                allowance[members, w] = _grants(problem, members, w, others, slack[members, w])
-    return allowance
-
-
-def _grants(problem: PromotionProblem, members: Ints, week: int, others: int, slack: Floats) -> Floats:
-    """(n, O) grants of one category and week, where at most `others` more products are promoted beside each."""
-    count, kinds = len(members), len(problem.depth)
-    given = problem.depth * (problem.price[members] * problem.base_units[week, members])[:, None]
-    taken = problem.takes[members]
-    pair = given[:, :, None, None] * taken[None, None] + taken[:, :, None, None] * given[None, None]
-    room = np.minimum(slack / others, 2 * pair.max(initial=0.0))
-    own, other = room[:, :, None, None], room[None, None]
-    enough = own + other >= pair
-    shared = np.where(own == other, 0.5 * pair, pair * own / np.where(own + other > 0, own + other, 1.0))
-    short = np.where(own == other, 0.5 * pair, np.where(own > other, own, pair - other))
-    grant = np.where(enough, shared, short)
-    partner = grant.max(axis=3)
-    partner[np.arange(count), :, np.arange(count)] = 0.0
-    top = np.sort(partner, axis=2)[:, :, ::-1][:, :, :others]
-    return np.asarray(top.sum(axis=2)).reshape(count, kinds)
-
-
-def pair_terms(problem: PromotionProblem) -> list[tuple[tuple[tuple[int, int], tuple[int, int]], float]]:
-    """List what two promotions of one category and week gain back: ((product, node), (product, node)), money."""
-    kinds, terms = len(problem.depth), []
-    for i in range(len(problem.product_ids)):
-        for j in range(i + 1, len(problem.product_ids)):
-            if problem.category[i] != problem.category[j]:
-                continue
-            for w in range(problem.weeks):
-                for o in range(kinds):
-                    for p in range(kinds):
-                        worth = problem.depth[o] * problem.price[i] * problem.base_units[w, i] * problem.takes[j, p]
-                        worth += problem.depth[p] * problem.price[j] * problem.base_units[w, j] * problem.takes[i, o]
-                        if worth > 0:
-                            terms.append((((i, 1 + w * kinds + o), (j, 1 + w * kinds + p)), float(worth)))
-    return terms
-
-
-def _improve(problem: PromotionProblem, limits: Limits, option: Ints, prices: Floats, deadline: float) -> Ints:
+def _improve(
+    problem: PromotionProblem, owners: list[CalendarOwner], option: Ints, prices: Floats, deadline: float
+) -> Ints:
     """Re-plan one product at a time, the others held, until nobody gains."""
-    takes = taken_from_others(problem)
     option, value = option.copy(), evaluate_calendar(problem, option).objective
-    owners = [CalendarOwner(problem, Events.of(problem, i, takes[i]), limits) for i in range(len(option))]
+    limit = owners[0].limits.limit
     used = np.sum([_use(owner, tuple(row)) for owner, row in zip(owners, option.tolist(), strict=True)], axis=0)
     for _ in range(SWEEPS):
         before = value
         for i, owner in enumerate(owners):
             if time.perf_counter() >= deadline:
                 return option
-            room = limits.limit - used + _use(owner, tuple(option[i].tolist()))
+            room = limit - used + _use(owner, tuple(option[i].tolist()))
             column = _best_within(problem, owner, option, room, prices)
             trial = option.copy()
             trial[i] = column.label
             gain = evaluate_calendar(problem, trial).objective
-            if (
-                gain > value + 1e-9 * abs(value)
-                and (column.usage <= room + 1e-12 * np.maximum(limits.limit, 1.0)).all()
-            ):
+            if gain > value + 1e-9 * abs(value) and (column.usage <= room + 1e-12 * np.maximum(limit, 1.0)).all():
                 used = used - _use(owner, tuple(option[i].tolist())) + column.usage
                 option, value = trial, gain
         if value <= before:

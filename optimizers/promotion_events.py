@@ -7,7 +7,8 @@ what is left of the first one's dip. A calendar is a path, its worth the sum of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -157,6 +158,14 @@ class CalendarOwner:
             for w, o in zip(events.week[1:], events.option[1:], strict=True)
         ]
         self.rows = rows
+
+    def with_extra(self, extra: Floats) -> CalendarOwner:
+        """Return the same product where each promotion brings (W, O) more, money."""
+        other = copy(self)
+        worth = self.events.worth.copy()
+        worth[:, 1:-1] += extra[self.events.week[1:], self.events.option[1:] - 1]
+        other.events = replace(self.events, worth=worth)
+        return other
 
     def rest(self) -> Column:
         """Return the calendar without promotions."""

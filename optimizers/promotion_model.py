@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from optimizers.promotion_columns import pair_terms, taken_from_others
+from optimizers.promotion_columns import taken_from_others
 from optimizers.promotion_events import Events, Limits
+from optimizers.promotion_pairs import pair_terms
 from optimizers.promotions import PromotionPlan, PromotionProblem, evaluate_calendar
 from optimizers.solver import Stop, relative_gap, solve
 

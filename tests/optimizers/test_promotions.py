@@ -99,7 +99,7 @@ rules = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10_000), rules, st.sampled_from(["columns", "exact", "auto"]))
 def test_the_calendar_equals_brute_force_and_keeps_every_rule(seed: int, rule: dict[str, Any], method: str) -> None:
     problem = drawn(seed, **rule)
@@ -141,7 +141,7 @@ def test_a_quarter_of_sixty_products_has_a_small_honest_gap_and_is_the_same_twic
     problem = large(1)
     plan = plan_promotions(problem, gap=1e-3)
     check_promotion_plan(problem, plan)
-    assert plan.gap < 0.02
+    assert plan.gap < 0.01
     assert plan.objective > 0
     assert plan.slot_price is not None
     assert plan.slot_price.max() > 0
@@ -176,7 +176,7 @@ def test_a_dip_and_what_is_taken_from_others_make_promotions_rarer() -> None:
 
 
 def test_without_time_there_is_no_promotion_or_better_and_the_bound_stands() -> None:
-    problem = large(4)
+    problem = large(4, 20, 8)
     plan = plan_promotions(problem, seconds=0.0)
     check_promotion_plan(problem, plan)
     assert plan.objective >= 0
