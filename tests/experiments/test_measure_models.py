@@ -95,24 +95,24 @@ def historical(frame, **named):
 def test_splits_that_mean_nothing_are_significant_as_often_as_promised():
     units = historical(small_table(600), unit="user")
     for metric in (Metric("m", "spend", covariate="habit"), Ratio("r", "spend", denominator="visits")):
-        found = replay(units, metric)
-        assert found.splits == 320
-        assert found.low < found.rejected < found.high < 0.15
-        assert found.z_spread == pytest.approx(1.0, abs=0.13)
+        found = replay(units, metric, splits=100)
+        assert found.splits == 128
+        assert found.low < found.rejected < found.high < 0.2
+        assert found.z_spread == pytest.approx(1.0, abs=0.2)
         assert found.check.verdict == "passed"
-        assert found == replay(units, metric)
+        assert found == replay(units, metric, splits=100)
 
 
 def test_a_variance_by_the_wrong_unit_is_found_out():
     """Customers are split, rows are read: the rows of a customer move together."""
     customers = small_table(300)
     rows = customers.loc[customers.index.repeat(6)]
-    by_row = replay(historical(rows, unit="user"), Metric("m", "spend"))
-    by_customer = replay(historical(rows, cluster="user"), Metric("m", "spend"))
+    by_row = replay(historical(rows, unit="user"), Metric("m", "spend"), splits=64)
+    by_customer = replay(historical(rows, cluster="user"), Metric("m", "spend"), splits=64)
     assert by_row.check.verdict == "broken"
     assert by_row.z_spread > 2.0
     assert by_customer.check.verdict == "passed"
-    assert by_customer.z_spread == pytest.approx(1.0, abs=0.13)
+    assert by_customer.z_spread == pytest.approx(1.0, abs=0.3)
 
 
 def test_a_replay_needs_something_to_split_and_a_metric_it_can_read():
