@@ -82,7 +82,8 @@ def allocate_file(
 
     Returns:
         What the plan is worth, ready for JSON: customers, offers, sent, objective, bound, gap, spend, shadow_price,
-        segment_shadow_price and offer_shadow_price by name, explored, parity by group, status, method, seconds, out.
+        segment_shadow_price by name, status, method, seconds, out; and, where they were asked for, offer_shadow_price by
+        name, explored (customers) and parity (by group).
 
     Raises:
         DataError: the table cannot be used (every fault at once); ProblemError; InfeasibleError; StorageError.
@@ -181,7 +182,7 @@ def _offer_cap(values: Values, caps: Mapping[str, int]) -> Floats | None:
 def _summary(
     values: Values, problem: CouponProblem, plan: CouponPlan, out: Path | str | None, parity: ParityReport | None
 ) -> dict[str, Any]:
-    by_segment, by_offer = plan.segment_shadow_price, plan.offer_shadow_price
+    by_segment = plan.segment_shadow_price
     return {
         "customers": problem.n_customers,
         "offers": problem.n_offers - 1,
@@ -195,16 +196,25 @@ def _summary(
         "segment_shadow_price": {}
         if by_segment is None
         else {name: float(price) for name, price in zip(values.segment_names, by_segment, strict=True)},
-        "offer_shadow_price": {}
-        if by_offer is None
-        else {name: _finite(price) for name, price in zip(values.offer_ids[1:], by_offer[1:], strict=True)},
-        "explored": 0 if plan.explored is None else int(np.count_nonzero(plan.explored)),
-        "parity": None if parity is None else asdict(parity),
         "status": plan.status,
         "method": plan.method,
         "seconds": plan.seconds,
         "out": None if out is None else str(out),
+        **_on_demand(values, plan, parity),
     }
+
+
+def _on_demand(values: Values, plan: CouponPlan, parity: ParityReport | None) -> dict[str, Any]:
+    """What stands in the summary only where it was asked for."""
+    found: dict[str, Any] = {}
+    if plan.offer_shadow_price is not None:
+        prices = zip(values.offer_ids[1:], plan.offer_shadow_price[1:], strict=True)
+        found["offer_shadow_price"] = {name: _finite(price) for name, price in prices}
+    if plan.explored is not None:
+        found["explored"] = int(np.count_nonzero(plan.explored))
+    if parity is not None:
+        found["parity"] = asdict(parity)
+    return found
 
 
 def _finite(price: float) -> float | None:
