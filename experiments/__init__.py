@@ -6,7 +6,8 @@ before      history.py, power.py, sequential.py     what is known, how many unit
             switchback_design.py                    everything that is fixed before the start, as data
 who         assign.py, hashing.py, targeting.py     units that turn up one by one
             randomise.py                            units that are known: strata, clusters, balance
-prices      switchback.py, price_test.py,
+prices      switchback.py, switchback_minimax.py,
+            price_test.py,
             synthetic_control.py                    over time, products, regions; never over persons
 budgets     shared_budget.py, budget_design.py      two policies on one budget
 after       measure/, statistics/, trust/           effects, valid intervals, whether to believe them

@@ -5,8 +5,8 @@ length; of each pair of successive periods one, drawn by a coin, is treated. The
 ran before (carry-over) and are left out (burn-in). Every pair gives one difference, and the coins alone make the
 interval valid, whatever the trend, the season or the autocorrelation of sales.
 
-Sources: Bojinov, Simchi-Levi and Zhao (2023), Design and analysis of switchback experiments, for randomisation points
-under carry-over; Hu and Wager (2022), Switchback experiments under geometric mixing, for burn-in.
+Burn-in: Hu and Wager (2022), Switchback experiments under geometric mixing. Where nothing is known beforehand:
+experiments.switchback_minimax (Bojinov, Simchi-Levi and Zhao 2023).
 """
 
 from __future__ import annotations
