@@ -1,7 +1,7 @@
 """The master: which column (a choice of rungs for one whole group) each group takes, under the rules between groups.
 
 Declared once in Pyomo with the rules, the groups and one column each; columns that are found later are appended to the
-compiled model, and HiGHS goes on from its last basis. Rules between groups are elastic, at a fine that no real gain
+compiled model, and HiGHS goes on afresh. Rules between groups are elastic, at a fine that no real gain
 outweighs where they are hard, so that the master always has an answer to price the next columns with.
 """
 

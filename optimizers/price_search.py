@@ -50,9 +50,9 @@ ROUNDS = 40
 """Rounds of columns at most."""
 PROOFS = 6
 """How often the whole is bounded at most."""
-EARLY = 0.98
+EARLY = 0.99
 """A plan worth less than this share of the relaxation is not waited with until the columns are complete."""
-TAIL = 0.1
+TAIL = 3.0
 """Columns that would bring less than this share of the gap altogether are not waited for."""
 SHORT_WORK = Work(nodes=25, first=60, later=12)
 WORK = Work(nodes=25_000, first=150, later=12)
@@ -102,12 +102,18 @@ class PriceSearch:
         deadline: float,
         tell: Callable[[PriceProgress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        whole: bool = False,
+        allowance: float = 0.0,
     ) -> None:
-        """Start from today's prices where they are permitted; `deadline` is a reading of `time.perf_counter`."""
+        """Start from today's prices where they are permitted; `deadline` is a reading of `time.perf_counter`.
+
+        `whole` keeps everything in one group, whatever its size; its bound may then stay `allowance` (money) above its
+        best, and no more is spent on it than on any group.
+        """
         self.begun = time.perf_counter()
         self.problem, self.ladder, self.gap, self.deadline = problem, ladder, gap, deadline
         self._tell, self._cancelled = tell, cancelled
-        self.system: PriceSystem = build_system(problem, ladder, rules)
+        self.system: PriceSystem = build_system(problem, ladder, rules, whole=whole)
         self.joint = joint_rows(problem, ladder, rules, self.system)
         self.choice: Ints | None = None
         """(P,) plan in hand, in the system's order."""
@@ -123,6 +129,7 @@ class PriceSearch:
         """Multipliers of the families' log moves."""
         self.rounds = 0
         self.build_seconds = 0.0
+        self._allowance, self._work = allowance, WORK._replace(nodes=3000) if whole else WHOLE_WORK
         self._everything = np.arange(self.system.size)
         self._complete = False
         self._listed_at = np.full(len(self.system.coupling), np.nan)
@@ -165,6 +172,11 @@ class PriceSearch:
             return "nothing_to_move"
         return "optimal" if gap <= self.gap else self.stopped
 
+    def worth_of(self, rung: Ints) -> float:
+        """Value, fines of soft rules taken off, of rungs (P,) in the problem's order, whether or not they are kept."""
+        value, activity, _ = self._measure(self._everything, [rung[self.system.order]])
+        return float(value.sum()) - row_fines(self.system.coupling.arrays, activity.sum(axis=0))
+
     def fines(self) -> float:
         """Money that the plan in hand pays for soft rules."""
         return self.gross - self.value if self.choice is not None else 0.0
@@ -191,7 +203,9 @@ class PriceSearch:
     def _solve_whole(self) -> None:
         """One group: branch and bound decides everything."""
         self._check_time()
-        found = self._prove_group(0, self.system.worth, self.system.dent, self._begin(), np.array([0.0, self.gap / 2]))
+        found = self._prove_group(
+            0, self.system.worth, self.system.dent, self._begin(), np.array([self._allowance, self.gap / 2])
+        )
         best, bound, *_ = found
         if best == -np.inf and bound < -1e299:
             raise InfeasibleError("no prices satisfy the rules; " + self._remedy())
@@ -201,7 +215,9 @@ class PriceSearch:
     def _solve_by_groups(self) -> None:
         system = self.system
         begin = self._begin()
-        value, activity, _ = self._measure(self._everything, [begin])
+        value, activity, kept = self._measure(self._everything, [begin])
+        # A start that breaks a group's own rules stands in until a column is found that keeps them.
+        value = np.where(kept > 0, value, value - self._hard_money)
         master = Master(system.coupling.arrays, Columns(self._everything, value, activity), self._hard_money)
         self.build_seconds += master.build_seconds
         self._choices = self._parts(begin, self._everything)
@@ -235,43 +251,47 @@ class PriceSearch:
         By moves of one product first, then by short branch and bound, where the moves have run dry.
         """
         mixture = self._relax(master)
-        for search in (self._by_moves, self._by_branching):
+        for search, tail in ((self._by_moves, 0.0), (self._by_branching, TAIL)):
+            asked = self._everything
             for _ in range(ROUNDS):
                 self._check_time()
                 self.rounds += 1
                 worth, dent = priced(self.system, mixture.price)
-                choice, score = search(self._heaviest(master, mixture), worth, dent)
-                pays = score - mixture.worth
+                choice, score = search(self._heaviest(master, mixture), asked, worth, dent)
+                pays = np.where(score > -np.inf, score - mixture.worth, 0.0)
                 promising = np.flatnonzero(pays > 1e-9 * (1 + np.abs(mixture.worth)))
-                if not self._add(master, promising, self._parts(choice, promising)):
+                added = self._add(master, promising, self._parts(choice, promising))
+                few = float(np.maximum(pays, 0).sum()) <= tail * self.gap * abs(mixture.objective)
+                if (not added or few) and len(asked) == self.system.size:
                     break
+                # Groups that had nothing to offer are asked again when those that had run dry.
+                asked = self._everything if not added or few or tail == 0 else promising
                 mixture = self._relax(master)
-                if search == self._by_branching and self.value < EARLY * mixture.objective:
+                if tail and self.value < EARLY * mixture.objective:
                     self._round(master, mixture)
-                if float(np.maximum(pays, 0).sum()) <= TAIL * self.gap * abs(mixture.objective):
-                    break
         return mixture
 
-    def _by_moves(self, choice: Ints, worth: Floats, dent: Floats) -> tuple[Ints, Floats]:
-        """Search for columns by moves of one product."""
+    def _by_moves(self, choice: Ints, asked: Ints, worth: Floats, _: Floats) -> tuple[Ints, Floats]:
+        """Search some groups for columns by moves of one product."""
         system = self.system
-        score = np.zeros(system.size)
+        score = np.full(system.size, -np.inf)
         improve_groups(
-            *(system.tables, system.inner.arrays, worth, system.groups, system.inner_first, self._everything),
+            *(system.tables, system.inner.arrays, worth, system.groups, system.inner_first, asked),
             *(choice, self._hard, False, score),
         )
         return choice, score
 
-    def _by_branching(self, choice: Ints, worth: Floats, dent: Floats) -> tuple[Ints, Floats]:
-        """Search for columns by branch and bound with few nodes."""
+    def _by_branching(self, choice: Ints, asked: Ints, worth: Floats, dent: Floats) -> tuple[Ints, Floats]:
+        """Search some groups for columns by branch and bound with few nodes."""
         parts = self._parts(choice, self._everything)
+        score = np.full(self.system.size, -np.inf)
 
         def search(g: int) -> float:
             self._check_time()
             return self._prove(g, worth, dent, parts[g], np.zeros(2), *self._pool(g), SHORT_WORK)[0]
 
         with ThreadPoolExecutor(THREADS) as threads:
-            score = np.array(list(threads.map(search, range(self.system.size))))
+            score[asked] = list(threads.map(search, asked.tolist()))
         return choice, score
 
     def _relax(self, master: Master) -> Mixture:
@@ -449,7 +469,7 @@ class PriceSearch:
 
         def bounded(g: int) -> tuple[float, float, int, bool]:
             self._check_time()
-            depth, bound, all_listed = known.get(g, (np.inf, 0.0, False))
+            depth, bound, all_listed = known.get(g, (-np.inf, 0.0, False))
             if share < 0 and (depth <= margin[0] if all_listed else depth >= margin[0]):
                 return bound, bound, 0, all_listed
             part = choice[system.groups[g] : system.groups[g + 1]].copy()
@@ -493,7 +513,7 @@ class PriceSearch:
     ) -> tuple[float, float, int, bool]:
         """Prove the only group, taking what it finds as the plan."""
         pool, pool_value = self._pool(group)
-        found = self._prove(group, worth, dent, choice, margin, pool, pool_value, WHOLE_WORK)
+        found = self._prove(group, worth, dent, choice, margin, pool, pool_value, self._work)
         for n in np.argsort(-pool_value, kind="stable"):
             if pool_value[n] > -np.inf:
                 self._accept(pool[n])

@@ -287,7 +287,8 @@ class GrowingModel:
         self.compiled = _extended(self.compiled, cost, matrix)
 
     def relax(self, seconds: float) -> Relaxation:
-        """Solve from the last basis."""
+        """Solve; from scratch, as the last basis under many new columns can make the simplex method go in circles."""
+        self._highs.clearSolver()
         begun = time.perf_counter()
         self._highs.setOptionValue("time_limit", self._highs.getRunTime() + max(seconds, 0.0))
         self._highs.run()
