@@ -7,6 +7,7 @@ could not keep, the whole cannot promise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from engine.demand.judge import judge_plan
 from engine.demand.response import Response, estimate_response
 from engine.errors import ProblemError
 from engine.panel import Panel
-from engine.proposal import Reason
+from engine.proposal import N_, Reason
 from engine.settings import Settings
 from optimizers.check import price_index_change
 from optimizers.prices import PriceProblem, evaluate_prices, solve_prices
@@ -24,6 +25,17 @@ from optimizers.prices import PriceProblem, evaluate_prices, solve_prices
 GAP = 1e-3
 TIME_SHARE = 0.25
 """Of the time limit of the whole plan, for each half-plan."""
+PROMISED_AND_JUDGED = N_(
+    "plans made from one half of the sales ({split}) promise {promised:,.0f} ({promised_low:,.0f} … "
+    "{promised_high:,.0f}); the other half, judged by another class of model, gives {judged:,.0f} "
+    "({judged_low:,.0f} … {judged_high:,.0f}): {verdict}"
+)
+WITHIN = N_("{kept:.0%} of the promise, within its interval")
+BY_CHANCE = N_(
+    "{kept:.0%} of the promise, outside its interval, though no further than the errors of promise and judgement allow"
+)
+NOTHING = N_("nothing was promised")
+APART = N_("{kept:.0%} of the promise, further from it than the errors of both allow")
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class HalfPlan:
     @property
     def agrees(self) -> bool:
         """Whether promise and judgement differ by no more than the half-widths of both intervals allow."""
-        return _differ_by_chance(self)
+        return _differ_by_chance(vars(self))
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,7 @@ class Heldout:
     @property
     def agrees(self) -> bool:
         """Whether promise and judgement differ by no more than the half-widths of both intervals allow."""
-        return _differ_by_chance(self)
+        return _differ_by_chance(vars(self))
 
 
 def judge_halves(
@@ -98,7 +110,7 @@ def judge_halves(
             plans.append(plan_and_judge(pose_half(problem, response, settings), other, panel, settings))
         except ProblemError:
             return None
-    return _together(split, tuple(plans))
+    return together(split, tuple(plans))
 
 
 def pose_half(problem: PriceProblem, response: Response, settings: Settings) -> PriceProblem:
@@ -148,22 +160,27 @@ def plan_and_judge(half: PriceProblem, other: Panel, whole: Panel, settings: Set
     )
 
 
-def _differ_by_chance(figures: HalfPlan | Heldout) -> bool:
-    promised = (figures.promised_high - figures.promised_low) / 2
-    judged = (figures.judged_high - figures.judged_low) / 2
-    return abs(figures.promised - figures.judged) <= float(np.hypot(promised, judged))
+def _differ_by_chance(figures: Mapping[str, float]) -> bool:
+    promised = (figures["promised_high"] - figures["promised_low"]) / 2
+    judged = (figures["judged_high"] - figures["judged_low"]) / 2
+    return abs(figures["promised"] - figures["judged"]) <= float(np.hypot(promised, judged))
 
 
-def _together(split: str, plans: tuple[HalfPlan, ...]) -> Heldout:
-    """Means of both directions; the widths are averaged, as both halves see the same shop and err together."""
+def together(split: str, plans: tuple[HalfPlan, ...]) -> Heldout:
+    """Take the means of both directions; the widths are averaged, as both halves see the same shop and err together."""
     mean = {
         name: float(np.mean([getattr(plan, name) for plan in plans]))
         for name in ("promised", "promised_low", "promised_high", "judged", "judged_low", "judged_high")
     }
-    reason = Reason(
-        "plans made from one half of the sales ({split}) promise {promised:,.0f} ({promised_low:,.0f} … "
-        "{promised_high:,.0f}); the other half, judged by another class of model, gives {judged:,.0f} "
-        "({judged_low:,.0f} … {judged_high:,.0f})",
-        {"split": split, **mean},
-    )
+    reason = Reason(PROMISED_AND_JUDGED, {"split": split, **mean, "verdict": _verdict(mean)})
     return Heldout(split, plans, reason=reason, **mean)
+
+
+def _verdict(mean: Mapping[str, float]) -> Reason:
+    """Compare both ways: with what the promise allows, and with what the errors of both allow."""
+    if mean["promised"] <= 0:
+        return Reason(NOTHING)
+    kept = mean["judged"] / mean["promised"]
+    if mean["promised_low"] <= mean["judged"] <= mean["promised_high"]:
+        return Reason(WITHIN, {"kept": kept})
+    return Reason(BY_CHANCE if _differ_by_chance(mean) else APART, {"kept": kept})
