@@ -149,7 +149,13 @@ def interval_multiplier(plan: AnalysisPlan, units: Sequence[int]) -> float:
             f"the plan spent its error at the planned end, {plan.planned_units:,} units, and was read there already; "
             "keep that reading, or begin a new version of the design"
         )
-    return float(rejection_boundary(plan, fractions)[-1])
+    return float(rejection_boundary(plan, _told_apart(fractions))[-1])
+
+
+def _told_apart(fractions: Sequence[float]) -> list[float]:
+    """Looks without those that were followed by the next before anything had changed."""
+    ahead = [*fractions[1:], math.inf]
+    return [at for at, next_one in zip(fractions, ahead, strict=True) if next_one - at >= SMALLEST_STEP]
 
 
 def may_decide(plan: AnalysisPlan, units: int) -> bool:

@@ -65,7 +65,7 @@ def variant_number(found: object) -> int:
     Raises:
         ProblemError: it is not a whole number.
     """
-    number = float(str(found))
+    number = float(str(int(found) if isinstance(found, bool) else found))
     if number != int(number):
         raise ProblemError(f"variant {found!r} is not a whole number; 0 is the control, 1, 2 … the treatments")
     return int(number)

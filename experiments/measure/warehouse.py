@@ -88,7 +88,7 @@ DUCKDB = Dialect(
     double="DOUBLE",
     text="VARCHAR",
     whole="SUM(CAST({} AS BIGINT))",
-    epoch="EPOCH(CAST({} AS TIMESTAMP))",
+    epoch="EPOCH({})",
     keep="CREATE OR REPLACE TEMP TABLE {name} AS {query}",
     forget="DROP TABLE IF EXISTS {name}",
 )
@@ -98,7 +98,7 @@ POSTGRESQL = Dialect(
     double="DOUBLE PRECISION",
     text="TEXT",
     whole="SUM(CAST({} AS BIGINT))",
-    epoch="CAST(EXTRACT(EPOCH FROM CAST({} AS TIMESTAMP)) AS DOUBLE PRECISION)",
+    epoch="CAST(EXTRACT(EPOCH FROM {}) AS DOUBLE PRECISION)",
     keep="CREATE TEMPORARY TABLE {name} AS {query}",
     forget="DROP TABLE IF EXISTS {name}",
 )

@@ -301,6 +301,12 @@ def test_an_a_a_test_rejects_as_often_as_promised():
     assert 0.038 <= rejected / 2_000 <= 0.062
 
 
+def test_a_variant_may_be_written_as_true_and_false():
+    units = small_table(400)
+    written = units.assign(variant=units.variant == 1)
+    assert analyse(written, [SPEND]).effects == analyse(units, [SPEND]).effects
+
+
 def test_units_outside_the_experiment_are_counted_and_left_out():
     units = pd.DataFrame({"variant": [0, 0, 1, 1, -1, None], "spend": [1.0, 2.0, 3.0, 4.0, 1e9, float("nan")]})
     reading = analyse(units, [SPEND])

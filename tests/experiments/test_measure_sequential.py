@@ -66,6 +66,13 @@ def test_looks_close_together_cost_what_their_error_says():
     assert crossing_probability(at, rejection_boundary(plan, at)).sum() == pytest.approx(0.05, rel=1e-7)
 
 
+def test_a_look_repeated_before_anything_changed_costs_nothing():
+    plan = AnalysisPlan("group_sequential", planned_units=1_000_000)
+    assert interval_multiplier(plan, [400_000, 400_001, 900_000]) == pytest.approx(
+        interval_multiplier(plan, [400_001, 900_000]), rel=1e-12
+    )
+
+
 def test_fifty_looks_keep_the_power_and_width_of_the_evidence():
     drift = drift_for_power(AnalysisPlan("fixed"), 0.8)
     spending, valid = group_sequential(looks=50), AnalysisPlan("always_valid", planned_units=10_000, looks=50)
