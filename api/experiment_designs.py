@@ -158,6 +158,7 @@ def _rule(asked: Asked, effect: float) -> DecisionRule:
 
 def _outcome(table: Any, asked: Asked) -> Outcome:  # noqa: ANN401 - a data frame
     from experiments.history import (
+        left_over,
         linearised,
         mean_outcome,
         proportion_outcome,
@@ -176,7 +177,8 @@ def _outcome(table: Any, asked: Asked) -> Outcome:  # noqa: ANN401 - a data fram
         describe = proportion_outcome if asked["kind"] == "proportion" else mean_outcome
         outcome, linear = describe(asked["metric"], values), values
     if asked["covariates"]:
-        outcome = with_covariates(outcome, linear, table[list(asked["covariates"])].to_numpy())
+        past = table[list(asked["covariates"])].to_numpy()
+        outcome, linear = with_covariates(outcome, linear, past), left_over(linear, past)
     return with_clusters(outcome, linear, table[asked["cluster"]].to_numpy()) if asked["cluster"] else outcome
 
 

@@ -93,7 +93,10 @@ class DecisionRule:
 
 @dataclass(frozen=True)
 class Observed:
-    """A metric as read now: treatment less control for each unit, with the interval that is valid now."""
+    """A metric as read now: treatment less control for each unit, with the interval that is valid now.
+
+    Before the end of a plan that is read once that is a confidence sequence; harm is acted on then, a gain is not.
+    """
 
     metric: str
     estimate: float
@@ -169,13 +172,13 @@ def _act(
     chance: float | None,
     weeks_left: float | None,
 ) -> tuple[Action, list[Reason]]:
-    if plan.method == "fixed" and fraction < 1.0:
-        return "go on", [Reason(_EARLY, {"fraction": fraction})]
     broken, still_open = _guardrails(rule, reading)
     if broken:
         return "roll back", broken
     if primary.high < 0:
         return "roll back", [Reason(_HARM, {"metric": rule.metric})]
+    if plan.method == "fixed" and fraction < 1.0:
+        return "go on", [Reason(_EARLY, {"fraction": fraction})]
     at_end = fraction >= 1.0
     if primary.low > rule.smallest_gain:
         gain = Reason(_GAIN, {"metric": rule.metric, "smallest": rule.smallest_gain})

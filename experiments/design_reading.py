@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _NAIVE = N_("Without regard to what units take from one another, the effect would have been read as {naive:+.4g}.")
 _SPENT = N_("Spent for each customer: {off:.4g} by the control, {on:.4g} by the treatment.")
 _NEIGHBOUR = N_("A product with its old price changes by {estimate:+.4g} beside neighbours with new prices.")
+_NO_COVARIATE = N_("The table lacks {column}: read without it, the interval is wider than planned.")
 _STRAY = N_("{count} units of the table are not part of the design; they were left out.")
 
 
@@ -106,6 +107,7 @@ def read_by_design(
     if design.draw == "two_stage":
         return _two_stage(design, inside, unit, plan_fraction, stray)
     plan = _at_fraction(design.plan, int((inside["variant"] >= 0).sum()), plan_fraction)
+    lacking = [str(metric["covariate"]) for metric in design.metrics if _lacks_covariate(metric, inside)]
     found = analyse(
         inside,
         [metric_from(_readable(metric, inside)) for metric in design.metrics],
@@ -115,7 +117,9 @@ def read_by_design(
         earlier_looks=earlier_looks,
         segments=segments,
     )
-    return _from_analysis(design, plan, found, stray)
+    return _from_analysis(
+        design, plan, found, (*_notes(stray), *(Reason(_NO_COVARIATE, {"column": one}) for one in lacking))
+    )
 
 
 def variants_of(design: Design, ids: Sequence[Any] | npt.NDArray[Any], table: pd.DataFrame | None = None) -> Any:  # noqa: ANN401
@@ -163,10 +167,14 @@ def _with_variant(design: Design, table: pd.DataFrame, unit: str) -> tuple[pd.Da
     return table.assign(variant=variant), int((variant < 0).sum()) if design.assigned is not None else 0
 
 
+def _lacks_covariate(metric: Mapping[str, Any], table: pd.DataFrame) -> bool:
+    covariate = metric.get("covariate")
+    return isinstance(covariate, str) and covariate not in table.columns
+
+
 def _readable(metric: Mapping[str, Any], table: pd.DataFrame) -> Mapping[str, Any]:
     """Leave out a covariate whose column the table lacks."""
-    covariate = metric.get("covariate")
-    if isinstance(covariate, str) and covariate not in table.columns:
+    if _lacks_covariate(metric, table):
         return {key: value for key, value in metric.items() if key != "covariate"}
     return metric
 
@@ -188,7 +196,7 @@ def _at_fraction(plan: AnalysisPlan, units: int, fraction: float | None) -> Anal
     return replace(plan, planned_units=max(1, round(units / fraction)))
 
 
-def _from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, stray: int) -> DesignReading:
+def _from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, notes: tuple[Reason, ...]) -> DesignReading:
     doubts = tuple(check.reason for check in found.checks if check.verdict == "broken")
     treatments = sorted({effect.variant for effect in found.effects})
     verdicts = []
@@ -203,7 +211,7 @@ def _from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, stray: i
         units=sum(found.counts),
         trustworthy=found.trustworthy,
         measured=_measured(design, rows),
-        notes=_notes(stray),
+        notes=notes,
         looks=found.looks,
         segments=tuple(
             {

@@ -119,12 +119,20 @@ def with_covariates(outcome: Outcome, values: npt.ArrayLike, covariates: npt.Arr
     x = x[:, x.std(axis=0) > 0]
     if x.shape[1] == 0 or y.size <= x.shape[1] + 2:
         return replace(outcome, explained=0.0)
-    x = (x - x.mean(axis=0)) / x.std(axis=0)
-    centred = y - y.mean()
-    left = centred - x @ np.linalg.lstsq(x, centred, rcond=None)[0]
+    left, centred = left_over(y, x), y - y.mean()
     raw = 1.0 - float(left @ left) / float(centred @ centred)
     adjusted = 1.0 - (1.0 - raw) * (y.size - 1) / (y.size - 1 - x.shape[1])
     return replace(outcome, explained=float(np.clip(adjusted, 0.0, 1.0 - 1e-9)))
+
+
+def left_over(values: npt.ArrayLike, covariates: npt.ArrayLike) -> Floats:
+    """What covariates from before leave of (n,) values, by least squares: (n,), mean 0."""
+    y, x = np.asarray(values, dtype=np.float64), np.asarray(covariates, dtype=np.float64)
+    x = x[:, None] if x.ndim == 1 else x
+    x = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
+    centred: Floats = y - y.mean()
+    left: Floats = centred - x @ np.linalg.lstsq(x, centred, rcond=None)[0]
+    return left
 
 
 def with_clusters(outcome: Outcome, values: npt.ArrayLike, clusters: Sequence[Any] | npt.NDArray[Any]) -> Outcome:
@@ -132,7 +140,7 @@ def with_clusters(outcome: Outcome, values: npt.ArrayLike, clusters: Sequence[An
 
     Args:
         outcome: the metric.
-        values: (n,) its value of each unit; what is left of it where covariates are used.
+        values: (n,) its value of each unit; where covariates are used what they leave of it (`left_over`).
         clusters: (n,) cluster of each unit, such as its store.
 
     Raises:

@@ -21,7 +21,7 @@ from experiments.sequential import AnalysisPlan, drift_for_power
 from experiments.sequential import power as plan_power
 
 _MANY = 2000
-"""From so many units on Student's t is the normal distribution."""
+"""From so many degrees of freedom on Student's t is the normal distribution."""
 _LARGEST = 10**12
 
 
@@ -68,10 +68,11 @@ def required_units(
     if rough > _LARGEST:
         raise ProblemError(f"effect {effect:g} of '{outcome.name}' needs {rough:.1g} units; plan for a larger one")
     least = max(2 * len(weights), math.ceil(rough - 1e-9))
-    if plan.method != "fixed" or least > _MANY:
+    if plan.method != "fixed" or _freedom(outcome, least, weights) > _MANY:
         return least
+    step = max(1, int(outcome.cluster_size))
     while power_at(outcome, effect, least, plan, weights=weights) < power:
-        least += 1
+        least += step
     return least
 
 
@@ -88,12 +89,17 @@ def power_at(
         raise ProblemError(f"{units} units for {len(weights)} variants; each needs 2 or more")
     shared = _shared(plan, weights)
     drift = abs(effect) / math.sqrt(_unit_variance(outcome, effect, weights) / units)
-    if plan.method != "fixed" or units > _MANY:
+    freedom = _freedom(outcome, units, weights)
+    if plan.method != "fixed" or freedom > _MANY:
         return plan_power(shared, drift)
-    freedom = units * (weights[0] + min(weights[1:])) / outcome.cluster_size - 2
     if freedom < 1:
         return shared.alpha
     return power_of_t(drift, freedom, shared.alpha)
+
+
+def _freedom(outcome: Outcome, units: int, weights: Sequence[float]) -> float:
+    """Degrees of freedom of a comparison with the smallest treatment: clusters, less two."""
+    return units * (weights[0] + min(weights[1:])) / outcome.cluster_size - 2
 
 
 def power_of_t(drift: float, freedom: float, alpha: float = 0.05) -> float:

@@ -19,7 +19,7 @@ from engine.proposal import N_, PriceLine, Proposal, Reason
 from experiments.assign import Split
 from experiments.decide import Guardrail
 from experiments.design import SHORT, Design, notes_on, usual_rule
-from experiments.history import Outcome, panel_outcome, with_clusters
+from experiments.history import Outcome, left_over, panel_outcome, with_clusters
 from experiments.known_units import COMPARED, draw_known
 from experiments.power import Sizing, detectable_effect, power_at
 from experiments.sequential import AnalysisPlan
@@ -231,9 +231,7 @@ def _alike(outcome: Outcome, profit: Floats, clusters: npt.NDArray[Any], weeks: 
     window = profit[:, -(weeks + before) :]
     whole = np.isfinite(window).all(axis=1)
     after, past = window[whole, before:].mean(axis=1), window[whole, :before].mean(axis=1)
-    x = np.column_stack([np.ones(past.size), past])
-    left = after - x @ np.linalg.lstsq(x, after, rcond=None)[0]
-    return with_clusters(outcome, left, clusters[whole])
+    return with_clusters(outcome, left_over(after, past), clusters[whole])
 
 
 def _levels(profit: Floats) -> Floats:

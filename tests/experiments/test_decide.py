@@ -42,6 +42,7 @@ def read(*metrics, units=1000, **more):
         (read(seen(1.0, width=2.5), units=400), RULE, GROUP, "go on", "still open at 40%"),
         (read(seen(-1.2, width=2.5), units=700), RULE, GROUP, "stop", "chance of showing it"),
         (read(seen(3.0), units=400), RULE, AnalysisPlan(planned_units=1000), "go on", "at its end only"),
+        (read(seen(-4.0, width=3.0), units=400), RULE, AnalysisPlan(planned_units=1000), "roll back", "is worse"),
         (read(seen(3.0)), DecisionRule("profit", smallest_gain=2.0), GROUP, "stop", "no gain was shown"),
         (read(seen(0.4, 0.1)), DecisionRule("profit", smallest_gain=2.0), GROUP, "stop", "not worth a launch"),
         (read(seen(-3.0, metric="returns")), DecisionRule("returns", higher_is_better=False), GROUP, "ship", "gains"),

@@ -196,7 +196,9 @@ def test_with_few_categories_products_are_drawn_in_balance():
     table = pd.DataFrame({"product_id": design.assigned.units, "profit": 1.0, "units": 2.0})
     table["profit"] += 0.1 * np.random.default_rng(1).standard_normal(len(table)) + np.array(design.assigned.variant)
     table["units"] += 0.01 * np.random.default_rng(2).standard_normal(len(table))
-    assert read_by_design(design, table, unit="product_id").effects[0].decision == "better"
+    reading = read_by_design(design, table, unit="product_id")
+    assert reading.effects[0].decision == "better"
+    assert "lacks profit_before" in reading.notes[0].english()
 
 
 def test_a_coupon_plan_is_tested_by_holding_some_back():

@@ -120,6 +120,16 @@ def test_clusters_cost_what_their_correlation_says():
     assert alone.design_effect == 1.0
 
 
+def test_few_clusters_count_as_few_whatever_the_units():
+    clustered = Outcome("y", "mean", 0.0, 1.0, 100, correlation=0.1, cluster_size=1000.0)
+    stores = 12
+    many = power_at(clustered, 0.4, stores * 1000, FIXED)
+    means = Outcome("y", "mean", 0.0, clustered.residual_variance / 1000, stores)
+    assert many == pytest.approx(power_at(means, 0.4, stores, FIXED), abs=1e-9)
+    needed = required_units(clustered, 0.4, FIXED)
+    assert power_at(clustered, 0.4, needed, FIXED) >= 0.8 > power_at(clustered, 0.4, needed - 1000, FIXED)
+
+
 def test_the_panel_says_what_the_test_will_be_read_against():
     rng = np.random.default_rng(6)
     level = rng.lognormal(3, 1, (400, 1))
