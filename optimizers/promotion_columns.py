@@ -17,7 +17,7 @@ from optimizers.column_selection import Column, Selection, select_columns
 from optimizers.promotion_events import CalendarOwner, Events, Limits
 from optimizers.promotion_kernels import longest_tails, trace_path
 from optimizers.promotion_pairs import PairGrants
-from optimizers.promotions import PromotionPlan, PromotionProblem, evaluate_calendar
+from optimizers.promotions import PromotionPlan, PromotionProblem, evaluate_calendar, proven_bound
 from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
@@ -179,7 +179,7 @@ def _finish(problem: PromotionProblem, option: Ints, found: Selection, gap: floa
     plan = evaluate_calendar(problem, option)
     if plan.objective < 0:
         plan = evaluate_calendar(problem, np.zeros_like(option))
-    bound = max(found.bound, plan.objective)
+    bound = proven_bound(problem, plan.objective, found.bound)
     reached = relative_gap(plan.objective, bound)
     slots = problem.slots.size
     return replace(

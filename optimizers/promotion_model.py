@@ -16,7 +16,7 @@ import numpy.typing as npt
 from optimizers.promotion_columns import taken_from_others
 from optimizers.promotion_events import Events, Limits
 from optimizers.promotion_pairs import pair_terms
-from optimizers.promotions import PromotionPlan, PromotionProblem, evaluate_calendar
+from optimizers.promotions import PromotionPlan, PromotionProblem, evaluate_calendar, proven_bound
 from optimizers.solver import Stop, relative_gap, solve
 
 Floats = npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ def plan_exactly(problem: PromotionProblem, *, gap: float, seconds: float, start
     option = _read(problem, model, found.of(model.go)) if found.holds else fallback
     option = option if _within(problem, option) else fallback
     plan = max((evaluate_calendar(problem, o) for o in (option, fallback, nothing)), key=lambda p: p.objective)
-    bound = np.inf if found.bound is None else max(float(found.bound), plan.objective)
+    bound = np.inf if found.bound is None else proven_bound(problem, plan.objective, float(found.bound))
     reached = relative_gap(plan.objective, bound) if np.isfinite(bound) else np.inf
     status = "optimal" if reached <= gap else "time_limit" if found.stop == Stop.TIME_LIMIT else "gap_limit"
     return replace(plan, status=status, bound=bound, gap=reached, method="exact")

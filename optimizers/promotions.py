@@ -21,6 +21,8 @@ from optimizers.solver import relative_gap
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+ROUNDING = 1e-10
+"""Share of turnover below which a bound and a value are the same."""
 SHORT = (
     "together, promotions of one week would take more from a product of the category than it sells; "
     "lower `takes` or `dip`, or set max_per_category"
@@ -221,14 +223,20 @@ def plan_promotions(
         plan = plan_by_columns(problem, gap=gap, seconds=seconds)
         left = seconds - (time.perf_counter() - begun)
         if method == "auto" and plan.gap > gap and left > 0 and is_small(problem):
-            plan = _better(plan, plan_exactly(problem, gap=gap, seconds=left, start=plan.option), gap)
+            plan = _better(problem, plan, plan_exactly(problem, gap=gap, seconds=left, start=plan.option), gap)
     return replace(plan, seconds=time.perf_counter() - begun)
 
 
-def _better(columns: PromotionPlan, exact: PromotionPlan, gap: float) -> PromotionPlan:
+def proven_bound(problem: PromotionProblem, value: float, bound: float) -> float:
+    """Return a bound that is not below the value, and the value itself where only rounding is between them."""
+    turnover = float((problem.base_units * problem.price).sum())
+    return value if bound <= value + ROUNDING * max(turnover, 1.0) else bound
+
+
+def _better(problem: PromotionProblem, columns: PromotionPlan, exact: PromotionPlan, gap: float) -> PromotionPlan:
     """The better calendar with the better bound, and the prices that columns found."""
     held = exact if exact.objective > columns.objective else columns
-    bound = max(min(columns.bound, exact.bound), held.objective)
+    bound = proven_bound(problem, held.objective, min(columns.bound, exact.bound))
     reached = relative_gap(held.objective, bound)
     return replace(
         held,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import InfeasibleError, ProblemError
+from engine.errors import InfeasibleError, PlanError, ProblemError
+from optimizers.check_joint import check_joint_plan
 from optimizers.coupons import CouponProblem, allocate_coupons
 from optimizers.joint_budget import StagePoint, budget_frontier, split_budget, word_shadow_price
 from optimizers.joint_stages import (
@@ -108,6 +110,7 @@ def test_prices_coupons_and_promotions_share_a_budget_and_the_last_unit_brings_t
     stages = [PriceStage(shelf(1)), CouponStage(coupons(1)), PromotionStage(calendar(1))]
     budget = 500.0
     plan = split_budget(stages, budget, gap=5e-3)
+    check_joint_plan(stages, plan)
     assert plan.spend <= budget
     assert plan.gap <= 5e-3
     assert plan.shadow_price > 0
@@ -159,6 +162,20 @@ def test_the_frontier_rises_its_price_falls_and_foretells_the_next_point() -> No
     assert word_shadow_price(plans[0]).english() == (
         f"one more 1,000 in the budget would bring {1000 * plans[0].shadow_price:,.0f}"
     )
+
+
+@pytest.mark.parametrize("figure", ["spend", "objective", "budget", "bound"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_checker_finds_a_wrong_figure_of_the_whole_or_of_a_stage(figure: str, number: int) -> None:
+    stages = [CouponStage(coupons(6)), PromotionStage(calendar(6))]
+    plan = split_budget(stages, 200.0)
+    check_joint_plan(stages, plan)
+    with pytest.raises(PlanError):
+        check_joint_plan(stages, replace(plan, **{figure: 0.9 * getattr(plan, figure)}))
+    points = list(plan.points)
+    points[number] = replace(points[number], value=points[number].value + 1.0)
+    with pytest.raises(PlanError, match=stages[number].name):
+        check_joint_plan(stages, replace(plan, points=tuple(points), objective=plan.objective + 1.0))
 
 
 def test_no_budget_spends_nothing_and_keeps_what_costs_nothing() -> None:
