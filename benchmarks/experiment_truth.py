@@ -122,9 +122,9 @@ def product_profits(rng: np.random.Generator, categories: Ints, variant: Ints) -
     return before, level + shock + rng.normal(0, 3, categories.size) + 6.0 * variant - lost
 
 
-def repeat_price_test(rng: np.random.Generator) -> Callable[[], Repeat]:
-    """Make a price test over products of sixty categories; a launch everywhere earns 2 for each product."""
-    categories = np.repeat(np.arange(60), rng.integers(4, 12, 60))
+def repeat_price_test(rng: np.random.Generator, number: int = 60) -> Callable[[], Repeat]:
+    """Make a price test over products of some categories; a launch everywhere earns 2 for each product."""
+    categories = np.repeat(np.arange(number), rng.integers(4, 12, number))
 
     def once() -> Repeat:
         test = draw_price_test(categories, rng)
@@ -140,6 +140,7 @@ TRUTHS: dict[str, Callable[[np.random.Generator], Callable[[], Repeat]]] = {
     "switchback, carry-over of three days": repeat_switchback,
     "two policies on one budget, split into cells": repeat_budget_split,
     "prices over products, substitution": repeat_price_test,
+    "the same with twelve categories": lambda rng: repeat_price_test(rng, 12),
 }
 
 
