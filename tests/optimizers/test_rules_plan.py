@@ -68,9 +68,10 @@ def test_the_plan_is_the_best_that_keeps_all_rules(seed: int, kinds: list[str]) 
     ruled = solve_under_rules(basis.problem, basis.facts, rules, seconds=2.0)
     best = best_by_force(basis, rules)
     scale = max(abs(best), abs(ruled.plan.bound), 1e-9)
-    assert ruled.plan.objective <= best + 1e-6 * scale
-    assert ruled.plan.bound >= best - 1e-6 * scale
-    assert ruled.plan.objective >= best - max(ruled.plan.gap, 1e-4) * scale - 1e-6 * scale
+    cent = 1e-6 * scale + 1e-5  # what the tolerance on violations may cost in fines
+    assert ruled.plan.objective <= best + cent
+    assert ruled.plan.bound >= best - cent
+    assert ruled.plan.objective >= best - max(ruled.plan.gap, 1e-4) * scale - cent
     check_price_plan(basis.problem, without_fines(ruled))
 
 
