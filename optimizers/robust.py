@@ -29,6 +29,7 @@ from engine.errors import ProblemError
 from optimizers.price_rows import PriceRows
 from optimizers.prices import PricePlan, PriceProblem, check_problem, evaluate_prices, solve_prices
 from optimizers.solver import CompiledModel, relative_gap, solve
+from optimizers.worst_case import scenario_problem, worst_gain
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,8 +37,6 @@ RISKS = ("mean", "tail", "lower", "worst")
 ROUNDS = 12
 COARSEST = 5e-3
 """Gap of the price problems while the game is wide open."""
-STEPS = 60
-"""Frank-Wolfe steps of the adversary on the ellipsoid, at most."""
 
 
 @dataclass(frozen=True)
@@ -148,66 +147,6 @@ def tail_weights(gain: Floats, tail: float) -> Floats:
     return weight
 
 
-def worst_gain(problem: PriceProblem, price: Floats, radius: float) -> tuple[float, Floats]:
-    """Find the own elasticities in the ellipsoid that hurt most.
-
-    The ellipsoid is {mean + radius · A'z / √(D - 1): |z| <= 1}, A the centred draws (D, P). A line's profit is convex
-    in its elasticity where the margin is positive, so steps towards the worst corner of the linearised problem converge
-    (Frank and Wolfe, 1956) and their last linearisation is a lower bound; that is what is returned, never too much.
-
-    Args:
-        problem: products and draws.
-        price: (P,) money per unit.
-        radius: standard deviations.
-
-    Returns:
-        The least gain, money, and the elasticities (P,) that come nearest to it.
-    """
-    mean = problem.own.mean(axis=0)
-    centre = _scenario_problem(problem, mean[None, :])
-    outcome = evaluate_prices(centre, price)
-    move = np.log(price / problem.current_price)
-    spread = (problem.own - mean) / math.sqrt(max(len(problem.own) - 1, 1))
-    return _least_on_ball(outcome.profit, move, float(outcome.gain.sum()), radius * spread, mean)
-
-
-def _least_on_ball(profit: Floats, move: Floats, gain: float, spread: Floats, mean: Floats) -> tuple[float, Floats]:
-    """Minimise Σ profit_i · exp(shift_i · move_i) over shift = spread'z, |z| <= 1, by Frank-Wolfe with line search."""
-    z = np.zeros(len(spread))
-    least = -math.inf
-    for _ in range(STEPS):
-        shift = z @ spread
-        now = profit * np.exp(shift * move)
-        slope = spread @ (now * move)
-        size = float(np.linalg.norm(slope))
-        corner = -slope / size if size > 0 else z
-        value = float((now - profit).sum())
-        least = max(least, value + float(slope @ (corner - z)))
-        if value - least <= 1e-9 * max(abs(value), abs(gain), 1e-9):
-            break
-        z = z + _line_step(profit, move, shift, (corner - z) @ spread) * (corner - z)
-    return gain + least, mean + z @ spread
-
-
-def _line_step(profit: Floats, move: Floats, shift: Floats, direction: Floats) -> float:
-    """Step in [0, 1] that minimises a convex sum of exponentials: bisection on its slope."""
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        slope = float((profit * np.exp((shift + middle * direction) * move) * move * direction).sum())
-        low, high = (middle, high) if slope < 0 else (low, middle)
-    return high if high == 1.0 else 0.5 * (low + high)
-
-
-def _scenario_problem(problem: PriceProblem, own: Floats, weight: Floats | None = None) -> PriceProblem:
-    """The problem under given own elasticities (S, P) with probabilities (S,), all else at its mean."""
-    count = len(own)
-    share = np.full(count, 1.0) if weight is None else weight * count
-    scale = problem.base_scale.mean(axis=0)
-    cross = np.broadcast_to(problem.cross.mean(axis=0), own.shape)
-    return replace(problem, own=own, cross=np.array(cross), base_scale=share[:, None] * scale[None, :])
-
-
 class Shifts(Protocol):
     """What the adversary may do: S scenarios and the probabilities that he may give them."""
 
@@ -256,11 +195,11 @@ class EllipsoidShifts:
 
     def outcomes(self, price: Floats) -> Floats:
         """Return the gain under every response met so far."""
-        return evaluate_prices(_scenario_problem(self.base, self.own), price).gain_draws
+        return evaluate_prices(scenario_problem(self.base, self.own), price).gain_draws
 
     def problem(self, weight: Floats) -> PriceProblem:
         """Weigh the responses met so far."""
-        return _scenario_problem(self.base, self.own, weight)
+        return scenario_problem(self.base, self.own, weight)
 
     def react(self, price: Floats) -> int:
         """Add the response that hurts the prices most."""
