@@ -82,7 +82,7 @@ def allocate_file(
 
     Returns:
         What the plan is worth, ready for JSON: customers, offers, sent, objective, bound, gap, spend, shadow_price,
-        segment_shadow_price by name, status, method, seconds, out; and, where they were asked for, offer_shadow_price by
+        segment_shadow_price by name, status, method, seconds, out; and, where asked for, offer_shadow_price by
         name, explored (customers) and parity (by group).
 
     Raises:

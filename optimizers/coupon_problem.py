@@ -156,6 +156,13 @@ def _checked_segment(segment: Any, n: int) -> Ints | None:  # noqa: ANN401
         raise ProblemError(f"segment has type {array.dtype}; give whole numbers 0…S-1")
     if n and array.min() < 0:
         raise ProblemError(f"segment[{int(array.argmin())}] = {array.min()} is negative; number segments 0…S-1")
+    return _as_int64("segment", array)
+
+
+def _as_int64(name: str, array: npt.NDArray[Any]) -> Ints:
+    """The same numbers with a sign; what does not fit would come out negative."""
+    if len(array) and int(array.max()) > np.iinfo(np.int64).max:
+        raise ProblemError(f"{name}[{int(array.argmax())}] = {array.max()} is too large; give numbers below 2**63")
     return array.astype(np.int64)
 
 
@@ -232,7 +239,7 @@ def _checked_contacts(contacts: Any, limit: int | None, n: int) -> Ints | None: 
         )
     if n and array.min() < 0:
         raise ProblemError(f"contacts[{int(array.argmin())}] = {array.min()} is negative; count from 0")
-    return array
+    return _as_int64("contacts", array)
 
 
 def _checked_groups(groups: Any, offers: int, held: Bools | None) -> tuple[tuple[int, ...], ...]:  # noqa: ANN401
