@@ -33,10 +33,8 @@ TEST_WORTH = (
 
 
 @dataclass(frozen=True)
-class TestDesign:
+class PriceTestDesign:
     """How a price is tested."""
-
-    __test__ = False  # the name begins as pytest's tests do
 
     weeks: float
     """Length of the test."""
@@ -53,10 +51,8 @@ class TestDesign:
 
 
 @dataclass(frozen=True)
-class TestValues:
+class PriceTestValues:
     """What a test of each product is worth, (P,) each; money over the horizons that use it."""
-
-    __test__ = False
 
     information: Floats
     """Expected gain of choosing after the test, less that of choosing now; never negative."""
@@ -67,7 +63,7 @@ class TestValues:
     """Of the elasticity, after the test."""
 
 
-def value_tests(problem: PriceProblem, design: TestDesign) -> TestValues:
+def value_tests(problem: PriceProblem, design: PriceTestDesign) -> PriceTestValues:
     """Value a price test of every product.
 
     A movable product's price would be chosen now under its belief; one that is held would stay at today's price, and is
@@ -95,10 +91,10 @@ def value_tests(problem: PriceProblem, design: TestDesign) -> TestValues:
     test_price = problem.current_price * (1 + design.change)
     share = 0.5 * design.weeks / design.horizon_weeks
     cost = -share * _gain(problem, test_price[:, None], mean, variance)[:, 0]
-    return TestValues(information, cost, information - cost, np.sqrt(after))
+    return PriceTestValues(information, cost, information - cost, np.sqrt(after))
 
 
-def _check_design(design: TestDesign) -> None:
+def _check_design(design: PriceTestDesign) -> None:
     if not (-1 < design.change < np.inf and design.change != 0):
         raise ProblemError(f"the test's change is {design.change}; give a share such as 0.05 or -0.05, not 0")
     for name in ("weeks", "horizon_weeks", "dispersion", "horizons"):
@@ -109,7 +105,7 @@ def _check_design(design: TestDesign) -> None:
         raise ProblemError(f"the test's max_se is {design.max_se}; give a number above 0")
 
 
-def _noise_variance(problem: PriceProblem, design: TestDesign) -> Floats:
+def _noise_variance(problem: PriceProblem, design: PriceTestDesign) -> Floats:
     """(P,) variance of the test's estimate: log ratio of two halves' units over the log price ratio."""
     units = problem.base_units * design.weeks / design.horizon_weeks
     with np.errstate(divide="ignore"):
@@ -161,7 +157,7 @@ class _Candidate:
 
 
 def choose_tests(
-    values: TestValues, *, max_tests: int, budget: float = np.inf, gap: float = 1e-4, seconds: float = 10.0
+    values: PriceTestValues, *, max_tests: int, budget: float = np.inf, gap: float = 1e-4, seconds: float = 10.0
 ) -> tuple[Ints, float]:
     """Choose the products to test so that the net value of information is largest.
 
@@ -185,7 +181,7 @@ def choose_tests(
     return np.flatnonzero([c.label == (1,) for c in found.columns]), found.bound
 
 
-def word_test(values: TestValues, design: TestDesign, product: int) -> Reason:
+def word_test(values: PriceTestValues, design: PriceTestDesign, product: int) -> Reason:
     """Say what one product's test costs and what it is expected to bring."""
     return Reason(
         TEST_WORTH,

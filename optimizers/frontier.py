@@ -85,7 +85,7 @@ def price_frontier(
     holds at least what the one before it held; and no point is worth more than the bound of any wider one.
 
     Args:
-        problem: as `solve_prices` takes it; its own index band is replaced where `measure` is the index.
+        problem: as `solve_prices` takes it; its index band is replaced where `measure` is the index, its risk by mean.
         measure: one of `MEASURES`.
         levels: of the limit, in any order.
         rows: further rules.
@@ -101,6 +101,7 @@ def price_frontier(
         raise ProblemError(f"measure is {measure!r}; allowed: {', '.join(MEASURES)}")
     if not len(levels) or not np.isfinite(levels).all() or (measure in ("index", "investment") and min(levels) < 0):
         raise ProblemError(f"levels are {list(levels)}; give finite numbers, 0 or more for the index and investment")
+    problem = replace(problem, risk="mean")
     widening = sorted({float(level) for level in levels}, reverse=measure in ("units", "revenue"))
     found: list[tuple[float, float, float, Floats]] = []
     unreachable = []

@@ -72,12 +72,22 @@ class PromotionStage:
 
 @dataclass(frozen=True)
 class PriceStage:
-    """Everyday prices; what is spent is the investment in lower prices (`price_investment`)."""
+    """Everyday prices by expected gain; what is spent is the investment in lower prices (`price_investment`).
+
+    Raises:
+        ProblemError: a rule is soft.
+    """
 
     problem: PriceProblem
     rows: PriceRows | None = None
     name: str = "prices"
     gap: float = 1e-3
+
+    def __post_init__(self) -> None:
+        soft = [row.name for row in self.rows.rows if row.penalty is not None] if self.rows is not None else []
+        if soft:
+            raise ProblemError(f"rule {soft[0]!r} is soft: prices that share a budget take hard rules only")
+        object.__setattr__(self, "problem", replace(self.problem, risk="mean"))
 
     def at_price(self, price: float, seconds: float) -> PricedPoint:
         """Choose prices where every unit invested is charged at a price."""

@@ -26,8 +26,6 @@ from optimizers.solver import relative_gap
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-MAX_LOG_DEMAND = 50.0
-
 
 @dataclass(frozen=True)
 class MarkdownProblem:
@@ -312,9 +310,10 @@ def _learn(problem: MarkdownProblem, sold: Floats, rung: Ints) -> Floats:
 
 
 def draw_noise(problem: MarkdownProblem, rng: np.random.Generator) -> Floats:
-    """Draw the weeks' relative noise (D, W, P), mean 1: Poisson sales around the expectation at the reference price,
-    gamma-mixed where there is dispersion.
-    """  # noqa: D205 - one sentence
+    """Draw the weeks' relative noise (D, W, P), mean 1.
+
+    Poisson sales around the expectation at the reference price, gamma-mixed where there is dispersion.
+    """
     mean = np.broadcast_to(
         problem.week_units[None] * problem.base_scale[:, None, :],
         (len(problem.own), problem.weeks, len(problem.product_ids)),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ProblemError
-from optimizers.exploration import TestDesign, TestValues, choose_tests, value_tests, word_test
+from optimizers.exploration import PriceTestDesign, PriceTestValues, choose_tests, value_tests, word_test
 from optimizers.prices import PriceProblem, problem_ladder
 
 
@@ -42,7 +42,7 @@ def beliefs(seed: int, products: int = 4, sd: float = 0.8, **changes: Any) -> Pr
     return PriceProblem(**(given_ | changes))
 
 
-DESIGN = TestDesign(weeks=4, horizon_weeks=8, change=0.08, dispersion=2.0)
+DESIGN = PriceTestDesign(weeks=4, horizon_weeks=8, change=0.08, dispersion=2.0)
 
 
 def test_information_is_worth_what_simulated_learning_brings() -> None:
@@ -102,7 +102,7 @@ def test_a_product_that_does_not_sell_teaches_nothing() -> None:
 def test_the_tests_chosen_are_the_best_of_all(seed: int, most: int, budget: float) -> None:
     rng = np.random.default_rng(seed)
     cost, information = np.round(rng.uniform(-5, 40, 6), 2), np.round(rng.uniform(0, 80, 6), 2)
-    values = TestValues(information, cost, information - cost, np.ones(6))
+    values = PriceTestValues(information, cost, information - cost, np.ones(6))
     rows, bound = choose_tests(values, max_tests=most, budget=budget, gap=1e-7)
     best = max(
         sum(float(values.net[i]) for i in some)
@@ -128,7 +128,7 @@ def test_a_design_that_measures_nothing_is_refused(changes: dict[str, float], wo
 
 
 def test_the_sentence_names_cost_and_worth() -> None:
-    values = TestValues(np.array([1234.0]), np.array([56.0]), np.array([1178.0]), np.ones(1))
+    values = PriceTestValues(np.array([1234.0]), np.array([56.0]), np.array([1178.0]), np.ones(1))
     assert word_test(values, DESIGN, 0).english() == (
         "testing this price for 4 weeks costs 56 and is expected to bring 1,234 by what it teaches"
     )

@@ -21,6 +21,7 @@ from optimizers.joint_stages import (
     PriceStage,
     PromotionStage,
     TableStage,
+    investment_row,
     margin_stage,
     price_investment,
 )
@@ -184,6 +185,12 @@ def test_no_budget_spends_nothing_and_keeps_what_costs_nothing() -> None:
     assert plan.spend == 0.0
     assert (plan.points[0].plan.price >= problem.current_price - 1e-9).all()
     assert plan.points[0].value > 0
+
+
+def test_soft_rules_are_refused_where_a_budget_is_shared() -> None:
+    problem = shelf(6, 3)
+    with pytest.raises(ProblemError, match="'price investment' is soft"):
+        PriceStage(problem, investment_row(problem, None, 10.0, penalty=1.0))
 
 
 def test_price_investment_is_what_lower_prices_give_away() -> None:
