@@ -50,8 +50,8 @@ class Figures:
     who: str
     changed: int
     gap: float
-    promised: tuple[float, float, float]
-    """Mean, 5 % and 95 % quantile."""
+    promised: tuple[float, float, float] | None
+    """Mean, 5 % and 95 % quantile; None where the plan was refused."""
     judged: tuple[float, float, float] | None = None
 
 
@@ -138,7 +138,7 @@ def _halves(
             ruled = solve_under_rules(half, facts, rules.rules, gap=GAP, seconds=SECONDS)
         except PlanError as error:
             print(error)
-            yield Figures(f"{who}: refused by the re-check", 0, np.nan, (np.nan,) * 3)
+            yield Figures(f"{who}: refused by the re-check", 0, np.nan, None)
             continue
         judged = judge_plan(
             other,
