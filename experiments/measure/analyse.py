@@ -292,7 +292,7 @@ def _sum(found: Inside, prepared: Prepared) -> _Summed:
         return _Summed(prepared, linear, linear, {}, {})
     components, strata = linear, [] if units.stratum is None else [units.stratum]
     if units.cluster is not None:
-        relation, components, ranges = sum_clusters(units, relation, linear, [units.variant, *strata])
+        relation, components, ranges = sum_clusters(units, relation, linear, ranges, [units.variant, *strata])
     keys = [units.variant_sql, *(units.warehouse.dialect.column(name) for name in strata)]
     metrics = {_ROWS: (), **{one.metric.name: one.expressions for one in components}}
     by_metric: ByStratum = {name: {} for name in metrics}

@@ -72,7 +72,7 @@ def _read(
 ) -> tuple[ByLevel, Sequence[Components]]:
     units, dialect, relation = found.units, found.units.warehouse.dialect, found.relation
     if units.cluster is not None:
-        relation, ready, ranges = sum_clusters(units, relation, ready, [units.variant, segment])
+        relation, ready, ranges = sum_clusters(units, relation, ready, ranges, [units.variant, segment])
     keys = [dialect.column(segment), units.variant_sql]
     metrics = {one.metric.name: one.expressions for one in ready}
     by_level: dict[str, dict[int, Mapping[str, Moments]]] = {}

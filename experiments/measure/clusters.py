@@ -8,18 +8,18 @@ a delta-method variance over clusters (Deng, Knoblich and Lu 2018), which is the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from experiments.measure.components import Components
-from experiments.measure.sums import Range, read_ranges
+from experiments.measure.sums import Range, read_ranges, total_sql
 from experiments.measure.units import KEPT, Units
 from experiments.measure.warehouse import Warehouse
 from experiments.statistics.contrast import Value
 
 
 def sum_clusters(
-    units: Units, relation: str, ready: Sequence[Components], keys: Sequence[str]
+    units: Units, relation: str, ready: Sequence[Components], ranges: Mapping[str, Range], keys: Sequence[str]
 ) -> tuple[str, tuple[Components, ...], dict[str, Range]]:
     """Sum each cluster's rows into one row that is kept for this session.
 
@@ -27,6 +27,7 @@ def sum_clusters(
         units: the source, with its cluster.
         relation: the rows inside the experiment.
         ready: the metrics' components by row.
+        ranges: of the components over all rows.
         keys: columns whose values the clusters are further split by, the variant first.
 
     Returns:
@@ -36,15 +37,16 @@ def sum_clusters(
     named: dict[str, str] = {}
     clustered = []
     for one in ready:
-        sums = [named.setdefault(f"SUM({dialect.number(e)})", f"sum_{len(named)}") for e in one.expressions]
-        size = named.setdefault(f"COUNT({one.expressions[0]})", f"sum_{len(named)}")
+        totals = [total_sql(dialect, dialect.number(e), ranges[e].reach(0.0)) for e in one.expressions]
+        sums = [named.setdefault(total, f"sum_{len(named)}") for total in totals]
+        # A cluster without rows in the metric is no part of it: NULL like its sums, not a cluster of size nought.
+        size = named.setdefault(f"NULLIF(COUNT({one.expressions[0]}), 0)", f"sum_{len(named)}")
         clustered.append(_by_cluster(one, (*sums, size)))
     columns = ", ".join(dialect.column(key) for key in (*keys, units.cluster or ""))
     sums_sql = ", ".join(f"{sql} AS {name}" for sql, name in named.items())
     name = f"{KEPT}_clusters"
     units.warehouse.keep(name, f"SELECT {columns}, {sums_sql} FROM {relation} GROUP BY {columns}")
-    _, ranges = read_ranges(units.warehouse, name, named.values())
-    return name, tuple(clustered), ranges
+    return name, tuple(clustered), read_ranges(units.warehouse, name, named.values())[1]
 
 
 def _by_cluster(one: Components, expressions: tuple[str, ...]) -> Components:

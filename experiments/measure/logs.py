@@ -9,13 +9,14 @@ after the data end and of units never exposed are not counted as outcomes, but c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from engine.proposal import N_, Reason
 from experiments.measure.metrics import Condition, Lookback, Metric, Profit, Ratio, Retention, Window
 from experiments.measure.reading import Exclusion
+from experiments.measure.sums import read_ranges, total_sql
 from experiments.measure.units import KEPT, Units
 from experiments.measure.warehouse import Dialect, Warehouse
 from experiments.trust.exposures import ExposureCounts, Gap
@@ -76,7 +77,8 @@ def gather(logs: Logs, metrics: Sequence[Metric]) -> Gathered:
     """
     _keep_first_exposures(logs, _attribute_covariates(metrics))
     counts = _count(logs)
-    written = [_write(place, metric, logs) for place, metric in enumerate(metrics)]
+    reaches = _reaches(logs, metrics)
+    written = [_write(place, metric, logs, reaches) for place, metric in enumerate(metrics)]
     _keep_units(logs, _attribute_covariates(metrics), [column for one in written for column in one.columns])
     units = Units(
         warehouse=logs.warehouse,
@@ -173,17 +175,17 @@ class _Written:
     """Whether missing values count as zero."""
 
 
-def _write(place: int, metric: Metric, logs: Logs) -> _Written:
+def _write(place: int, metric: Metric, logs: Logs, reaches: Reaches) -> _Written:
     """The columns that a metric needs, and the metric in terms of them."""
     dialect, prefix = logs.warehouse.dialect, f"m{place}"
     within = _within(metric.window, metric, dialect)
     if isinstance(metric, Retention):
         columns = [(f"{prefix}_c0", f"MAX(CASE WHEN {within} THEN 1 ELSE 0 END)")]
     else:
-        columns = [(f"{prefix}_c{i}", _total(c, within, metric, dialect)) for i, c in enumerate(metric.columns)]
+        columns = [(f"{prefix}_c{i}", _total(c, within, metric, logs, reaches)) for i, c in enumerate(metric.columns)]
     renamed = _renamed(metric, [name for name, _ in columns])
     if isinstance(metric.covariate, Lookback):
-        before = _before(metric, metric.covariate, prefix, dialect)
+        before = _before(metric, metric.covariate, prefix, logs, reaches)
         columns += before
         renamed = _with_covariate(renamed, [name for name, _ in before])
     closes = metric.window.end_hours is not None
@@ -192,7 +194,7 @@ def _write(place: int, metric: Metric, logs: Logs) -> _Written:
         renamed = replace(renamed, where=(Condition(f"{prefix}_in", "=", 1),))
     fills = metric.missing == "zero" and not isinstance(metric, Retention)
     if fills:
-        columns.append((f"{prefix}_bad", _bad(metric, within, dialect)))
+        columns.append((f"{prefix}_bad", _bad_rows(metric.columns, within, dialect)))
     return _Written(renamed, metric.name, tuple(columns), closes, fills)
 
 
@@ -204,29 +206,47 @@ def _within(window: Window, metric: Metric, dialect: Dialect) -> str:
     return " AND ".join([*tests, *(dialect.condition(condition) for condition in metric.where)])
 
 
-def _total(column: str, test: str, metric: Metric, dialect: Dialect) -> str:
-    """Sum of a column over the rows that pass; a missing value makes the sum NaN, so that the metric's rule sees it."""
+def _total(column: str, test: str, metric: Metric, logs: Logs, reaches: Reaches) -> str:
+    """Sum of a column over the rows that pass; a value that is no number makes it NaN, for the metric's rule to see."""
+    dialect = logs.warehouse.dialect
     quoted = dialect.column(column)
-    value = (
-        f"CASE WHEN {dialect.finite(quoted)} THEN {dialect.number(quoted)} ELSE 0 END"
-        if metric.missing == "zero"
-        else f"COALESCE({dialect.number(quoted)}, {dialect.number(dialect.literal('NaN'))})"
-    )
-    return f"COALESCE(SUM(CASE WHEN {test} THEN {value} END), 0)"
+    value = f"CASE WHEN {test} AND {dialect.finite(quoted)} THEN {dialect.number(quoted)} END"
+    total = f"COALESCE({total_sql(dialect, value, reaches[column])}, 0)"
+    if metric.missing == "zero":
+        return total
+    nan = dialect.number(dialect.literal("NaN"))
+    return f"CASE WHEN {_bad_rows([column], test, dialect)} > 0 THEN {nan} ELSE {total} END"
 
 
-def _bad(metric: Metric, test: str, dialect: Dialect) -> str:
-    whole = " AND ".join(f"COALESCE({dialect.finite(dialect.column(c))}, FALSE)" for c in metric.columns)
+def _bad_rows(columns: Sequence[str], test: str, dialect: Dialect) -> str:
+    """Number of the rows that pass with a value that is no number."""
+    whole = " AND ".join(f"COALESCE({dialect.finite(dialect.column(column))}, FALSE)" for column in columns)
     return f"COUNT(CASE WHEN {test} AND NOT ({whole}) THEN 1 END)"
 
 
-def _before(metric: Metric, covariate: Lookback, prefix: str, dialect: Dialect) -> list[tuple[str, str]]:
+Reaches = Mapping[str, float]
+"""Largest size of a number in each column of the outcomes."""
+
+
+def _reaches(logs: Logs, metrics: Sequence[Metric]) -> Reaches:
+    """How far the summed columns reach."""
+    warehouse, dialect = logs.warehouse, logs.warehouse.dialect
+    columns = dict.fromkeys(c for metric in metrics if not isinstance(metric, Retention) for c in metric.columns)
+    names = {dialect.column(column): column for column in columns}
+    _, found = read_ranges(warehouse, logs.outcomes, names)
+    bad = {sql: f"CASE WHEN {dialect.finite(sql)} THEN {sql} END" for sql in names if not found[sql].is_finite}
+    repaired = read_ranges(warehouse, logs.outcomes, bad.values())[1] if bad else {}
+    return {column: (repaired[bad[sql]] if sql in bad else found[sql]).reach(0.0) for sql, column in names.items()}
+
+
+def _before(metric: Metric, covariate: Lookback, prefix: str, logs: Logs, reaches: Reaches) -> list[tuple[str, str]]:
     """The metric's columns over the hours before exposure."""
+    dialect = logs.warehouse.dialect
     tests = ["o_at < k_at", f"o_at >= k_at - {covariate.hours * _HOUR!r}"]
     test = " AND ".join([*tests, *(dialect.condition(condition) for condition in metric.where)])
     if isinstance(metric, Retention):
         return [(f"{prefix}_x0", f"MAX(CASE WHEN {test} THEN 1 ELSE 0 END)")]
-    totals = [_total(column, test, metric, dialect) for column in metric.columns]
+    totals = [_total(column, test, metric, logs, reaches) for column in metric.columns]
     if isinstance(metric, Profit):
         return [(f"{prefix}_x0", f"{totals[0]} - {totals[1]}")]
     return [(f"{prefix}_x{i}", total) for i, total in enumerate(totals)]

@@ -60,7 +60,7 @@ def _level_error(found: Inside, one: Components, variant: int, quantile: float) 
     relation = f"(SELECT * FROM {found.relation} WHERE {found.units.variant_sql} = {variant}) one_variant"
     ranges: Mapping[str, Range] = {share: Range(found.rows, 0.0, 1.0)}
     if found.units.cluster is not None:
-        relation, (marked,), ranges = sum_clusters(found.units, relation, [marked], [found.units.variant])
+        relation, (marked,), ranges = sum_clusters(found.units, relation, [marked], ranges, [found.units.variant])
     grouped = read_moments(found.units.warehouse, relation, [], {"share": marked.expressions}, ranges)
     return _error(grouped[()]["share"], marked.value)
 

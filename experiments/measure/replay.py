@@ -82,7 +82,7 @@ def _summed(units: Units, metric: Metric) -> tuple[str, Components, Mapping[str,
         raise ProblemError(f"metric '{metric.name}': {prepared.refused[0].reason.english()}")
     if units.cluster is None:
         return units.relation, prepared.ready[0], prepared.ranges
-    relation, (one,), ranges = sum_clusters(units, units.relation, prepared.ready, [])
+    relation, (one,), ranges = sum_clusters(units, units.relation, prepared.ready, prepared.ranges, [])
     return relation, one, ranges
 
 

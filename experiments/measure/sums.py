@@ -18,7 +18,7 @@ from typing import Any, SupportsInt
 
 import numpy as np
 
-from experiments.measure.warehouse import LARGEST, Warehouse
+from experiments.measure.warehouse import LARGEST, Dialect, Warehouse
 from experiments.statistics.moments import Moments, merge
 
 Key = tuple[Any, ...]
@@ -153,11 +153,28 @@ def _read(
 
 
 def _sum(warehouse: Warehouse, factors: Components, ranges: Mapping[str, Range], centres: Mapping[str, float]) -> _Sum:
-    reach = math.prod(ranges[e].reach(centres[e]) for e in factors)
-    # frexp gives reach < 2^exponent, so the largest addend stays below 2^_BITS.
-    shift = min(1000, max(-1000, _BITS - math.frexp(reach)[1])) if reach > 0.0 else 0
+    shift = _shift(math.prod(ranges[e].reach(centres[e]) for e in factors))
     product = " * ".join([*(_centred(warehouse, e, centres[e]) for e in factors), f"{math.ldexp(1.0, shift):.17e}"])
     return _Sum(warehouse.dialect.whole.format(product), shift)
+
+
+def _shift(reach: float) -> int:
+    """Power of two that takes addends up to `reach` to whole numbers of `_BITS` bits."""
+    # frexp gives reach < 2^exponent, so the largest addend stays below 2^_BITS.
+    return min(1000, max(-1000, _BITS - math.frexp(reach)[1])) if reach > 0.0 else 0
+
+
+def total_sql(dialect: Dialect, number: str, reach: float) -> str:
+    """SQL of a sum within a group of rows that does not depend on their order.
+
+    Args:
+        dialect: of the engine.
+        number: a double precision expression, NULL or at most `reach` in size.
+        reach: the largest size.
+    """
+    shift = _shift(reach)
+    whole = dialect.whole.format(f"{number} * {math.ldexp(1.0, shift):.17e}")
+    return f"{dialect.number(whole)} * {dialect.number(f'{math.ldexp(1.0, -shift):.17e}')}"
 
 
 def _centred(warehouse: Warehouse, expression: str, centre: float) -> str:

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,9 +19,12 @@ from experiments.measure import (
     Proportion,
     Quantile,
     Ratio,
+    Units,
     Window,
     Winsorise,
     analyse,
+    analyse_units,
+    duckdb_warehouse,
     metric_from,
 )
 from experiments.statistics.arms import pair
@@ -150,6 +154,31 @@ def test_the_order_and_the_number_of_rows_cannot_change_a_digit():
     shuffled = units.sample(frac=1.0, random_state=3)
     metrics = [Metric("spend", "spend", covariate="habit"), Ratio("rate", "spend", denominator="visits")]
     assert analyse(units, metrics) == analyse(shuffled, metrics)
+
+
+def test_the_number_of_threads_cannot_change_a_digit():
+    """Several row groups, so that the threads do meet the rows in another order."""
+    rng = np.random.default_rng(6)
+    rows = pd.DataFrame({"house": rng.integers(0, 4_000, 400_000), "spend": rng.lognormal(0.0, 2.0, 400_000)})
+    rows["variant"] = rows.house % 2
+    found = []
+    for threads in (1, 4):
+        connection = duckdb.connect(config={"threads": threads})
+        connection.execute("CREATE TABLE units AS SELECT * FROM rows")
+        units = [Units(duckdb_warehouse(connection), "units", cluster=cluster) for cluster in (None, "house")]
+        found.append([analyse_units(one, [SPEND]) for one in units])
+    assert found[0] == found[1]
+
+
+def test_a_cluster_without_rows_in_a_metric_is_no_part_of_it():
+    units = small_table(400)
+    units["house"] = units["user"] // 4
+    units["variant"] = units["house"] % 2
+    only = Metric("spend", "spend", where=(Condition("store", "=", "west"), Condition("visits", ">", 3)))
+    filtered = analyse(units, [only], cluster="house").effects[0]
+    kept = units[(units.store == "west") & (units.visits > 3)]
+    assert kept.house.nunique() < 80
+    assert interval(filtered) == pytest.approx(interval(analyse(kept, [SPEND], cluster="house").effects[0]), rel=1e-9)
 
 
 def test_a_constant_shift_of_the_treatment_is_found_exactly():
