@@ -17,6 +17,7 @@ BENCHMARKS = (
     "coupons",
     "coupon_response",
     "heldout",
+    "judge",
     "known_truth",
     "assignment",
     "experiment_truth",
