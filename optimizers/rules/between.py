@@ -13,6 +13,8 @@ from optimizers.rules.record import Floats, Ints, Rule, Scope
 from optimizers.rules.scope import column_of, groups, members
 from optimizers.rules.single import PERCENT
 
+MOST_PAIRS = 10_000
+"""Pairs of packs in one group."""
 RowRule = Callable[[Rule, Basis, Ints], Iterator[Limit]]
 _BRANDS = Scope((("private_label", ("0",)),))
 _PRIVATE_LABEL = "private_label"
@@ -23,10 +25,22 @@ def _pack_size_order(rule: Rule, basis: Basis, products: Ints) -> Iterator[Limit
     tolerance = 1 + rule.values["tolerance"]
     for name, found in _comparable(rule, basis, products).items():
         levels = np.unique(size[found])
+        _refuse_crowd(rule, name, size[found])
         for small, large in itertools.pairwise(levels):
             for cheap in found[size[found] == small].tolist():
                 for big in found[size[found] == large].tolist():
                     yield _not_dearer(basis, name, big, np.array([cheap]), np.array([tolerance / small]), 1 / large)
+
+
+def _refuse_crowd(rule: Rule, name: str, size: Floats) -> None:
+    """Refuse a group in which too many pairs would have to be compared: it is not one of similar products."""
+    count = np.unique(size, return_counts=True)[1]
+    pairs = int((count[1:] * count[:-1]).sum())
+    if pairs > MOST_PAIRS:
+        raise ConfigurationError(
+            f"rule {rule.name!r}: the group {name!r} has {pairs:,} pairs of packs to compare, at most {MOST_PAIRS:,}; "
+            "group by more columns, such as [brand, category]"
+        )
 
 
 def _comparable(rule: Rule, basis: Basis, products: Ints) -> dict[str, Ints]:
