@@ -119,8 +119,6 @@ class PriceSearch:
         """(P,) plan in hand, in the system's order."""
         self.value = -np.inf
         self.bound = self._cheap_bound()
-        self.group_bound: Floats | None = None
-        """(G,) proven at `price`."""
         self.price = np.zeros(len(self.system.coupling))
         """(R,) multipliers of the coupling rows at which the bound was proven, scaled."""
         self.inner_price = np.zeros(len(self.system.inner))
@@ -140,7 +138,6 @@ class PriceSearch:
         self.movable = bool((self.system.tables.allowed.sum(axis=1) > 1).any())
         self.gross = 0.0
         """Value of the plan in hand before the fines of soft rules."""
-        self._last_told = 0.0
         self.start = self._nearest_to_today()
         self._hard = self._hard_fines()
         self._accept(self.start)
@@ -487,7 +484,7 @@ class PriceSearch:
         sides = np.where(price > 0, rows.high, np.where(price < 0, rows.low, 0.0))
         total = float(bounds.sum() + price[price != 0] @ sides[price != 0])
         if total < self.bound:
-            self.bound, self.group_bound, self.price = total, bounds, price
+            self.bound, self.price = total, price
         self._complete = done and share < 0 and total - self.value <= -margin[0]
         self._tell_progress()
         return found
