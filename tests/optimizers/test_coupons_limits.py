@@ -251,3 +251,10 @@ def test_bound_and_gap_are_told_while_it_runs():
 def test_a_time_limit_that_is_none_is_refused(seconds):
     with pytest.raises(ProblemError, match="seconds"):
         allocate_coupons(alike(3, budget=None), seconds=seconds)
+
+
+def test_many_customers_are_decided_from_ever_larger_samples():
+    problem = shop_problem(650_000, seed=4)
+    plan = allocate_coupons(problem, "dual", gap=1e-5)
+    check_coupons(problem, plan)
+    assert plan.gap <= 1e-5
