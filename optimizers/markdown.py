@@ -150,10 +150,10 @@ def plan_markdown(problem: MarkdownProblem, *, gap: float = 1e-4, seconds: float
     Returns:
         A plan that keeps every rule; today's prices kept at the worst.
     """
-    from optimizers.markdown_paths import PathOwner, list_paths
+    from optimizers.markdown_paths import PathOwner, Paths, list_paths
 
     begun = time.perf_counter()
-    listed: dict[tuple[int, ...], Ints | None] = {}
+    listed: dict[tuple[int, ...], Paths | None] = {}
     owners = [PathOwner.of(problem, i, list_paths(problem, i, listed)) for i in range(len(problem.product_ids))]
     limit = np.full(problem.weeks, np.inf if problem.max_changed is None else float(problem.max_changed))
     found = select_columns(owners, limit, gap=gap, seconds=seconds)

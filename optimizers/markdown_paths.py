@@ -13,9 +13,14 @@ from optimizers.markdown_kernels import potential, value_paths
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Paths = npt.NDArray[np.int16]
 
-MAX_PATHS = 20_000
+MAX_PATHS = 600_000
 """Paths of one product that are listed; beyond, a beam."""
+SURE_PATHS = 20_000
+"""Of these, what is listed however many products there are."""
+WORK = 4_000_000_000
+"""Sales (path, draw, week) of all products that are worth working out: some seconds."""
 BEAM = 2_000
 CELLS = 200
 """Steps of the grid of stock on which the potential of a path's rest is tabulated."""
@@ -27,7 +32,7 @@ OFFERED = 4
 class _Prefixes:
     """N beginnings of paths."""
 
-    path: Ints
+    path: Paths
     """(N, w) rungs so far."""
     rung: Ints
     """(N,) in force."""
@@ -47,7 +52,7 @@ class _Prefixes:
         rung = np.repeat(np.arange(rungs), [len(part) for part in parts])
         moved = rung != self.rung[source]
         return _Prefixes(
-            np.column_stack([self.path[source], rung]),
+            np.column_stack([self.path[source], rung.astype(np.int16)]),
             rung,
             np.where(moved, 1, self.held[source] + 1),
             self.left[source] - moved,
@@ -67,10 +72,16 @@ def _start(problem: MarkdownProblem, product: int) -> _Prefixes:
     held = problem.min_weeks_between if problem.weeks_held is None else int(problem.weeks_held[product])
     left = problem.weeks if problem.max_steps is None else int(problem.max_steps[product])
     one = np.ones(1, dtype=np.int64)
-    return _Prefixes(np.empty((1, 0), dtype=np.int64), rung * one, held * one, min(left, problem.weeks) * one)
+    return _Prefixes(np.empty((1, 0), dtype=np.int16), rung * one, held * one, min(left, problem.weeks) * one)
 
 
-def list_paths(problem: MarkdownProblem, product: int, known: dict[tuple[int, ...], Ints | None]) -> Ints | None:
+def listable(problem: MarkdownProblem) -> int:
+    """Paths that are listed for each product, at most."""
+    each = WORK // max(len(problem.product_ids) * len(problem.own) * problem.weeks, 1)
+    return int(min(max(each, SURE_PATHS), MAX_PATHS))
+
+
+def list_paths(problem: MarkdownProblem, product: int, known: dict[tuple[int, ...], Paths | None]) -> Paths | None:
     """All paths (N, W) that the rules permit, as positions among the product's rungs; None where they are too many.
 
     `known` remembers what was listed for products in the same state.
@@ -79,11 +90,12 @@ def list_paths(problem: MarkdownProblem, product: int, known: dict[tuple[int, ..
     capped = min(int(prefixes.held[0]), problem.min_weeks_between)
     state = (rungs, int(prefixes.rung[0]), capped, int(prefixes.left[0]))
     if state not in known:
+        most = listable(problem)
         for _ in range(problem.weeks):
             prefixes, _ = prefixes.grow(problem, rungs)
-            if len(prefixes.rung) > MAX_PATHS:
+            if len(prefixes.rung) > most:
                 break
-        known[state] = prefixes.path if len(prefixes.rung) <= MAX_PATHS else None
+        known[state] = prefixes.path if len(prefixes.rung) <= most else None
     return known[state]
 
 
@@ -93,7 +105,7 @@ class PathOwner:
 
     rungs: Ints
     """(k,) columns of the ladder."""
-    paths: Ints
+    paths: Paths
     """(N, W) positions in `rungs`; the first is today's price kept."""
     value: Floats
     """(N,) expected money, salvage included."""
@@ -105,7 +117,7 @@ class PathOwner:
     """Expected money of the best path for someone who knows the draw, or more."""
 
     @staticmethod
-    def of(problem: MarkdownProblem, product: int, paths: Ints | None) -> PathOwner:
+    def of(problem: MarkdownProblem, product: int, paths: Paths | None) -> PathOwner:
         """Value the paths of a product; `paths` None: find good ones by a beam."""
         rungs = rungs_of(problem, product)
         units = np.ascontiguousarray(problem.demand(product)[:, :, rungs])
@@ -119,12 +131,12 @@ class PathOwner:
             table = potential(units, margin, stock, CELLS, problem.non_increasing)
             paths, dropped = _beam(problem, product, units, margin, weight, table)
         start = int(np.searchsorted(rungs, problem.current_rung[product]))
-        kept = np.full((1, problem.weeks), start, dtype=np.int64)
+        kept = np.full((1, problem.weeks), start, dtype=np.int16)
         paths = np.concatenate([kept, paths[(paths != start).any(axis=1)]])
         value = np.empty(len(paths))
         best = value_paths(units, margin, stock, weight, paths, value)
         knowing = best if table is None else table[0, start, CELLS]
-        before = np.column_stack([np.full(len(paths), start), paths[:, :-1]])
+        before = np.column_stack([np.full(len(paths), start, dtype=np.int16), paths[:, :-1]])
         return PathOwner(
             rungs,
             paths,
@@ -159,7 +171,7 @@ class PathOwner:
 
 def _beam(
     problem: MarkdownProblem, product: int, units: Floats, margin: Floats, weight: Floats, table: Floats
-) -> tuple[Ints, float]:
+) -> tuple[Paths, float]:
     """Grow paths week by week, keep those with most potential; return them and the most that a dropped one is worth."""
     prefixes, stock = _start(problem, product), float(problem.stock[product])
     left = np.full((1, len(weight)), stock)

@@ -121,7 +121,7 @@ def test_a_beam_stays_below_its_bound_and_the_bound_above_the_best(seed: int, mo
     problem = drawn(seed, products=2, weeks=6, rungs=4, max_changed=most)
     exact = plan_markdown(problem, gap=1e-7)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(markdown_paths, "MAX_PATHS", 5)
+        patch.setattr(markdown_paths, "listable", lambda _: 5)
         patch.setattr(markdown_paths, "BEAM", 12)
         beam = plan_markdown(problem, gap=1e-7)
     check_markdown_plan(problem, beam)
