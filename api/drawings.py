@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
+from api.experiment_plots import plot_interval_over_time
 from api.plots import plot_elasticities, plot_moves, plot_promise
 from api.words import word
-from engine.store import ProposalHeader, Store
+from engine.store import ProposalHeader, Store, StoredExperiment
 
 _MOST_LINES = 5000
 _BIGGEST = 12
@@ -24,3 +25,15 @@ def draw_proposal(header: ProposalHeader, store: Store) -> Mapping[str, Markup]:
         "moves": plot_moves(biggest, word),
     }
     return {name: Markup(svg) for name, svg in drawn.items() if svg}  # noqa: S704 - charts escapes every text
+
+
+def draw_experiments(proposal_id: str, store: Store) -> tuple[tuple[StoredExperiment, Markup], ...]:
+    """The experiments that test a proposal, each with the interval of its deciding metric over time."""
+    return tuple((one, _interval(one, store)) for one in store.experiments.of_proposal(proposal_id))
+
+
+def _interval(experiment: StoredExperiment, store: Store) -> Markup:
+    effects = (experiment.reading or {}).get("effects") or ()
+    metric = (experiment.design.get("rule") or {}).get("metric") or (effects[0]["metric"] if effects else "")
+    looks = [one.reading for one in store.experiments.readings(experiment.experiment_id)]
+    return Markup(plot_interval_over_time(looks, metric, word))  # noqa: S704 - charts escapes every text

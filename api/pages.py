@@ -22,7 +22,7 @@ from flask import (
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.access import asker, current_account, current_time, local_path, needs, the_settings, the_store
-from api.drawings import draw_proposal
+from api.drawings import draw_experiments, draw_proposal
 from api.language import LANGUAGES
 from api.words import COOKIE, word
 from engine.errors import ConflictError, InputError, StateError
@@ -167,7 +167,7 @@ def proposal(proposal_id: str) -> str:
         lines=store.price_lines(proposal_id, **query, page=_page_number(), size=_LINES_ON_A_PAGE),
         coupons=store.coupon_lines(proposal_id, page=_page_number("coupon_page"), size=20),
         events=store.audit(proposal_id),
-        experiments=store.experiments.of_proposal(proposal_id),
+        experiments=draw_experiments(proposal_id, store),
         actions=_possible_actions(header, asker()),
         orders=get_args(Order),
     )

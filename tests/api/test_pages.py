@@ -219,3 +219,31 @@ def test_metrics_have_the_form_that_prometheus_reads(visitor, stored):
     lines = visitor.get("/metrics").text.splitlines()
     assert 'offerwright_proposals{state="draft"} 1' in lines
     assert [line for line in lines if not line.startswith("#") and not sample.match(line)] == []
+
+
+def test_what_was_measured_stands_beside_what_was_promised(visitor, people, stored, store, clock):
+    visitor.sign_in("viewer")
+    store.experiments.add(
+        "spring", salt="s", design={"rule": {"metric": "profit"}}, by="ann", now=clock(), proposal_id="P1"
+    )
+    reading = {
+        "effects": [
+            {"metric": "profit", "variant": 1, "estimate": 0.5, "low": 0.1, "high": 0.9, "decision": "untrustworthy"}
+        ],
+        "units": 1200,
+        "trustworthy": False,
+        "measured": {"gain": 321.0, "low": 64.0, "high": 578.0},
+        "verdicts": [
+            {
+                "action": "look into it",
+                "reasons": [{"code": "{metric} is worse, and not by chance.", "values": {"metric": "profit"}}],
+            }
+        ],
+        "notes": [],
+    }
+    store.experiments.store_reading("spring", reading, by="ann", now=clock())
+    page = visitor.get("/proposals/P1").text
+    assert "321" in page and "578" in page
+    assert "no decision may rest on it" in page
+    assert "profit is worse, and not by chance." in page
+    assert page.count("<svg") > 0
