@@ -19,8 +19,17 @@ BENCHMARKS = (
     "heldout",
     "judge",
     "known_truth",
+    "coupon_chunks",
+    "coupon_agreement",
+    "joint_budget",
+    "markdown",
+    "promotion_calendar",
+    "optimisers_curse",
+    "rules",
     "assignment",
+    "experiments",
     "experiment_truth",
+    "bandits",
 )
 
 

@@ -294,9 +294,15 @@ def _store_reading(settings: Settings, name: str, analysis: Analysis) -> None:
 def _print_analysis(analysis: Analysis) -> None:
     shown = ", ".join(f"{variant}: {count:,}" for variant, count in enumerate(analysis.counts))
     click.echo(f"units by variant   {shown}")
+    if analysis.interval != analysis.method or not analysis.final:
+        click.echo(f"interim            the plan is not at its end; intervals are valid now ({analysis.interval})")
     for check in analysis.checks:
-        if check.verdict == "broken":
-            click.echo(f"NOT TRUSTWORTHY: {check.reason.english()}")
+        if check.verdict != "passed":
+            click.echo(f"{'NOT TRUSTWORTHY' if check.verdict == 'broken' else 'notice'}: {check.reason.english()}")
+    for exclusion in analysis.exclusions:
+        click.echo(f"left out: {exclusion.reason.english()}")
+    for refusal in analysis.refused:
+        click.echo(f"{refusal.metric} cannot be read: {refusal.reason.english()}")
     for effect in analysis.effects:
         relative = f" ({effect.relative:+.2%})" if effect.relative is not None else ""
         interval = f"[{effect.low:+.4g}, {effect.high:+.4g}]"
