@@ -24,6 +24,10 @@ from optimizers.joint_budget import BudgetSearch, Stage, word_shadow_price
 from optimizers.joint_stages import CouponStage, PriceStage, PromotionStage
 
 RESULTS = Path(__file__).parent / "results"
+NOTE = (
+    "`python -m benchmarks.joint_budget`; a drawn shop (seeds 1 to 3); two shared cores, one thread, "
+    "processor time. thirds, best single: gain of those splits over the joint one."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     freely = sum(stage.at_price(0.0, options.seconds).point.spend for stage in stages)
     lines = [
         "# One budget, gap 2e-3 asked for, one thread",
+        "",
+        NOTE,
         "",
         "| budget | gain | gap | status | cpu s | prices | coupons | promotions | thirds | best single | in words |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
