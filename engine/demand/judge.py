@@ -12,7 +12,7 @@ is left is in the interval. Only a product whose slope is hardly known (`MAX_SE`
 their spread.
 
 Sales that a dearer product loses go in part to its category. A plan raises what shoppers cling to and cuts what they
-leave, so a judge without substitution finds too much: 2.4 % of profit too much on simulated shops. The diversion
+leave, so a judge without substitution finds too much (docs/figures.md says how much it was). The diversion
 ratio is read from the weeks of each category and is pooled over categories, which know little alone.
 
 Three things the sales cannot tell, and each draw takes them anew: by how much each slope and each ratio is wrong;
