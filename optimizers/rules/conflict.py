@@ -38,10 +38,10 @@ RELAX = {
     "count": "exempt {amount:.0f} {unit} from “{rule}”",
 }
 PLACES = " (for example {products})"
-BOTH = "{first}; {second}"
+BOTH = N_("{first}; {second}")
 QUOTED = "“{name}”"
-AND = "{first} and {second}"
-COMMA = "{first}, {second}"
+AND = N_("{first} and {second}")
+COMMA = N_("{first}, {second}")
 WIDER = 2.0
 """How much further than pricing.max_change the way out may lead."""
 MOST_NAMED = 3

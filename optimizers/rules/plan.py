@@ -130,9 +130,8 @@ def rule_remarks(ruled: RuledPlan, product: int) -> tuple[Reason, ...]:
         moved = "mended" if price != today else "elsewhere"
         state = "soft" if not rule.hard else ("relaxed" if rule.today == "no_worse" else moved)
         if state != "soft" or price == today:
-            template = BROKEN_TODAY[state]
-            values = {"rule": name} | ({"price": price} if "{price" in template else {})
-            remarks.append(Reason(template, values))
+            values = {"rule": name} | ({"price": price} if state == "mended" else {})
+            remarks.append(Reason(BROKEN_TODAY[state], values))
     return tuple(remarks)
 
 
