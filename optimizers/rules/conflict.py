@@ -28,6 +28,11 @@ CONTRADICTION = (
 )
 IMPOSSIBLE = "no prices within reach keep {rules}{places}; the cheapest way out: {relaxations}"
 NO_WAY_OUT = "no prices keep all rules at once: {rules} cannot be kept together{places}; no way out was found in time"
+NOT_NARROWED = (
+    "no prices keep all rules at once; which of them contradict each other was not found in time, but giving way on "
+    "{rules} would help: {relaxations}"
+)
+LOST = "no prices keep all rules at once; neither which contradict each other nor a way out was found in time"
 UNEXPLAINED = (
     "no prices that keep all rules were found, though no set of rules contradicts itself to first order: the floors on "
     "units, revenue or margin fail through substitution; relax one of {rules}"
@@ -66,7 +71,8 @@ class Conflict:
     """Why no plan exists."""
 
     rules: tuple[str, ...]
-    """Names of the smallest set that cannot be kept together; settings and held products count as rules."""
+    """Names of the smallest set that cannot be kept together; settings and held products count as rules. Where
+    `smallest` is False: of those that have to give way in the way out that was found."""
     owners: tuple[str, ...]
     """Owner of each; "" where none is named."""
     products: tuple[str, ...]
@@ -128,7 +134,7 @@ def diagnose(basis: Basis, rules: Sequence[Rule], *, seconds: float = 30.0) -> C
         products=products,
         smallest=proven,
         relaxations=relaxations,
-        reason=_reason(few, products, relaxations),
+        reason=_reason(few, products, relaxations) if proven else _unproven(few, relaxations),
     )
 
 
@@ -247,6 +253,13 @@ def _reason(few: Sequence[Compiled], products: Sequence[str], relaxations: Seque
         return Reason(NO_WAY_OUT, values)
     steps = _listed([relaxation.sentence for relaxation in relaxations], BOTH)
     return Reason(CONTRADICTION if len(few) > 1 else IMPOSSIBLE, values | {"relaxations": steps})
+
+
+def _unproven(few: Sequence[Compiled], relaxations: Sequence[Relaxation]) -> Reason:
+    if not relaxations:
+        return Reason(LOST)
+    steps = _listed([relaxation.sentence for relaxation in relaxations], BOTH)
+    return Reason(NOT_NARROWED, {"rules": listed_rules([one.rule.name for one in few]), "relaxations": steps})
 
 
 def listed_rules(names: Sequence[str]) -> Sentence:

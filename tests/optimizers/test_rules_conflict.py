@@ -114,3 +114,9 @@ def test_soft_rules_contradict_nothing() -> None:
     basis = small_shop(4, 3)
     rules = (rule("price_index", low=0.02, high=0.5, by=None, soft=1.0), rule("frozen", scope={}))
     assert diagnose(basis, rules).rules == ()
+
+
+def test_in_want_of_time_nothing_is_claimed() -> None:
+    blamed = diagnose(small_shop(0, 4, cross=0.0), CROWD, seconds=1e-6)
+    assert not blamed.smallest
+    assert "cannot be kept together" not in blamed.reason.english()
