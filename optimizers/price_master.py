@@ -16,7 +16,7 @@ from scipy.sparse import csc_matrix
 
 from optimizers import solver
 from optimizers.price_kernels import RowArrays
-from optimizers.price_proof import TIGHT
+from optimizers.price_relaxation import TIGHT
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

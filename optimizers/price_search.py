@@ -25,20 +25,14 @@ from engine.errors import InfeasibleError
 from optimizers import solver
 from optimizers.balance import Alternatives, cancelling_moves
 from optimizers.ladder import Ladder
-from optimizers.price_kernels import improve, improve_groups, measure_columns, single_moves
+from optimizers.price_kernels import measure_columns
 from optimizers.price_master import Columns, Master, Mixture, keeps, row_fines
-from optimizers.price_proof import TIGHT, Work, prove
+from optimizers.price_moves import improve, improve_groups, single_moves
+from optimizers.price_proof import Work, prove
+from optimizers.price_relaxation import TIGHT
+from optimizers.price_row_set import dense_row, narrow_rows
 from optimizers.price_rows import PriceRows
-from optimizers.price_system import (
-    INDEX,
-    PriceSystem,
-    build_system,
-    dense_row,
-    gain_of,
-    joint_rows,
-    narrow_rows,
-    priced,
-)
+from optimizers.price_system import INDEX, PriceSystem, build_system, gain_of, joint_rows, priced
 
 if TYPE_CHECKING:
     from optimizers.prices import PriceProblem

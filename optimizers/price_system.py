@@ -7,8 +7,8 @@ are kept inside it; the others couple groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from optimizers import price_tables
 from optimizers.ladder import Ladder
-from optimizers.price_kernels import RowArrays, Tables, evaluate
+from optimizers.price_kernels import Tables, evaluate
 from optimizers.price_model import INDEX_SLACK, LOWER_QUANTILE, Families, index_parts
+from optimizers.price_row_set import RawRow, RowSet, expanded_rows, row_set
 from optimizers.price_rows import LinearRow, PriceRows
 
 if TYPE_CHECKING:
@@ -34,41 +35,10 @@ JOINED = 60
 """… as long as no more products than this come together."""
 PACKED = 12
 """Small families are gathered until they hold so many products."""
-HAIR = 0.5
-"""A row narrower than this share of a typical coefficient is met by cancelling moves, not by columns."""
 INDEX, CHANGES = "index", "max_changed"
 """Names of the rows that `PriceProblem` brings along."""
 CHUNK = 2000
 """Products whose draws are copied at a time."""
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A row before it is scaled: products in the system's order."""
-
-    name: str
-    product: Ints
-    """(n,) each once."""
-    coefficient: Floats
-    """(n, K)"""
-    low: float
-    high: float
-    penalty: float
-    measured: bool
-
-
-@dataclass(frozen=True)
-class RowSet:
-    """Rows in scaled units, with their names."""
-
-    name: tuple[str, ...]
-    """(R,)"""
-    arrays: RowArrays
-    scale: Floats
-    """(R,) the row's own units per scaled unit."""
-
-    def __len__(self) -> int:
-        return len(self.name)
 
 
 @dataclass(frozen=True)
@@ -147,7 +117,7 @@ def build_system(problem: PriceProblem, ladder: Ladder, rules: PriceRows, *, who
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     inner, inner_first, coupling = _split_rows(
-        _expanded(problem, ladder, rules.rows, back), np.asarray(group[order]), tables, groups
+        expanded_rows(problem, ladder, rules.rows, back), np.asarray(group[order]), tables, groups
     )
     return PriceSystem(order, tables, worth, margin, dent, error, groups, inner, inner_first, coupling, ladder.today)
 
@@ -304,76 +274,17 @@ def _lower_tables(
     return worth, dent, error
 
 
-def _expanded(problem: PriceProblem, ladder: Ladder, rows: Iterable[LinearRow], back: Ints) -> list[_Row]:
-    """Write every row with one block of coefficients for each of its products."""
-    found = []
-    for row in rows:
-        if row.low == -np.inf and row.high == np.inf:
-            continue
-        penalty = np.inf if row.penalty is None else row.penalty
-        if row.measure == "linear":
-            product, place = np.unique(back[row.product], return_inverse=True)
-            coefficient = np.zeros((len(product), ladder.price.shape[1]))
-            np.add.at(coefficient, (place, row.rung), row.coefficient)
-            found.append(_Row(row.name, product, coefficient, row.low, row.high, penalty, measured=False))
-            continue
-        product = np.unique(back[row.product])
-        outside = np.argsort(back)[product]
-        price = np.where(ladder.rungs, ladder.price, problem.current_price[:, None])[outside]
-        margin = price - problem.unit_cost[outside][:, None]
-        if row.measure == "margin":
-            sides = ((row.low, 0.0, np.inf), (row.high, -np.inf, 0.0))
-            found += [
-                _Row(row.name, product, margin - share * price, low, high, penalty, measured=True)
-                for share, low, high in sides
-                if np.isfinite(share)
-            ]
-            continue
-        coefficient = {"units": np.ones_like(price), "revenue": price, "profit": margin}[row.measure]
-        found.append(_Row(row.name, product, coefficient, row.low, row.high, penalty, measured=True))
-    return found
-
-
-def _split_rows(rows: list[_Row], group: Ints, tables: Tables, groups: Ints) -> tuple[RowSet, Ints, RowSet]:
+def _split_rows(rows: list[RawRow], group: Ints, tables: Tables, groups: Ints) -> tuple[RowSet, Ints, RowSet]:
     """Tell rows inside one group from those between groups."""
     rows = [row for row in rows if len(row.product)]
     inside = [bool((group[row.product] == group[row.product[0]]).all()) for row in rows]
     own = [(int(group[row.product[0]]), n) for n, row in enumerate(rows) if inside[n]]
     own.sort()
-    inner = _row_set([rows[n] for _, n in own], tables)
+    inner = row_set([rows[n] for _, n in own], tables)
     numbers = np.array([g for g, _ in own], dtype=np.int64)
     codes = group[groups[:-1]]
     first = np.append(np.searchsorted(numbers, codes), len(numbers)).astype(np.int64)
-    return inner, first, _row_set([row for n, row in enumerate(rows) if not inside[n]], tables)
-
-
-def _row_set(rows: list[_Row], tables: Tables) -> RowSet:
-    """Scale the rows so that their largest coefficient is 1, and sort their blocks by product."""
-    products, rungs = tables.log_move.shape
-    sizes, blocks = [], []
-    for row in rows:
-        weight = np.abs(row.coefficient) * (tables.allowed[row.product] > 0)
-        if row.measured:
-            weight = weight * np.abs(tables.units[row.product]).sum(axis=2)
-        size = float(weight.max(initial=0.0))
-        sizes.append(size if size > 0 else 1.0)
-        blocks.append(row.coefficient / sizes[-1])
-    scale = np.array(sizes, dtype=np.float64)
-    product = np.concatenate([row.product for row in rows]) if rows else np.empty(0, dtype=np.int64)
-    number = np.repeat(np.arange(len(rows)), [len(row.product) for row in rows]).astype(np.int64)
-    coefficient = np.concatenate(blocks) if rows else np.empty((0, rungs))
-    order = np.lexsort((number, product))
-    start = np.searchsorted(product[order], np.arange(products + 1)).astype(np.int64)
-    arrays = RowArrays(
-        start,
-        number[order],
-        np.ascontiguousarray(coefficient[order]),
-        np.array([row.low for row in rows], dtype=np.float64) / scale,
-        np.array([row.high for row in rows], dtype=np.float64) / scale,
-        np.array([row.penalty for row in rows], dtype=np.float64) * scale,
-        np.array([row.measured for row in rows], dtype=np.int64),
-    )
-    return RowSet(tuple(row.name for row in rows), arrays, scale)
+    return inner, first, row_set([row for n, row in enumerate(rows) if not inside[n]], tables)
 
 
 def priced(system: PriceSystem, price: Floats) -> tuple[Floats, Floats]:
@@ -393,40 +304,15 @@ def priced(system: PriceSystem, price: Floats) -> tuple[Floats, Floats]:
     return worth, dent
 
 
-def with_allowed(system: PriceSystem, allowed: npt.NDArray[np.bool_]) -> PriceSystem:
-    """Return the system with another mask (P, K), in the problem's order, inside the one it was built for."""
-    return replace(system, tables=system.tables._replace(allowed=allowed[system.order].astype(np.uint8)))
-
-
 def joint_rows(problem: PriceProblem, ladder: Ladder, rules: PriceRows, system: PriceSystem) -> RowSet:
     """All rows at once, those of the groups and those between them, over the products of the system."""
     back = np.empty_like(system.order)
     back[system.order] = np.arange(len(system.order))
-    rows = [row for row in _expanded(problem, ladder, rules.rows, back) if len(row.product)]
-    return _row_set(rows, system.tables)
+    rows = [row for row in expanded_rows(problem, ladder, rules.rows, back) if len(row.product)]
+    return row_set(rows, system.tables)
 
 
 def gain_of(system: PriceSystem, choice: Ints) -> float:
     """Gain of a choice (P,) by the tables, money, fines apart."""
     state = (np.zeros(len(system.tables.first)), np.zeros(len(system.inner)))
     return float(evaluate(system.tables, system.inner.arrays, system.worth, 0, len(choice), choice, state))
-
-
-def narrow_rows(rows: RowArrays) -> Ints:
-    """Rows whose sides lie closer together than a typical product moves them."""
-    width = rows.high - rows.low
-    found = []
-    for r in np.flatnonzero(np.isfinite(width) & (rows.measured == 0)):
-        parts = np.abs(rows.coefficient[rows.row == r])
-        parts = parts[parts > 0]
-        if len(parts) and width[r] < HAIR * float(np.median(parts)):
-            found.append(r)
-    return np.array(found, dtype=np.int64)
-
-
-def dense_row(rows: RowArrays, number: int, like: Floats) -> Floats:
-    """Coefficients of one row, in the shape (P, K) of `like`."""
-    found = np.zeros_like(like)
-    mine = np.flatnonzero(rows.row == number)
-    found[np.searchsorted(rows.start, mine, side="right") - 1] = rows.coefficient[mine]
-    return found

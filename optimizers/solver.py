@@ -272,7 +272,7 @@ class GrowingModel:
     """A linear model that is solved again and again while columns are added to it: the master of column generation."""
 
     def __init__(self, model: CompiledModel) -> None:
-        """Take the rows, and the columns so far, from a compiled model; integrality is dropped."""
+        """Take a compiled model's rows and columns; integrality is dropped."""
         self.compiled = replace(model, integer=np.zeros_like(model.integer))
         self._highs = _hand_over(self.compiled, gap=0.0, seconds=math.inf)
 
