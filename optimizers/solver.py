@@ -279,9 +279,8 @@ class GrowingModel:
     def add(self, cost: Floats, matrix: SparseMatrix) -> None:
         """Add columns between 0 and 1: cost (N,) in the model's own sense, matrix (R, N) sparse, column-wise."""
         count = len(cost)
-        low, high = np.zeros(count), np.ones(count)
         self._highs.addCols(
-            *(count, self.compiled.sense * cost, low, high, matrix.nnz),
+            *(count, self.compiled.sense * cost, np.zeros(count), np.ones(count), matrix.nnz),
             *(matrix.indptr[:-1].astype(np.int32), matrix.indices.astype(np.int32), matrix.data),
         )
         self.compiled = _extended(self.compiled, cost, matrix)
