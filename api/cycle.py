@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.fingerprints import code_fingerprint, configuration_fingerprint
 from engine.errors import ConfigurationError, InfeasibleError
+from engine.files import plain
 from engine.progress import Progress, Silent, Stopwatch
 from engine.proposal import Proposal, State
 from engine.settings import Settings
@@ -125,6 +126,7 @@ def _infeasible(shop: Shop, settings: Settings, error: InfeasibleError, *, now: 
         "data": shop.name,
         "seed": settings.seed,
         "infeasible": str(error),
+        "conflict": plain(getattr(error, "explanation", None)),
         "fingerprints": fingerprints,
     }
     return _proposal(shop, settings, State.INFEASIBLE, summary, None, None, now=now, created_by=created_by)

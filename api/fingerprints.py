@@ -20,6 +20,9 @@ def configuration_fingerprint(settings: Settings) -> str:
     tree = settings.model_dump(mode="json", include=_DECIDES)
     for key in ("home", "memory_limit_gb", "threads"):
         tree["data"].pop(key)
+    rules = Path(str(settings.pricing.rules))
+    if isinstance(settings.pricing.rules, str | Path) and rules.is_file():
+        tree["pricing"]["rules"] = hashlib.sha256(rules.read_bytes()).hexdigest()  # what it says, not where it lies
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 

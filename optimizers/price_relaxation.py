@@ -83,6 +83,9 @@ def narrow(  # noqa: PLR0912
                         changed = True
         if not changed:
             return True
+    for n in range(count):
+        if not mask[n].any():  # the last pass may have taken the last rung
+            return False
     return True
 
 
