@@ -19,6 +19,7 @@ from babel.messages.pofile import read_po, write_po
 from api.language import CATALOGUES
 from engine.proposal import State
 from engine.store import Role
+from engine.store.experiments import ExperimentState
 
 ROOT = Path(__file__).parent.parent
 _PACKAGES = ("engine", "optimizers", "experiments", "api")
@@ -130,7 +131,7 @@ def _in_templates() -> Iterator[tuple[str, str]]:
 
 def _in_words() -> Iterator[tuple[str, str]]:
     """Yield the words that are values, not texts: states, roles, decisions, names of checks and fingerprints."""
-    for value in [*State, *Role]:
+    for value in [*State, *Role, *ExperimentState]:
         yield value.value.replace("_", " "), "engine/proposal.py"
     for status in _PAGE_STATUSES:
         yield HTTPStatus(status).phrase, "api/problems.py"
