@@ -115,11 +115,13 @@ def judge_halves(
 
 def pose_half(problem: PriceProblem, response: Response, settings: Settings) -> PriceProblem:
     """Pose the whole shop's problem, its level and its rules, with the response as one half sees it."""
-    own, cross = response.draws(settings.demand.draws, np.random.default_rng([settings.seed, 3]))
+    drawn = response.joint_draws(settings.demand.draws, np.random.default_rng([settings.seed, 3]))
     return replace(
         problem,
-        own=own,
-        cross=cross,
+        own=drawn.own,
+        cross=drawn.cross,
+        curvature=float(drawn.curvature.mean()),
+        index_weight=response.index_weight,
         movable=response.identified & (problem.base_units > 0),
         price_low=response.price_low,
         price_high=response.price_high,

@@ -18,6 +18,7 @@ from engine.proposal import Reason
 from engine.settings import Settings
 from engine.shop import Shop
 from optimizers.check import price_index_change
+from optimizers.price_model import own_move
 from optimizers.prices import PricePlan, PriceProblem, evaluate_prices, raw_predicted_gain, solve_prices
 
 MARGIN_FACTORS = (0.7, 1.3)
@@ -120,7 +121,7 @@ def curves(demand: Demand, problem: PriceProblem, plan: PricePlan) -> list[dict[
 def _curve(demand: Demand, problem: PriceProblem, plan: PricePlan, i: int) -> dict[str, Any]:
     ratio = np.linspace(1 - problem.max_change, 1 + problem.max_change, _CURVE_POINTS)
     price = problem.current_price[i] * ratio
-    units = problem.base_units[i] * ratio[None, :] ** problem.own[:, i : i + 1]
+    units = problem.base_units[i] * np.exp(problem.own[:, i : i + 1] * own_move(problem, np.log(ratio))[None, :])
     profit = units * (price - problem.unit_cost[i])[None, :]
     return {
         "product_id": problem.product_ids[i],

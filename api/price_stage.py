@@ -144,7 +144,7 @@ def price_problem(demand: Demand, settings: Settings) -> PriceProblem:
     """Pose the optimisation problem: posterior draws of the response on the forecast level, and the rules."""
     panel, response, rules = demand.panel, demand.response, settings.pricing
     rng = np.random.default_rng(settings.seed)
-    own, cross = response.draws(settings.demand.draws, rng)
+    drawn = response.joint_draws(settings.demand.draws, rng)
     unit_cost = panel.products["unit_cost"].to_numpy(dtype=np.float64)
     known = np.isfinite(demand.price) & (demand.price > 0) & np.isfinite(unit_cost)
     return PriceProblem(
@@ -152,8 +152,8 @@ def price_problem(demand: Demand, settings: Settings) -> PriceProblem:
         current_price=np.where(known, demand.price, 1.0),
         unit_cost=np.where(known, unit_cost, 0.0),
         base_units=np.where(known, demand.level.product_units, 0.0),
-        own=own,
-        cross=cross,
+        own=drawn.own,
+        cross=drawn.cross,
         base_scale=_centred(demand.level.draws(settings.demand.draws, rng)),
         family=panel.category_code,
         movable=response.identified & known,
@@ -166,6 +166,8 @@ def price_problem(demand: Demand, settings: Settings) -> PriceProblem:
         risk=rules.risk,
         price_low=response.price_low,
         price_high=response.price_high,
+        curvature=float(drawn.curvature.mean()),
+        index_weight=response.index_weight,
     )
 
 

@@ -44,14 +44,21 @@ def exact_gain(problem: PriceProblem, price: Floats) -> Floats:
         ratios = price[members] / problem.current_price[members]
         for place, i in enumerate(members):
             weight = problem.current_price[members] * problem.base_units[members]
+            if problem.index_weight is not None:
+                weight = problem.index_weight[members].copy()
             weight[place] = 0.0
             index = float(np.prod(ratios ** (weight / weight.sum()))) if weight.sum() > 0 else 1.0
             base = problem.base_units[i] * problem.base_scale[:, i]
             ratio = float(price[i] / problem.current_price[i])
-            units = base * ratio ** problem.own[:, i] * index ** problem.cross[:, i]
+            units = base * np.exp(problem.own[:, i] * bent(ratio, problem.curvature)) * index ** problem.cross[:, i]
             today = base * (problem.current_price[i] - problem.unit_cost[i])
             gain[:, i] = units * (price[i] - problem.unit_cost[i]) - today
     return gain
+
+
+def bent(ratio: float, curvature: float) -> float:
+    """Return the integral of r^(curvature - 1) from 1 to the price ratio: its log at curvature 0."""
+    return (ratio**curvature - 1) / curvature if abs(curvature) > 1e-9 else math.log(ratio)
 
 
 def _price_faults(problem: PriceProblem, plan: PricePlan) -> Iterator[str]:

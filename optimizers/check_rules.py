@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import PlanError
+from optimizers.check import bent
 from optimizers.prices import PriceProblem
 from optimizers.rules.record import Facts, Rule, Scope
 
@@ -340,6 +341,7 @@ def expected_units(problem: PriceProblem, price: Floats) -> Floats:
     """Units over the horizon at prices (P,), (P,), the mean over the draws of the stated demand, family by family."""
     ratio = price / problem.current_price
     revenue = problem.current_price * problem.base_units
+    counted = revenue if problem.index_weight is None else problem.index_weight
     units = np.empty(len(price))
     families: dict[int, list[int]] = {}
     for i, code in enumerate(problem.family.tolist()):
@@ -347,8 +349,9 @@ def expected_units(problem: PriceProblem, price: Floats) -> Floats:
     for members in families.values():
         for i in members:
             others = [j for j in members if j != i]
-            weight = float(revenue[others].sum())
-            index = math.exp(float(revenue[others] @ np.log(ratio[others])) / weight) if weight > 0 else 1.0
-            draws = problem.base_scale[:, i] * ratio[i] ** problem.own[:, i] * index ** problem.cross[:, i]
+            weight = float(counted[others].sum())
+            index = math.exp(float(counted[others] @ np.log(ratio[others])) / weight) if weight > 0 else 1.0
+            moved = np.exp(problem.own[:, i] * bent(float(ratio[i]), problem.curvature))
+            draws = problem.base_scale[:, i] * moved * index ** problem.cross[:, i]
             units[i] = problem.base_units[i] * float(draws.mean())
     return units

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.proposal import Reason
+from optimizers.price_model import own_move
 from optimizers.prices import PricePlan, PriceProblem, problem_ladder
 
 HELD = {
@@ -146,12 +147,13 @@ def _alone(problem: PriceProblem, product: int) -> PriceProblem:
         family=np.zeros(1, dtype=np.int64),
         price_low=None if low is None else low[one],
         price_high=None if high is None else high[one],
+        index_weight=None,
     )
 
 
 def _own_gain(problem: PriceProblem, product: int, price: float) -> float:
     """Return the expected gain of a product from its own move alone, money."""
     today, cost = float(problem.current_price[product]), float(problem.unit_cost[product])
-    factor = np.exp(problem.own[:, product] * np.log(price / today))
+    factor = np.exp(problem.own[:, product] * own_move(problem, np.log(np.asarray(price / today))))
     gain = problem.base_scale[:, product] * (factor * (price - cost) - (today - cost))
     return float(problem.base_units[product] * gain.mean())

@@ -34,32 +34,32 @@ INDEX_SLACK = 5e-10
 
 @dataclass(frozen=True)
 class Families:
-    """Revenue shares inside the families, fixed at today's prices."""
+    """Weights of the price indices inside the families, fixed at today's prices."""
 
     code: Ints
     """(P,) family."""
-    revenue: Floats
-    """(P,) today's, money."""
+    weight: Floats
+    """(P,) today's revenue, money, or the weights given."""
     rest: Floats
-    """(P,) today's revenue of the other products of the family, money; infinite where there are none."""
+    """(P,) weight of the other products of the family; infinite where there are none."""
 
     @staticmethod
     def of(problem: PriceProblem) -> Families:
         """Read them off a problem."""
-        revenue = problem.current_price * problem.base_units
-        rest = np.bincount(problem.family, weights=revenue)[problem.family] - revenue
-        alone = rest <= 1e-12 * np.maximum(revenue, 1e-300)
-        return Families(problem.family, revenue, np.where(alone, np.inf, rest))
+        weight = problem.current_price * problem.base_units if problem.index_weight is None else problem.index_weight
+        rest = np.bincount(problem.family, weights=weight)[problem.family] - weight
+        alone = rest <= 1e-12 * np.maximum(weight, 1e-300)
+        return Families(problem.family, weight, np.where(alone, np.inf, rest))
 
     def rest_index(self, log_move: Floats) -> Floats:
         """Log price index of the rest of each product's family, (P,), for log moves (P,)."""
-        weighted = self.revenue * log_move
+        weighted = self.weight * log_move
         return np.asarray((np.bincount(self.code, weights=weighted)[self.code] - weighted) / self.rest)
 
     def outward(self, profit_slope: Floats) -> Floats:
         """Turn slopes in each product's rest index, (P,) money, into slopes in each product's own log price, (P,)."""
         each = profit_slope / self.rest
-        return np.asarray(self.revenue * (np.bincount(self.code, weights=each)[self.code] - each))
+        return np.asarray(self.weight * (np.bincount(self.code, weights=each)[self.code] - each))
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,12 @@ class RungModel:
         return np.asarray(own + self.slope[:, None] * np.log(price / self.around[:, None]))
 
 
+def own_move(problem: PriceProblem, log_move: Floats) -> Floats:
+    """What the own elasticity multiplies: the log move, bent by the curvature (Box and Cox 1964); any shape."""
+    bend = problem.curvature
+    return np.asarray(np.expm1(bend * log_move) / bend) if bend else log_move
+
+
 def rest_effect(problem: PriceProblem, families: Families, price: Floats) -> Floats:
     """Factor on each product's demand from the prices of the rest of its family, (D, P)."""
     index = families.rest_index(np.log(price / problem.current_price))
@@ -89,7 +95,7 @@ def rest_effect(problem: PriceProblem, families: Families, price: Floats) -> Flo
 
 def draw_units(problem: PriceProblem, price: Floats, effect: Floats) -> Floats:
     """Units under every draw, (D, P), at prices (P,) and given the family's effect (D, P)."""
-    move = np.log(price / problem.current_price)
+    move = own_move(problem, np.log(price / problem.current_price))
     return np.asarray(problem.base_units * problem.base_scale * np.exp(problem.own * move) * effect)
 
 

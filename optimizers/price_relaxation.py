@@ -83,7 +83,7 @@ def narrow(  # noqa: PLR0912
                         changed = True
         if not changed:
             return True
-    for n in range(count):
+    for n in range(count):  # noqa: SIM110 - numba compiles loops
         if not mask[n].any():  # the last pass may have taken the last rung
             return False
     return True

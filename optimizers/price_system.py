@@ -17,7 +17,7 @@ import numpy.typing as npt
 from optimizers import price_tables
 from optimizers.ladder import Ladder
 from optimizers.price_kernels import Tables, evaluate
-from optimizers.price_model import INDEX_SLACK, LOWER_QUANTILE, Families, index_parts
+from optimizers.price_model import INDEX_SLACK, LOWER_QUANTILE, Families, index_parts, own_move
 from optimizers.price_row_set import RawRow, RowSet, expanded_rows, row_set
 from optimizers.price_rows import LinearRow, PriceRows
 
@@ -178,9 +178,9 @@ def _tabulate(
     family = np.cumsum(np.diff(code, prepend=code[0] if len(code) else 0) != 0)
     first = np.append(np.flatnonzero(np.diff(family, prepend=-1)), len(order)).astype(np.int64)
     families = Families.of(problem)
-    rest, revenue = np.where(_substituted(problem), families.rest, np.inf)[order], families.revenue[order]
-    total = np.where(np.isfinite(rest), revenue + rest, 1.0)
-    share = np.where(np.isfinite(rest), revenue / total, 0.0)
+    rest, weight = np.where(_substituted(problem), families.rest, np.inf)[order], families.weight[order]
+    total = np.where(np.isfinite(rest), weight + rest, 1.0)
+    share = np.where(np.isfinite(rest), weight / total, 0.0)
     inverse = np.where(np.isfinite(rest), total / rest, 0.0)
     allowed = rules.allowed[order] & ladder.rungs[order]
     current = problem.current_price[order]
@@ -231,7 +231,7 @@ def _unit_tables(problem: PriceProblem, order: Ints, move: Floats, middle: Float
     for begin in range(0, len(order), CHUNK):
         part = slice(begin, begin + CHUNK)
         y = middle[part, None] + half[part, None] * at
-        price_tables.tabulate(*_draws(problem, order[part]), move[part], y, found[part])
+        price_tables.tabulate(*_draws(problem, order[part]), own_move(problem, move[part]), y, found[part])
     return np.asarray(found @ to_powers)
 
 
@@ -261,10 +261,11 @@ def _lower_tables(
         draws = _draws(problem, order[part])
         today = (current - problem.unit_cost[order])[part, None]
         paid = np.concatenate([margin[part], today], axis=1)
+        moved = own_move(problem, tables.log_move[part])
         found, seen = np.empty((*worth[part].shape,)), np.empty((*worth[part].shape[:2], len(check)))
         for nodes, result in ((at, found), (check, seen)):
             y = tables.middle[part, None] + half[part, None] * nodes
-            price_tables.tabulate_lower(*draws, tables.log_move[part], y, paid, LOWER_QUANTILE, result)
+            price_tables.tabulate_lower(*draws, moved, y, paid, LOWER_QUANTILE, result)
         worth[part] = found @ to_powers
         fitted = worth[part] @ (check[None, :] ** np.arange(len(at))[:, None])
         error += float(np.abs(fitted - seen).max(axis=(1, 2), initial=0.0).sum())

@@ -8,6 +8,8 @@ is right. `raw_predicted_gain` is what the unshrunk estimates would have promise
 
 from __future__ import annotations
 
+import functools
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,6 +32,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 MAX_ELASTICITY = 100.0
+MAX_CURVATURE = 5.0
 MAX_LOG_DEMAND = 50.0
 ROUNDING = 1e-12
 """A bound closer to the objective than this share of today's revenue is the objective, but for rounding."""
@@ -40,8 +43,9 @@ class PriceProblem:
     """P products, D posterior draws of their response, ladders of at most K prices. Money over the horizon.
 
     Demand of product i when the price vector is p (p0 today's, r = p / p0), for draw d:
-        units_i = base_units_i · base_scale_di · r_i^own_di · (Π_j r_j^w_j)^cross_di
-    where j runs over the other products of the family of i and w_j are their revenue shares among those others.
+        units_i = base_units_i · base_scale_di · exp(own_di · m(r_i)) · (Π_j r_j^w_j)^cross_di
+    where m(r) = (r^curvature - 1) / curvature (log r at curvature 0: a constant elasticity), j runs over the other
+    products of the family of i, and w_j are their shares in `index_weight` (None: in revenue) among those others.
     """
 
     product_ids: tuple[str, ...]
@@ -72,6 +76,10 @@ class PriceProblem:
     price_low: Floats | None = None
     """(P,) lowest price at which the response is known to hold; None: no limit beyond max_change."""
     price_high: Floats | None = None
+    curvature: float = 0.0
+    """How elasticities grow with the price, in logs; 0: constant, 1: demand is exponential in the price."""
+    index_weight: Floats | None = None
+    """(P,) how much each product's price counts in the index of its family; None: its revenue at today's prices."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +177,10 @@ def solve_prices(
         InfeasibleError: no prices satisfy the rules.
         PlanError: today's prices break the rules, and time was up before others were found.
     """
-    begun = time.perf_counter()
     check_problem(problem)
+    if seconds > 0:
+        _compile_kernels()
+    begun = time.perf_counter()
     ladder = problem_ladder(problem)
     rules = all_rows(problem, ladder, rows)
     check_rows(rules, ladder.rungs, problem.product_ids)
@@ -179,6 +189,40 @@ def solve_prices(
     search = PriceSearch(problem, ladder, rules, gap=gap, deadline=begun + seconds, tell=progress, cancelled=cancelled)
     search.run()
     return _plan(problem, ladder, search, begun)
+
+
+@functools.cache
+def _compile_kernels() -> None:
+    """Solve two little problems once in a process: compiling takes half a minute on a fresh machine, off no time limit.
+
+    One is decided in one piece, the other family by family.
+    """
+    for families in (1, 12):
+        little = _little_problem(families)
+        ladder = problem_ladder(little)
+        search = PriceSearch(little, ladder, all_rows(little, ladder, None), gap=0.05, deadline=math.inf)
+        search.run()
+
+
+def _little_problem(families: int) -> PriceProblem:
+    rng, p, draws = np.random.default_rng(1), 3 * families, 8
+    return PriceProblem(
+        product_ids=tuple(f"p{i}" for i in range(p)),
+        current_price=np.full(p, 2.0),
+        unit_cost=rng.uniform(0.8, 1.4, p),
+        base_units=rng.uniform(50, 200, p),
+        own=-2.0 + 0.3 * rng.standard_normal((draws, p)),
+        cross=0.3 + 0.05 * rng.standard_normal((draws, p)),
+        base_scale=np.ones((draws, p)),
+        family=np.repeat(np.arange(families), 3),
+        movable=np.ones(p, dtype=np.bool_),
+        max_change=0.05,
+        step=0.05,
+        index_band=0.01,
+        min_margin=None,
+        max_changed=max(2, p // 3),
+        endings=None,
+    )
 
 
 def _plan(problem: PriceProblem, ladder: Ladder, search: PriceSearch, begun: float) -> PricePlan:
@@ -289,7 +333,7 @@ def _check_reach(problem: PriceProblem) -> None:
 
 def _check_shapes(problem: PriceProblem, products: int) -> None:
     draws = len(problem.own)
-    given = [name for name in ("price_low", "price_high") if getattr(problem, name) is not None]
+    given = [name for name in ("price_low", "price_high", "index_weight") if getattr(problem, name) is not None]
     lines = ("current_price", "unit_cost", "base_units", "family", "movable", *given)
     expected: dict[str, tuple[int, ...]] = dict.fromkeys(lines, (products,))
     expected |= dict.fromkeys(("own", "cross", "base_scale"), (draws, products))
@@ -310,6 +354,11 @@ def _check_rules(problem: PriceProblem) -> None:
         raise ProblemError(f"index_band is {problem.index_band}; give 0 or more, such as 0.002, or none")
     if problem.max_changed is not None and problem.max_changed < 0:
         raise ProblemError(f"max_changed is {problem.max_changed}; give 0 or more, or none")
+    if not abs(problem.curvature) <= MAX_CURVATURE:
+        raise ProblemError(f"curvature is {problem.curvature}; give a number within ±{MAX_CURVATURE:g}")
+    weight = problem.index_weight
+    if weight is not None:
+        _refuse(problem, ~(np.isfinite(weight) & (weight >= 0)), "index_weight", weight, "give 0 or more")
     for name in ("price_low", "price_high"):
         seen = getattr(problem, name)
         if seen is not None:

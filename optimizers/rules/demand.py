@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimizers.price_model import Families
+from optimizers.price_model import Families, own_move
 from optimizers.rules.basis import Basis, Limit, linear_limit
 from optimizers.rules.record import Floats, Ints
 
@@ -71,7 +71,7 @@ def _own_units(basis: Basis, products: Ints) -> Floats:
     """(n, K) expected units at every rung while the rest of the family stays at today's prices."""
     problem = basis.problem
     base = problem.base_units[products] * problem.base_scale[:, products]
-    move = np.log1p(basis.moves(products))
+    move = own_move(problem, np.log1p(basis.moves(products)))
     result = np.full(move.shape, np.nan)
     for rung in range(move.shape[1]):
         result[:, rung] = (base * np.exp(problem.own[:, products] * move[:, rung])).mean(axis=0)
