@@ -17,8 +17,8 @@ from engine.progress import Stopwatch
 from engine.proposal import CouponLine, Reason
 from engine.settings import Settings
 from engine.shop import Shop
-from optimizers.check_coupons import check_coupons
 from optimizers.coupons import CouponPlan, CouponProblem, allocate_coupons
+from optimizers.coupons.check import check_coupons
 
 NO_HISTORY = Reason("no coupons proposed: the data hold no coupon_history")
 NOT_CREDIBLE = Reason("no coupons proposed: the estimated effects failed their checks")

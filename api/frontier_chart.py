@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from api import charts
 from engine.proposal import N_
-from optimizers.frontier import Frontier
-from optimizers.joint_budget import JointPlan
+from optimizers.budget.frontier import Frontier
+from optimizers.budget.joint import JointPlan
 
 Words = Callable[[str], str]
 """Translates a sentence into the reader's language."""

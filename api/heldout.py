@@ -19,8 +19,8 @@ from engine.errors import ProblemError
 from engine.panel import Panel
 from engine.proposal import N_, Reason
 from engine.settings import Settings
-from optimizers.check import price_index_change
 from optimizers.prices import PriceProblem, evaluate_prices, solve_prices
+from optimizers.prices.check import price_index_change
 
 GAP = 1e-3
 TIME_SHARE = 0.25

@@ -17,9 +17,9 @@ from engine.progress import Progress
 from engine.proposal import Reason
 from engine.settings import Settings
 from engine.shop import Shop
-from optimizers.check import price_index_change
-from optimizers.price_model import own_move
 from optimizers.prices import PricePlan, PriceProblem, evaluate_prices, raw_predicted_gain, solve_prices
+from optimizers.prices.check import price_index_change
+from optimizers.prices.model import own_move
 
 MARGIN_FACTORS = (0.7, 1.3)
 FRONTIER_BANDS: tuple[float | None, ...] = (0.0005, 0.002, 0.005, 0.01, 0.02, None)

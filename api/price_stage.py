@@ -19,9 +19,9 @@ from engine.proposal import PriceLine, Reason
 from engine.settings import Settings
 from engine.shop import Shop
 from engine.text import embed_texts
-from optimizers.check import check_price_plan
-from optimizers.explain import explain_line
 from optimizers.prices import PriceOutcome, PricePlan, PriceProblem, evaluate_prices, solve_prices
+from optimizers.prices.check import check_price_plan
+from optimizers.prices.explain import explain_line
 from optimizers.rules.plan import RuledPlan, solve_under_rules, with_rule, without_fines
 
 Floats = npt.NDArray[np.float64]

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import InfeasibleError
-from optimizers.check_coupons import check_coupons
 from optimizers.coupons import CouponPlan, CouponProblem, allocate_coupons
+from optimizers.coupons.check import check_coupons
 
 RESULTS = Path(__file__).parent / "results"
 Ints = npt.NDArray[np.int64]

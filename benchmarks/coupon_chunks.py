@@ -23,10 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizers.allocate_chunks import Chunk
-from optimizers.check_partitions import Limits, Prices, check_partitions, tally
-from optimizers.coupon_partitions import Chunks, allocate_partitions, offers_of
-from optimizers.coupon_sums import Rules
+from optimizers.coupons.check_partitions import Limits, Prices, check_partitions, tally
+from optimizers.coupons.chunks import Chunk
+from optimizers.coupons.partitions import Chunks, allocate_partitions, offers_of
+from optimizers.coupons.sums import Rules
 
 RESULTS = Path(__file__).parent / "results"
 OFFERS, SEGMENTS, CHUNK = 10, 5, 1_000_000

@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from optimizers.check_coupons import check_coupons
 from optimizers.coupons import CouponProblem, allocate_coupons
+from optimizers.coupons.check import check_coupons
 
 RESULTS = Path(__file__).parent / "results"
 Floats = npt.NDArray[np.float64]
@@ -227,7 +227,7 @@ def _linopy(problem: CouponProblem, limit: float) -> Line:
 
 
 def _pyomo(problem: CouponProblem, limit: float) -> Line:
-    from optimizers.coupon_exact import declare
+    from optimizers.coupons.exact import declare
     from optimizers.solver import compile_model, solve
 
     began = time.perf_counter()

@@ -19,9 +19,9 @@ import numpy as np
 
 from benchmarks.prices import drawn_problem
 from benchmarks.promotion_calendar import drawn as drawn_calendar
+from optimizers.budget.joint import BudgetSearch, Stage, word_shadow_price
+from optimizers.budget.stages import CouponStage, PriceStage, PromotionStage
 from optimizers.coupons import CouponProblem
-from optimizers.joint_budget import BudgetSearch, Stage, word_shadow_price
-from optimizers.joint_stages import CouponStage, PriceStage, PromotionStage
 
 RESULTS = Path(__file__).parent / "results"
 NOTE = (

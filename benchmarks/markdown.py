@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizers.check_markdown import check_markdown_plan
 from optimizers.markdown import MarkdownPlan, MarkdownProblem, draw_noise, plan_markdown, replan
-from optimizers.markdown_policy import solve_markdown_policy
+from optimizers.markdown.check import check_markdown_plan
+from optimizers.markdown.policy import solve_markdown_policy
 
 RESULTS = Path(__file__).parent / "results"
 NOTE = (

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from optimizers.prices import PriceProblem, evaluate_prices, raw_predicted_gain, solve_prices
-from optimizers.robust import RISKS, solve_robust_prices
+from optimizers.prices.robust import RISKS, solve_robust_prices
 
 RESULTS = Path(__file__).parent / "results"
 NOTE = "`python -m benchmarks.optimisers_curse --shops 30`; drawn shops (seeds 0 …); money over the horizon."

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizers.check import check_price_plan, price_index_change
-from optimizers.ladder import Ladder
-from optimizers.price_resolve import resolve_prices
-from optimizers.price_rows import LinearRow, PriceRows
-from optimizers.price_search import PriceProgress
 from optimizers.prices import PriceProblem, evaluate_prices, problem_ladder, solve_prices
+from optimizers.prices.check import check_price_plan, price_index_change
+from optimizers.prices.ladder import Ladder
+from optimizers.prices.resolve import resolve_prices
+from optimizers.prices.rows import LinearRow, PriceRows
+from optimizers.prices.search import PriceProgress
 
 RESULTS = Path(__file__).parent / "results"
 RULES: dict[str, dict[str, object]] = {

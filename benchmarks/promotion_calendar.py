@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizers.check_promotions import check_promotion_plan
 from optimizers.promotions import PromotionProblem, plan_promotions
+from optimizers.promotions.check import check_promotion_plan
 
 RESULTS = Path(__file__).parent / "results"
 NOTE = (

@@ -30,8 +30,8 @@ from engine.panel import Panel, build_panel, split_panel
 from engine.settings import Settings, load_settings
 from engine.shop import Shop
 from engine.sources import open_shop
-from optimizers.check import check_price_plan
 from optimizers.prices import PriceProblem, evaluate_prices, problem_ladder, solve_prices
+from optimizers.prices.check import check_price_plan
 from optimizers.rules import Basis, compile_rules
 from optimizers.rules.plan import RuledPlan, solve_under_rules, without_fines
 

@@ -156,11 +156,11 @@ def allocate(
     }
     if _rows(values) * ROW_BYTES > settings.data.memory_limit_gb * 1e9:
         _refuse_in_chunks(further)
-        from optimizers.allocate_chunks import allocate_large_file
+        from optimizers.coupons.chunks import allocate_large_file
 
         result = allocate_large_file(values, **rules, out=out, work=settings.home / "cache")
     else:
-        from optimizers.allocate_io import allocate_file
+        from optimizers.coupons.allocate_file import allocate_file
 
         result = allocate_file(values, **rules, **further, seed=settings.seed, seconds=seconds, out=out)
     if as_json:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from optimizers.ladder import Ladder
-from optimizers.price_rows import LinearRow, Measure
+from optimizers.prices.ladder import Ladder
+from optimizers.prices.rows import LinearRow, Measure
 from optimizers.rules.record import Facts, Floats, Ints, Rule
 
 if TYPE_CHECKING:
-    from optimizers.prices import PriceProblem
+    from optimizers.prices.solve import PriceProblem
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizers import price_model
-from optimizers.price_rows import LinearRow
+from optimizers.prices import model as price_model
+from optimizers.prices.rows import LinearRow
 from optimizers.rules.basis import Basis, Compiled
 from optimizers.rules.compile import TOLERANCE, CompiledRules
 from optimizers.rules.demand import linearised, todays_value

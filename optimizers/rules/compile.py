@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from engine.errors import ConfigurationError
-from optimizers.ladder import Ladder
-from optimizers.price_rows import LinearRow, PriceRows
+from optimizers.prices.ladder import Ladder
+from optimizers.prices.rows import LinearRow, PriceRows
 from optimizers.rules.basis import Basis, Compiled, Excess, Limit
 from optimizers.rules.between import BETWEEN, RowRule
 from optimizers.rules.demand import todays_value

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.errors import InfeasibleError
 from engine.proposal import N_, Reason, Sentence
-from optimizers.ladder import Ladder, LadderRules, build_ladder
+from optimizers.prices.ladder import Ladder, LadderRules, build_ladder
 from optimizers.rules.basis import Basis, Compiled, Excess
 from optimizers.rules.compile import TOLERANCE, compile_rules
 from optimizers.rules.elastic import Elastic, elastic_model

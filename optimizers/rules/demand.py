@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimizers.price_model import Families, own_move
+from optimizers.prices.model import Families, own_move
 from optimizers.rules.basis import Basis, Limit, linear_limit
 from optimizers.rules.record import Floats, Ints
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimizers.ladder import CENTS, Ladder
+from optimizers.prices.ladder import CENTS, Ladder
 from optimizers.rules.record import Floats
 
 _SLACK = 1e-9

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from engine.errors import InfeasibleError, PlanError
 from engine.proposal import Reason
-from optimizers.check_rules import check_rules, fines
-from optimizers.prices import PricePlan, PriceProblem, problem_ladder, solve_prices
+from optimizers.prices.solve import PricePlan, PriceProblem, problem_ladder, solve_prices
 from optimizers.rules.basis import Basis
 from optimizers.rules.binding import Bound, bound_by, breaks, breaks_today
+from optimizers.rules.check import check_rules, fines
 from optimizers.rules.compile import CompiledRules, compile_rules
 from optimizers.rules.conflict import Conflict, RuleConflictError, diagnose, listed_rules, settings_as_rules
 from optimizers.rules.elastic import elastic_model

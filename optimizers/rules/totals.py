@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from optimizers.price_rows import Measure
+from optimizers.prices.rows import Measure
 from optimizers.rules.basis import Basis, Limit, linear_limit, measured_limit
 from optimizers.rules.between import RowRule
 from optimizers.rules.record import Floats, Ints, Rule

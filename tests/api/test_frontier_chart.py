@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ET
 import numpy as np
 
 from api.frontier_chart import AXES, plot_budgets, plot_frontier
-from optimizers.frontier import MEASURES, Frontier, FrontierPoint
-from optimizers.joint_budget import JointPlan, StagePoint
+from optimizers.budget.frontier import MEASURES, Frontier, FrontierPoint
+from optimizers.budget.joint import JointPlan, StagePoint
 
 
 def frontier(measure: str, levels: list[float]) -> Frontier:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from optimizers.check import exact_gain, price_index_change
 from optimizers.prices import PriceProblem, problem_ladder
+from optimizers.prices.check import exact_gain, price_index_change
 
 
 def small_problem(seed: int, products: int = 3, draws: int = 5, cross: float = 0.0, **rules: Any) -> PriceProblem:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from price_cases import small_problem
 
-from optimizers.check_rules import expected_units
-from optimizers.ladder import Ladder
-from optimizers.price_rows import LinearRow
 from optimizers.prices import PriceProblem, problem_ladder
+from optimizers.prices.ladder import Ladder
+from optimizers.prices.rows import LinearRow
 from optimizers.rules import Basis, Facts, Rule, read_rules
+from optimizers.rules.check import expected_units
 
 LIMIT = 0.5
 """Examples are set so that today's prices break some and keep others."""

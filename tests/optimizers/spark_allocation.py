@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizers.coupon_partitions import Chunks, allocate_partitions, offers_of
-from optimizers.coupon_spark import SparkPartitions, chosen_coupons, dense_table, spark_partitions
-from optimizers.coupon_sums import Rules
+from optimizers.coupons.partitions import Chunks, allocate_partitions, offers_of
+from optimizers.coupons.spark import SparkPartitions, chosen_coupons, dense_table, spark_partitions
+from optimizers.coupons.sums import Rules
 
 OFFERS = ("o1", "o2", "o3")
 SEGMENTS = ("a", "b")

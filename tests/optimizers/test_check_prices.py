@@ -10,8 +10,8 @@ import pytest
 from price_cases import small_problem
 
 from engine.errors import PlanError
-from optimizers.check import check_price_plan, exact_gain
 from optimizers.prices import PricePlan, PriceProblem, solve_prices
+from optimizers.prices.check import check_price_plan, exact_gain
 
 
 def problem_and_plan(**rules: Any) -> tuple[PriceProblem, PricePlan]:

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import optimizers.allocate_chunks as chunked
+import optimizers.coupons.chunks as chunked
 from engine.errors import DataError, InfeasibleError, ProblemError
-from optimizers.allocate_chunks import allocate_large_file
-from optimizers.allocate_io import allocate_file
-from optimizers.check_coupons import CouponPlanError
-from optimizers.check_partitions import Limits, Prices, check_partitions, tally
-from optimizers.coupon_partitions import Chunks, allocate_partitions, offers_of
-from optimizers.coupon_rows import make_rules
-from optimizers.coupon_sums import Partition
 from optimizers.coupons import CouponProblem, allocate_coupons
+from optimizers.coupons.allocate_file import allocate_file
+from optimizers.coupons.check import CouponPlanError
+from optimizers.coupons.check_partitions import Limits, Prices, check_partitions, tally
+from optimizers.coupons.chunks import allocate_large_file
+from optimizers.coupons.partitions import Chunks, allocate_partitions, offers_of
+from optimizers.coupons.rows import make_rules
+from optimizers.coupons.sums import Partition
 
 
 def problem(n, seed, *, offers=4, archetypes=0, floor=0.0, budget=0.3):

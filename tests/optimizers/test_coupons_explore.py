@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from benchmarks.coupon_agreement import random_problem
 from benchmarks.coupons import shop_problem
 from engine.errors import InfeasibleError, ProblemError
-from optimizers.check_coupons import CouponPlanError, check_coupons
-from optimizers.coupon_explore import draw_exploration
 from optimizers.coupons import CouponProblem, allocate_coupons
+from optimizers.coupons.check import CouponPlanError, check_coupons
+from optimizers.coupons.explore import draw_exploration
 
 SHOP = shop_problem(20_000, seed=4)
 

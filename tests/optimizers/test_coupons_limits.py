@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from benchmarks.coupon_agreement import random_problem
 from benchmarks.coupons import shop_problem
 from engine.errors import InfeasibleError, ProblemError
-from optimizers.check_coupons import CouponPlanError, check_coupons
-from optimizers.coupon_newton import approach
-from optimizers.coupon_rows import make_rows
-from optimizers.coupon_sums import Box, evaluate, no_prices, respond, screen
 from optimizers.coupons import CouponProblem, Standing, allocate_coupons
+from optimizers.coupons.check import CouponPlanError, check_coupons
+from optimizers.coupons.newton import approach
+from optimizers.coupons.rows import make_rows
+from optimizers.coupons.sums import Box, evaluate, no_prices, respond, screen
 
 # --- the seam
 

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from engine.errors import ProblemError
-from optimizers.coupon_parity import parity_report
 from optimizers.coupons import CouponPlan, CouponProblem, allocate_coupons
+from optimizers.coupons.parity import parity_report
 
 
 def sending(rates: dict[str, tuple[int, int]]) -> tuple[CouponProblem, CouponPlan, list[str]]:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks.coupon_agreement import best_by_trying, random_problem
 from engine.errors import InfeasibleError, ProblemError
-from optimizers.check_coupons import CouponPlanError, check_coupons
 from optimizers.coupons import CouponPlan, CouponProblem, allocate_coupons
+from optimizers.coupons.check import CouponPlanError, check_coupons
 
 METHODS = ("dual", "exact", "auto")
 

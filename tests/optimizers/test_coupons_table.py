@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from engine.errors import DataError, InfeasibleError, ProblemError, StorageError
-from optimizers.allocate_io import allocate_file
+from optimizers.coupons.allocate_file import allocate_file
 
 
 def values(**columns: list[object]) -> pd.DataFrame:

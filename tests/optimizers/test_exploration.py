@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ProblemError
-from optimizers.exploration import PriceTestDesign, PriceTestValues, choose_tests, value_tests, word_test
 from optimizers.prices import PriceProblem, problem_ladder
+from optimizers.prices.exploration import PriceTestDesign, PriceTestValues, choose_tests, value_tests, word_test
 
 
 def beliefs(seed: int, products: int = 4, sd: float = 0.8, **changes: Any) -> PriceProblem:

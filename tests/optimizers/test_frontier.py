@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import InfeasibleError, ProblemError
-from optimizers.frontier import MEASURES, measure_prices, price_frontier
+from optimizers.budget.frontier import MEASURES, measure_prices, price_frontier
 from optimizers.prices import PriceProblem, evaluate_prices, problem_ladder, solve_prices
 
 

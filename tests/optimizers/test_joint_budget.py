@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import InfeasibleError, PlanError, ProblemError
-from optimizers.check_joint import check_joint_plan
-from optimizers.coupons import CouponProblem, allocate_coupons
-from optimizers.joint_budget import StagePoint, budget_frontier, split_budget, word_shadow_price
-from optimizers.joint_stages import (
+from optimizers.budget.check import check_joint_plan
+from optimizers.budget.joint import StagePoint, budget_frontier, split_budget, word_shadow_price
+from optimizers.budget.stages import (
     CouponStage,
     PriceStage,
     PromotionStage,
@@ -25,6 +24,7 @@ from optimizers.joint_stages import (
     margin_stage,
     price_investment,
 )
+from optimizers.coupons import CouponProblem, allocate_coupons
 from optimizers.prices import PriceProblem, evaluate_prices, problem_ladder, solve_prices
 from optimizers.promotions import PromotionProblem, plan_promotions
 

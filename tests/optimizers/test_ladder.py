@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ProblemError
-from optimizers.ladder import LadderRules, build_ladder
+from optimizers.prices.ladder import LadderRules, build_ladder
 
 prices = st.lists(st.floats(0.02, 5000.0, allow_nan=False), min_size=1, max_size=6)
 rules = st.builds(

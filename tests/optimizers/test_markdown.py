@@ -13,8 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import PlanError, ProblemError
-from optimizers import markdown_paths
-from optimizers.check_markdown import check_markdown_plan, simulate_path
 from optimizers.markdown import (
     MarkdownPlan,
     MarkdownProblem,
@@ -24,7 +22,9 @@ from optimizers.markdown import (
     plan_markdown,
     replan,
 )
-from optimizers.markdown_policy import sales_chances, solve_markdown_policy
+from optimizers.markdown import paths as markdown_paths
+from optimizers.markdown.check import check_markdown_plan, simulate_path
+from optimizers.markdown.policy import sales_chances, solve_markdown_policy
 
 
 def drawn(
@@ -309,7 +309,7 @@ def test_the_policy_comes_near_gallego_and_van_ryzins_closed_form() -> None:
         law = np.stack([mean**n * np.exp(-mean) / math.factorial(n) for n in range(units)], axis=1)
         chance = np.concatenate([law, 1 - law.sum(axis=1, keepdims=True)], axis=1)
         patch.setattr(
-            "optimizers.markdown_policy.sales_chances", lambda *_: np.tile(np.maximum(chance, 0.0), (weeks, 1, 1))
+            "optimizers.markdown.policy.sales_chances", lambda *_: np.tile(np.maximum(chance, 0.0), (weeks, 1, 1))
         )
         value = solve_markdown_policy(replace(problem, max_steps=None), 0).value
     closed = math.log(sum((rate / math.e) ** i / math.factorial(i) for i in range(units + 1)))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from engine.errors import ProblemError
-from optimizers.check import check_price_plan, exact_gain
 from optimizers.prices import PriceProblem, evaluate_prices, solve_prices
+from optimizers.prices.check import check_price_plan, exact_gain
 
 
 def shop(curvature=0.8, seed=1, products=12):

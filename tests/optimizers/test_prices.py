@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from price_cases import best_by_force, small_problem, value_of
 
 from engine.errors import ProblemError
-from optimizers.check import check_price_plan, exact_gain, price_index_change
 from optimizers.prices import PriceProblem, evaluate_prices, raw_predicted_gain, solve_prices
+from optimizers.prices.check import check_price_plan, exact_gain, price_index_change
 
 rules = st.fixed_dictionaries(
     {

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from price_cases import small_problem, value_of
 
-from optimizers.price_alternatives import best_alternatives
 from optimizers.prices import problem_ladder, solve_prices
+from optimizers.prices.alternatives import best_alternatives
 
 
 @settings(deadline=None, max_examples=15)

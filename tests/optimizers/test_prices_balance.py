@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizers.balance import Alternatives, cancelling_moves
+from optimizers.prices.balance import Alternatives, cancelling_moves
 
 
 def options(seed: int, products: int, each: int) -> Alternatives:

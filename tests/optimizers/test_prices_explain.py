@@ -10,8 +10,8 @@ import pytest
 from price_cases import small_problem
 
 from engine.proposal import Reason
-from optimizers.explain import TEMPLATES, explain_line, explain_plan
 from optimizers.prices import PriceProblem, solve_prices
+from optimizers.prices.explain import TEMPLATES, explain_line, explain_plan
 
 
 def one_product(elasticity: float, cost: float = 1.5, **rules: Any) -> PriceProblem:

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from price_cases import small_problem
 
 from engine.errors import InfeasibleError, PlanError, ProblemError
-from optimizers import price_model, price_system
-from optimizers.check import exact_gain, price_index_change
-from optimizers.price_resolve import resolve_prices
-from optimizers.price_rows import LinearRow, PriceRows
-from optimizers.price_search import PriceProgress
 from optimizers.prices import PriceProblem, problem_ladder, solve_prices
+from optimizers.prices import model as price_model
+from optimizers.prices import system as price_system
+from optimizers.prices.check import exact_gain, price_index_change
+from optimizers.prices.resolve import resolve_prices
+from optimizers.prices.rows import LinearRow, PriceRows
+from optimizers.prices.search import PriceProgress
 from optimizers.solver import solve
 
 NOTHING = np.empty(0)

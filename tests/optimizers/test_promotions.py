@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import PlanError, ProblemError
-from optimizers.check_promotions import calendar_money, check_promotion_plan
 from optimizers.promotions import (
     PromotionProblem,
     advance_calendar,
@@ -21,6 +20,7 @@ from optimizers.promotions import (
     plan_promotions,
     word_budget_price,
 )
+from optimizers.promotions.check import calendar_money, check_promotion_plan
 
 
 def drawn(seed: int, products: int = 3, weeks: int = 3, options: int = 2, **rules: Any) -> PromotionProblem:

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ProblemError
-from optimizers.check import check_price_plan
-from optimizers.price_rows import LinearRow, PriceRows
 from optimizers.prices import PriceProblem, evaluate_prices, problem_ladder, raw_predicted_gain, solve_prices
-from optimizers.robust import RISKS, Measures, solve_robust_prices, tail_weights
-from optimizers.worst_case import worst_gain
+from optimizers.prices.check import check_price_plan
+from optimizers.prices.robust import RISKS, Measures, solve_robust_prices, tail_weights
+from optimizers.prices.rows import LinearRow, PriceRows
+from optimizers.prices.worst_case import worst_gain
 
 
 def shop(seed: int, products: int = 3, draws: int = 12, **rules: Any) -> PriceProblem:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rule_cases import EXAMPLES, keeps, random_choices, row_value, rule, small_shop
 
 from engine.errors import ConfigurationError, PlanError
-from optimizers.check_rules import broken, check_rules, fines
-from optimizers.price_rows import check_rows
+from optimizers.prices.rows import check_rows
 from optimizers.rules import KINDS, compile_rules
+from optimizers.rules.check import broken, check_rules, fines
 
 
 def test_there_is_an_example_of_every_kind() -> None:

@@ -14,10 +14,10 @@ from price_cases import value_of
 from rule_cases import keeps, rule, small_shop
 
 from engine.errors import InfeasibleError
-from optimizers.check import check_price_plan
-from optimizers.check_rules import broken, check_rules, fines
 from optimizers.prices import solve_prices
+from optimizers.prices.check import check_price_plan
 from optimizers.rules import KINDS, Basis, Rule, compile_rules
+from optimizers.rules.check import broken, check_rules, fines
 from optimizers.rules.conflict import RuleConflictError
 from optimizers.rules.plan import find_conflict, rule_remarks, solve_under_rules, with_rule, without_fines
 

@@ -1,0 +1,1 @@
+"""One budget for prices, coupons and promotions, and frontiers of what a limit costs."""

@@ -1,0 +1,154 @@
+"""Coupons: which offer, if any, each customer is sent, under budgets, so that incremental profit is largest.
+
+A multiple-choice knapsack: one offer per customer, a total budget, budgets by segment, a least number sent. `exact`
+declares it in Pyomo and hands it to HiGHS; `dual` prices the coupling rules by Lagrange multipliers, repairs the plan
+and certifies how far from the best it can be at most. Both give the same record, and agree within their gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from engine.errors import InfeasibleError, ProblemError
+from optimizers.coupons.gap import relative_gap
+from optimizers.coupons.problem import Bools, CouponProblem, Floats, Ints
+from optimizers.coupons.watch import Standing, Watch
+
+__all__ = ["CouponPlan", "CouponProblem", "Standing", "allocate_coupons"]
+
+EXACT_CUSTOMERS = 2_000
+"""Up to this many customers `auto` asks the exact method where the dual's certificate misses the asked-for gap."""
+
+
+@dataclass(frozen=True)
+class CouponPlan:
+    """What was chosen and how far from the best it can be at most."""
+
+    choice: Ints
+    """(N,) offer of each customer; 0 is no coupon."""
+    objective: float
+    """Expected incremental profit of the choice, money."""
+    bound: float
+    """No plan under the same budgets brings more, money."""
+    gap: float
+    """(bound - objective) / |bound|; 0 where both are 0."""
+    spend: float
+    """Expected cost of the choice, money."""
+    shadow_price: float
+    """Profit that one more unit of money in the total budget would bring."""
+    status: str
+    """"optimal" (within the gap), "gap_limit" (feasible, certified to the stated gap), "time_limit" or "cancelled"."""
+    segment_shadow_price: Floats | None = None
+    """(S,) the same for each segment's budget, beside the total's."""
+    method: str = ""
+    """The method that found it: "exact" or "dual"."""
+    seconds: float = 0.0
+    floor_shadow_price: float = 0.0
+    """Profit given up for one more customer in `min_sent`."""
+    ceiling_shadow_price: float = 0.0
+    """Profit that one more customer in `max_sent` would bring."""
+    offer_shadow_price: Floats | None = None
+    """(O,) profit that one more coupon in each `offer_cap` would bring; infinite where the cap is 0 and not priced."""
+
+    explored: Bools | None = None
+    """(N,) customers whose offer was drawn at random; None without an exploration share."""
+    propensity: Floats | None = None
+    """(N,) chance with which an explored customer's offer (or none) was drawn; 1 for all others, who were not drawn."""
+
+    @property
+    def sent(self) -> int:
+        """Number of customers who are sent a coupon."""
+        return int(np.count_nonzero(self.choice))
+
+
+def allocate_coupons(
+    problem: CouponProblem,
+    method: str = "auto",
+    gap: float = 1e-4,
+    *,
+    seconds: float = 300.0,
+    seed: int = 0,
+    progress: Callable[[Standing], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> CouponPlan:
+    """Choose an offer for each customer so that incremental profit is largest within the budgets.
+
+    Args:
+        problem: values, costs and limits.
+        method: "exact" (Pyomo and HiGHS), "dual" (Lagrangian with a certified bound; any size), or "auto": the dual,
+            and the exact method where its certificate misses the gap and the problem is small.
+        gap: relative gap at which the search may stop.
+        seconds: time limit; what is held then is given, with its honest gap. 0: what one pass over the customers gives.
+        seed: of the exploration share; nothing else is random.
+        progress: is told where the search stands (stage, seconds, objective, bound, gap) after each step.
+        cancelled: asked between the steps; once it says True what is held is given, as at the time limit. HiGHS is not
+            interrupted: the exact method asks before and after.
+
+    Raises:
+        ProblemError: unknown method, or gap or seconds out of range.
+        InfeasibleError: `min_sent` cannot be reached; the message says the most that the limits allow.
+    """
+    if method not in {"auto", "exact", "dual"}:
+        raise ProblemError(f"method {method!r} is unknown; choose auto, exact or dual")
+    if not (isinstance(gap, float | int) and 0 < gap < 1):
+        raise ProblemError(f"gap = {gap!r} is refused; give a number above 0 and below 1, such as 1e-4")
+    if not (isinstance(seconds, float | int) and seconds >= 0):
+        raise ProblemError(f"seconds = {seconds!r} is refused; give a time limit of at least 0")
+    watch = Watch(float(seconds), cancelled, progress)
+    if problem.explore > 0:
+        plan = _allocate_beside_exploration(problem, method, float(gap), watch, np.random.default_rng(seed))
+    else:
+        plan = _allocate(problem, method, float(gap), watch)
+    return replace(plan, seconds=watch.elapsed)
+
+
+def _allocate_beside_exploration(
+    problem: CouponProblem, method: str, gap: float, watch: Watch, rng: np.random.Generator
+) -> CouponPlan:
+    """Draw the explored slice first; the others are allocated what it leaves."""
+    from optimizers.coupons.explore import draw_exploration, explored_profit, infeasible_beside, without_explored
+
+    drawn = draw_exploration(problem, rng)
+    try:
+        plan = _allocate(without_explored(problem, drawn), method, gap, watch)
+    except InfeasibleError as error:
+        raise infeasible_beside(problem, error) from error
+    choice, fixed = drawn.choice.copy(), explored_profit(problem, drawn)
+    choice[~drawn.explored] = plan.choice
+    people = np.arange(problem.n_customers)
+    objective, bound = plan.objective + fixed, plan.bound + fixed
+    reached = relative_gap(objective, bound)
+    return replace(
+        plan,
+        choice=choice,
+        objective=objective,
+        bound=bound,
+        gap=reached,
+        spend=float(problem.cost[people, choice].sum(dtype=np.float64)),
+        status="optimal" if reached <= gap else "gap_limit" if plan.status == "optimal" else plan.status,
+        explored=drawn.explored,
+        propensity=drawn.propensity,
+    )
+
+
+def _allocate(problem: CouponProblem, method: str, gap: float, watch: Watch) -> CouponPlan:
+    from optimizers.coupons.dual import allocate_dual
+    from optimizers.coupons.exact import allocate_exact
+    from optimizers.coupons.limits import check_reachable
+
+    def safe() -> Ints:
+        return check_reachable(problem)
+
+    if method == "exact":
+        return allocate_exact(problem, gap=gap, safe=safe(), watch=watch)
+    plan = allocate_dual(problem, gap=gap, safe=safe, watch=watch)
+    small = problem.n_customers <= EXACT_CUSTOMERS
+    if method == "dual" or plan.gap <= gap or not small or watch.stop():
+        return plan
+    exact = allocate_exact(problem, gap=gap, safe=plan.choice, watch=watch)
+    if exact.objective <= plan.objective and exact.gap >= plan.gap:
+        return plan
+    return exact

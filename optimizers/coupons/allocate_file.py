@@ -1,0 +1,222 @@
+"""Coupon allocation from a table of values to a table of coupons (contract: coupon_values)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.errors import ProblemError
+from engine.files import atomic_file
+from optimizers.coupons.allocate import CouponPlan, Standing, allocate_coupons
+from optimizers.coupons.check import check_coupons
+from optimizers.coupons.parity import ParityReport, parity_report
+from optimizers.coupons.problem import CouponProblem, Floats
+from optimizers.coupons.table import REQUIRED, Values, read_values
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the coupons of a table may cost and be, by the table's own names."""
+
+    budget: float | None = None
+    """Money in total; None: no limit."""
+    segment_budgets: Mapping[str, float] = field(default_factory=dict)
+    """Money by segment name; segments not named have no limit of their own."""
+    min_sent: int | None = None
+    max_sent: int | None = None
+    offer_caps: Mapping[str, int] = field(default_factory=dict)
+    """Most customers by offer_id; offers not named have no cap."""
+    contact_limit: int | None = None
+    """Most contacts of a customer in the period, what stands in the column `contacts` included."""
+    explore: float = 0.0
+    """Share of the customers whose offer is drawn at random."""
+
+
+def allocate_file(
+    path: Path | str,
+    *,
+    budget: float | None = None,
+    segment_budgets: Mapping[str, float] | None = None,
+    min_sent: int | None = None,
+    max_sent: int | None = None,
+    offer_caps: Mapping[str, int] | None = None,
+    contact_limit: int | None = None,
+    explore: float = 0.0,
+    out: Path | str | None = None,
+    gap: float = 1e-4,
+    method: str = "auto",
+    parity: str | None = None,
+    seed: int = 0,
+    seconds: float = 300.0,
+    progress: Callable[[Standing], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """Allocate the offers of a Parquet (or CSV) table in long form.
+
+    Args:
+        path: columns customer_id, offer_id, profit (incremental, net, money), cost (money), segment (optional),
+            contacts (where there is a contact limit). A customer without a row for an offer is not offered it; every
+            customer may be left without a coupon.
+        budget: money in total; None: no limit, as for all that follow.
+        segment_budgets: money by segment name.
+        min_sent: least number of customers sent a coupon.
+        max_sent: greatest number.
+        offer_caps: most customers by offer_id.
+        contact_limit: most contacts of a customer in the period, what stands in the column `contacts` included.
+        explore: share of the customers whose offer is drawn at random.
+        out: table of the coupons sent (customer_id, offer_id, profit, cost), Parquet or CSV by its ending, written
+            whole or not at all; None: none. With exploration also explored and propensity, and a line with an empty
+            offer_id for each explored customer who was drawn no coupon.
+        gap: relative gap at which the search may stop.
+        method: "auto", "exact" or "dual".
+        parity: column with a protected attribute; it is read for the parity report and decides nothing.
+        seed: of the exploration.
+        seconds: time limit, reading excluded.
+        progress: is told where the search stands.
+        cancelled: asked between steps; True stops the search with the plan in hand.
+
+    Returns:
+        What the plan is worth, ready for JSON: customers, offers, sent, objective, bound, gap, spend, shadow_price,
+        segment_shadow_price by name, status, method, seconds, out; and, where asked for, offer_shadow_price by
+        name, explored (customers) and parity (by group).
+
+    Raises:
+        DataError: the table cannot be used (every fault at once); ProblemError; InfeasibleError; StorageError.
+    """
+    limits = Limits(budget, segment_budgets or {}, min_sent, max_sent, offer_caps or {}, contact_limit, explore)
+    if parity in {*REQUIRED, "segment", "contacts"}:
+        raise ProblemError(f"parity = {parity!r} decides who is sent what; name a column that decides nothing")
+    values = read_values(Path(path), contacts=limits.contact_limit is not None, protected=parity)
+    problem = make_problem(values, limits)
+    plan = allocate_coupons(
+        problem, method=method, gap=gap, seed=seed, seconds=seconds, progress=progress, cancelled=cancelled
+    )
+    check_coupons(problem, plan)
+    report = None
+    if parity is not None and values.protected is not None:
+        report = parity_report(problem, plan, parity, values.protected)
+    if out is not None:
+        write_plan(Path(out), values, plan)
+    return _summary(values, problem, plan, out, report)
+
+
+def make_problem(values: Values, limits: Limits) -> CouponProblem:
+    """Put the limits, which go by name, beside the matrices.
+
+    Raises:
+        ProblemError: a limit names a segment or an offer that the table does not hold.
+    """
+    return CouponProblem(
+        profit=values.profit,
+        cost=values.cost,
+        budget=limits.budget,
+        segment=values.segment,
+        segment_budget=_segment_budget(values, limits.segment_budgets),
+        min_sent=limits.min_sent,
+        offered=values.offered,
+        max_sent=limits.max_sent,
+        offer_cap=_offer_cap(values, limits.offer_caps),
+        contacts=values.contacts,
+        contact_limit=limits.contact_limit,
+        explore=limits.explore,
+    )
+
+
+def write_plan(path: Path, values: Values, plan: CouponPlan) -> None:
+    """Write the coupons sent (and what was explored), one row each, in the order of the customers.
+
+    Raises:
+        StorageError: the disk did not take it; what stood at `path` is intact.
+    """
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    logged = plan.choice > 0
+    if plan.explored is not None:
+        logged = logged | plan.explored
+    listed = np.flatnonzero(logged)
+    picked = plan.choice[listed]
+    columns = {
+        "customer_id": pa.array(values.customer_ids[listed], pa.string()),
+        "offer_id": pa.array(values.offer_ids[picked], pa.string()),
+        "profit": values.profit[listed, picked].astype(np.float64),
+        "cost": values.cost[listed, picked].astype(np.float64),
+    }
+    if plan.explored is not None and plan.propensity is not None:
+        columns |= {"explored": plan.explored[listed].astype(np.int8), "propensity": plan.propensity[listed]}
+    table = pa.table(columns)
+    with atomic_file(path) as temporary:
+        if path.suffix.lower() == ".csv":
+            csv.write_csv(table, temporary)
+        else:
+            parquet.write_table(table, temporary)
+
+
+def _segment_budget(values: Values, budgets: Mapping[str, float]) -> Floats | None:
+    if not budgets:
+        return None
+    if values.segment is None:
+        raise ProblemError("segment budgets are given, but the table has no column segment; add it or leave them out")
+    unknown = [name for name in budgets if name not in values.segment_names]
+    if unknown:
+        known = ", ".join(sorted(values.segment_names)[:20])
+        raise ProblemError(f"segment '{unknown[0]}' is not in the table; it has: {known}")
+    return np.array([budgets.get(name, math.inf) for name in values.segment_names], dtype=np.float64)
+
+
+def _offer_cap(values: Values, caps: Mapping[str, int]) -> Floats | None:
+    if not caps:
+        return None
+    known = values.offer_ids[1:].tolist()
+    unknown = [name for name in caps if name not in known]
+    if unknown:
+        raise ProblemError(f"offer '{unknown[0]}' is not in the table; it has: {', '.join(sorted(known)[:20])}")
+    return np.array([math.inf, *(caps.get(name, math.inf) for name in known)], dtype=np.float64)
+
+
+def _summary(
+    values: Values, problem: CouponProblem, plan: CouponPlan, out: Path | str | None, parity: ParityReport | None
+) -> dict[str, Any]:
+    by_segment = plan.segment_shadow_price
+    return {
+        "customers": problem.n_customers,
+        "offers": problem.n_offers - 1,
+        "sent": plan.sent,
+        "objective": plan.objective,
+        "bound": plan.bound,
+        "gap": plan.gap,
+        "budget": problem.budget,
+        "spend": plan.spend,
+        "shadow_price": plan.shadow_price,
+        "segment_shadow_price": {}
+        if by_segment is None
+        else {name: float(price) for name, price in zip(values.segment_names, by_segment, strict=True)},
+        "status": plan.status,
+        "method": plan.method,
+        "seconds": plan.seconds,
+        "out": None if out is None else str(out),
+        **_on_demand(values, plan, parity),
+    }
+
+
+def _on_demand(values: Values, plan: CouponPlan, parity: ParityReport | None) -> dict[str, Any]:
+    """What stands in the summary only where it was asked for."""
+    found: dict[str, Any] = {}
+    if plan.offer_shadow_price is not None:
+        prices = zip(values.offer_ids[1:], plan.offer_shadow_price[1:], strict=True)
+        found["offer_shadow_price"] = {name: _finite(price) for name, price in prices}
+    if plan.explored is not None:
+        found["explored"] = int(np.count_nonzero(plan.explored))
+    if parity is not None:
+        found["parity"] = asdict(parity)
+    return found
+
+
+def _finite(price: float) -> float | None:
+    """A closed offer has no price."""
+    return float(price) if math.isfinite(price) else None

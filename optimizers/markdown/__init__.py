@@ -1,0 +1,13 @@
+"""Selling a stock by a date: price paths over weeks, and again each week with what sold."""
+
+from optimizers.markdown.plan import (
+    MarkdownPlan,
+    MarkdownProblem,
+    advance_week,
+    draw_noise,
+    expect_path,
+    plan_markdown,
+    replan,
+)
+
+__all__ = ["MarkdownPlan", "MarkdownProblem", "advance_week", "draw_noise", "expect_path", "plan_markdown", "replan"]

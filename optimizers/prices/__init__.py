@@ -1,0 +1,32 @@
+"""Which price each product takes, under the rules, so that expected profit is largest.
+
+ladder      the prices that a product may take
+rows        rules between prices, as a mask and rows over the ladders
+solve       the way in: problem in, plan out
+search      families as columns: compiled local search, restricted master, proof
+proof       the bound for the whole
+resolve     from a plan, after locks and overrides
+robust      plans by risk; exploration: what a price test is worth
+explain     why this price, what bound it, what would change it
+check       independent re-check
+"""
+
+from optimizers.prices.solve import (
+    PriceOutcome,
+    PricePlan,
+    PriceProblem,
+    evaluate_prices,
+    problem_ladder,
+    raw_predicted_gain,
+    solve_prices,
+)
+
+__all__ = [
+    "PriceOutcome",
+    "PricePlan",
+    "PriceProblem",
+    "evaluate_prices",
+    "problem_ladder",
+    "raw_predicted_gain",
+    "solve_prices",
+]

@@ -1,0 +1,222 @@
+"""Solve again after somebody fixed prices: only their families move, from the plan that is there.
+
+Everything else stays where the plan put it, and so does what it uses of the rules; the families of the fixed products
+are decided by branch and bound within what is left. Where that is impossible the whole problem is solved.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import InfeasibleError, ProblemError
+from optimizers.prices import model as price_model
+from optimizers.prices.binding import binding_rules
+from optimizers.prices.ladder import Ladder
+from optimizers.prices.rows import LinearRow, PriceRows, check_rows
+from optimizers.prices.search import PriceSearch
+from optimizers.prices.solve import PricePlan, PriceProblem, check_problem, problem_ladder, solve_prices
+from optimizers.prices.system import all_rows
+from optimizers.solver import relative_gap
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def resolve_prices(
+    problem: PriceProblem,
+    plan: PricePlan,
+    fixed: Mapping[int, float],
+    *,
+    rows: PriceRows | None = None,
+    gap: float = 1e-4,
+    seconds: float = 60.0,
+) -> PricePlan:
+    """Fix some prices and choose those of their families anew.
+
+    Args:
+        problem: what the plan answered.
+        plan: the plan to start from.
+        fixed: product number -> price, money per unit; the prices must be on the products' ladders.
+        rows: the further rules that the plan was made under.
+        gap: relative gap at which the search may stop.
+        seconds: time limit.
+
+    Returns:
+        A plan in which only families of fixed products moved, unless the rules leave no other way. `bound` is the old
+        plan's, which still holds, as fixing prices only takes choices away.
+
+    Raises:
+        ProblemError: a product that is not there, a price that is not on its ladder or that the rules forbid.
+        InfeasibleError: no prices satisfy the rules with these fixed.
+    """
+    begun = time.perf_counter()
+    check_problem(problem)
+    ladder = problem_ladder(problem)
+    rules = _with_fixed(problem, ladder, all_rows(problem, ladder, rows), fixed)
+    check_rows(rules, ladder.rungs, problem.product_ids)
+    rung = _rungs_of(problem, ladder, plan.price)
+    touched = np.flatnonzero(np.isin(problem.family, problem.family[list(fixed)]))
+    if not len(touched):
+        return plan
+    deadline = begun + seconds
+    part, part_ladder = _part(problem, touched), Ladder(ladder.price[touched], ladder.today)
+    search: PriceSearch | None = None
+    try:
+        rest = _rest_of_rows(problem, ladder, rules.rows, rung, touched, plan.price)
+        search = PriceSearch(
+            part,
+            part_ladder,
+            PriceRows(rules.allowed[touched], rest),
+            gap=gap,
+            deadline=deadline,
+            whole=True,
+            allowance=gap / 4 * abs(plan.objective),
+        )
+        search.run()
+    except InfeasibleError:
+        search = None
+    if search is None or search.choice is None:
+        allowed = PriceRows(rules.allowed, () if rows is None else rows.rows)
+        return solve_prices(problem, rows=allowed, gap=gap, seconds=max(deadline - time.perf_counter(), 0.0))
+    # The plan's own prices may be ruled out now, so what they were worth is read off the problem without the locks.
+    free = PriceRows(part_ladder.rungs, rest)
+    before = PriceSearch(part, part_ladder, free, gap=gap, deadline=deadline, whole=True).worth_of(rung[touched])
+    return _joined(problem, plan, part, part_ladder, search, touched, before, gap, begun)
+
+
+def _with_fixed(problem: PriceProblem, ladder: Ladder, rules: PriceRows, fixed: Mapping[int, float]) -> PriceRows:
+    """Leave each fixed product only its price."""
+    allowed = rules.allowed.copy()
+    for product, price in sorted(fixed.items()):
+        if not 0 <= product < len(problem.product_ids):
+            raise ProblemError(f"product number {product} is fixed; there are {len(problem.product_ids)}, from 0")
+        name = problem.product_ids[product]
+        near = np.flatnonzero(np.abs(ladder.price[product] - price) < 0.005)
+        if not len(near):
+            rungs = ", ".join(f"{p:.2f}" for p in ladder.price[product][ladder.rungs[product]])
+            raise ProblemError(f"product {name}: {price:g} is not on its ladder; fix it at one of {rungs}")
+        if not allowed[product, near[0]]:
+            raise ProblemError(f"product {name}: the rules forbid {price:g}; fix another price or relax them")
+        allowed[product] = False
+        allowed[product, near[0]] = True
+    return PriceRows(allowed, rules.rows)
+
+
+def _rungs_of(problem: PriceProblem, ladder: Ladder, price: Floats) -> Ints:
+    """(P,) rungs of a plan's prices."""
+    off = np.abs(np.where(ladder.rungs, ladder.price, np.inf) - price[:, None])
+    strange = np.flatnonzero(off.min(axis=1) > 0.005)
+    if len(strange):
+        name = problem.product_ids[int(strange[0])]
+        raise ProblemError(f"product {name}: the plan's price {price[strange[0]]:g} is not on its ladder; solve anew")
+    return np.asarray(off.argmin(axis=1), dtype=np.int64)
+
+
+def _part(problem: PriceProblem, products: Ints) -> PriceProblem:
+    """Cut some whole families out; the rules between products are given as rows instead."""
+    low, high = problem.price_low, problem.price_high
+    return replace(
+        problem,
+        product_ids=tuple(problem.product_ids[n] for n in products.tolist()),
+        **{name: getattr(problem, name)[products] for name in ("current_price", "unit_cost", "base_units", "movable")},
+        **{name: getattr(problem, name)[:, products] for name in ("own", "cross", "base_scale")},
+        family=np.unique(problem.family[products], return_inverse=True)[1],
+        price_low=None if low is None else low[products],
+        price_high=None if high is None else high[products],
+        index_band=None,
+        max_changed=None,
+    )
+
+
+def _rest_of_rows(
+    problem: PriceProblem, ladder: Ladder, rows: tuple[LinearRow, ...], rung: Ints, touched: Ints, price: Floats
+) -> tuple[LinearRow, ...]:
+    """What is left of each rule for some products when all others keep their rungs."""
+    place = np.full(len(rung), -1, dtype=np.int64)
+    place[touched] = np.arange(len(touched))
+    found = []
+    for row in rows:
+        inside = place[row.product] >= 0
+        if not inside.any():
+            continue
+        if row.measure != "linear":
+            found.append(_rest_of_measure(problem, row, inside, place, price))
+            continue
+        taken = ~inside & (rung[row.product] == row.rung)
+        used = float(row.coefficient[taken].sum())
+        found.append(
+            replace(
+                row,
+                product=place[row.product[inside]],
+                rung=row.rung[inside],
+                coefficient=row.coefficient[inside],
+                low=row.low - used,
+                high=row.high - used,
+            )
+        )
+    return tuple(found)
+
+
+def _rest_of_measure(
+    problem: PriceProblem, row: LinearRow, inside: npt.NDArray[np.bool_], place: Ints, price: Floats
+) -> LinearRow:
+    """What is left of a rule on units, revenue or profit; a margin between families is refused."""
+    inner = place[row.product[inside]]
+    if inside.all():
+        return replace(row, product=inner)
+    if row.measure == "margin":
+        raise InfeasibleError(
+            f"rule {row.name!r} on a margin spans families that keep their prices; solve the whole anew"
+        )
+    outside = row.product[~inside]
+    family = np.flatnonzero(np.isin(problem.family, problem.family[outside]))
+    part = _part(problem, family)
+    effect = price_model.rest_effect(part, price_model.Families.of(part), price[family])
+    units = price_model.draw_units(part, price[family], effect).mean(axis=0)
+    weight = {"units": np.ones(len(family)), "revenue": price[family], "profit": price[family] - part.unit_cost}
+    used = float((units * weight[row.measure])[np.isin(family, outside)].sum())
+    return replace(row, product=inner, low=row.low - used, high=row.high - used)
+
+
+def _joined(
+    problem: PriceProblem,
+    plan: PricePlan,
+    part: PriceProblem,
+    ladder: Ladder,
+    search: PriceSearch,
+    touched: Ints,
+    before: float,
+    gap: float,
+    begun: float,
+) -> PricePlan:
+    """Put the new prices of the touched families into the plan."""
+    price = plan.price.copy()
+    price[touched] = ladder.price[np.arange(len(touched)), search.chosen]
+    value = plan.objective + search.value - before
+    bound = max(plan.bound, value)
+    families = price_model.Families.of(part)
+    model = price_model.rung_model(part, families, ladder, price[touched])
+    free, binding = binding_rules(part, ladder, model, search.chosen, {})
+    names, free_price = list(plan.binding), price.copy() if plan.free_price is None else plan.free_price.copy()
+    free_price[touched] = free
+    for n, found in zip(touched.tolist(), binding, strict=True):
+        if names:
+            names[n] = found
+    reached = relative_gap(value, bound)
+    return replace(
+        plan,
+        status="optimal" if reached <= gap else "gap_limit",
+        price=price,
+        objective=value,
+        bound=bound,
+        gap=reached,
+        binding=tuple(names),
+        free_price=free_price,
+        seconds=time.perf_counter() - begun,
+        build_seconds=0.0,
+    )
