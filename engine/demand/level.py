@@ -7,6 +7,7 @@ answers to a price move is the response's matter (engine.demand.response), as a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from engine.demand.level_features import (
     first_everyday_price,
     plan_of,
     usable_cells,
+    usual_promotions,
 )
 from engine.demand.level_filter import DRIVERS, pooled_effects
 from engine.errors import DataError
@@ -289,9 +291,17 @@ def _sign(name: str) -> int:
     return 1 if name == "filter.log_mean" else 0
 
 
-def predict(model: LevelModel, history: History, plan: Plan, targets: Ints, horizon: int) -> Floats:
-    """(S, W) expected units in the target weeks, seen `horizon` weeks before; see `build_design`."""
-    design = build_design(history, plan, targets, horizon, Wanted(model.names))
+def predict(
+    model: LevelModel,
+    history: History,
+    plan: Plan,
+    targets: Ints,
+    horizon: int,
+    *,
+    given: Mapping[str, Floats] | None = None,
+) -> Floats:
+    """(S, W) expected units in the target weeks, seen `horizon` weeks before; see `build_design` and `Wanted.given`."""
+    design = build_design(history, plan, targets, horizon, Wanted(model.names, given=given or {}))
     units = corrected(model.booster, design.values, design.offset, design.expected)
     return units.reshape(len(history.units), len(targets))
 
@@ -330,14 +340,16 @@ def forecast(
         panel: S series by T weeks.
         price: (P,) planned everyday price, money per unit; NaN keeps the last one. In a shop with series by store,
             each store keeps its distance from the product's mean price.
-        promotions: "none": every week at the everyday price, no leaflet, no display; "recent": the discounts,
-            leaflets and displays of the last weeks of the panel come again.
+        promotions: "none": every week at the everyday price, no leaflet, no display, in a category that otherwise
+            promotes as usual in the past year; "recent": the discounts, leaflets and displays of the last weeks of
+            the panel come again.
     """
     history = history_of(model, panel)
     plan = _coming_plan(panel, price, model.horizon, promotions)
     n_weeks = history.units.shape[1]
+    given = usual_promotions(history, plan) if promotions == "none" else None
     ahead = range(1, model.horizon + 1)
-    weekly = [predict(model, history, plan, np.array([n_weeks + h - 1]), h)[:, 0] for h in ahead]
+    weekly = [predict(model, history, plan, np.array([n_weeks + h - 1]), h, given=given)[:, 0] for h in ahead]
     units = np.column_stack(weekly)
     product_units = by_product(units.sum(axis=1), panel.series_product, panel.n_products)
     return LevelForecast(

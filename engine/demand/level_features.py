@@ -34,6 +34,11 @@ only steepen the fall in price, never flatten it; with the whole effect in the o
 MATURE_WEEKS = 13.0
 """Beyond this age a series is not new. Age must not run on: it would tell the trees which week it is."""
 
+USUAL = 0.6
+"""Share of the past year's weeks with no more promotions in the category than the week that forecasts assume. Chosen
+for the smallest bias in the worst of four kinds of simulated shop (docs/demand-level.md); the mean is nearly as good,
+while the quietest weeks (a quarter or less) forecast up to a fifth too little."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -88,6 +93,8 @@ class Wanted:
     """Exactly these, in this order; empty: all there are."""
     without: frozenset[str] = frozenset()
     """Groups that are left out of all there are."""
+    given: Mapping[str, Floats] = field(default_factory=dict)
+    """(S, 1) values of features that are not to be read from the plan."""
 
     def of(self, available: Mapping[str, Floats]) -> tuple[str, ...]:
         """Names of the columns."""
@@ -306,6 +313,7 @@ def build_design(history: History, plan: Plan, targets: Ints, horizon: int, want
     blocks["horizon.weeks"] = np.full(offset.shape, float(horizon))
     blocks["filter.log_mean"] = expected
     blocks |= {name: history.static[:, [k]] for k, name in enumerate(history.static_names)}
+    blocks |= wanted.given
     return _assemble(blocks, expected, offset, targets, wanted)
 
 
@@ -340,6 +348,24 @@ def _planned_features(history: History, plan: Plan, planned: Floats, as_of: Ints
         "promotions.display": plan.display,
         "category.discount": others["discount"],
         "category.mailer": others["mailer"],
+    }
+
+
+def usual_promotions(history: History, plan: Plan) -> dict[str, Floats]:
+    """(S, 1) discount and leaflets of the category's other products in a usual week of the year up to the panel's end.
+
+    For forecasts that plan no promotions. The trees take a category without any for one in a quiet week, as shops
+    promote when demand is high, and demand will not be quiet because the plan is: see `USUAL`.
+    """
+    n_weeks = history.units.shape[1]
+    year = np.arange(max(n_weeks - SEASON_WEEKS, 0), n_weeks)
+    past = plan.at(year)
+    weight = np.exp(history.filtered.level[:, [-1]]) * np.ones(len(year))
+    discount = _others_mean(drivers(past, history.anchor[:, year])[:, :, 0], weight, history.group)
+    mailer = _others_mean(past.mailer, weight, history.group)
+    return {
+        "category.discount": np.quantile(discount, 1.0 - USUAL, axis=1)[:, None],
+        "category.mailer": np.quantile(mailer, USUAL, axis=1)[:, None],
     }
 
 

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from level_panels import make_panel, promoted, scrambled_after, with_stores
 
 from engine.demand.level_calendar import holiday_distance, holidays, season
-from engine.demand.level_features import Wanted, build_design, build_history, plan_of, rolling_mean
+from engine.demand.level_features import (
+    Wanted,
+    build_design,
+    build_history,
+    plan_of,
+    rolling_mean,
+    usual_promotions,
+)
 
 POOLED = np.array([-2.0, -1.0, 0.2, 0.3])
 ALL = np.ones(4, dtype=bool)
@@ -89,6 +96,41 @@ def test_a_category_does_not_fall_because_its_products_ran_out():
     empty[:, -5:] = 1.0
     out = replace(panel, units=np.where(empty > 0, 0.0, panel.units), stock_out=empty)
     assert np.abs(build_history(out, POOLED, ALL).known["category.week"][:, -1]).max() < 0.3
+
+
+@settings(deadline=None, max_examples=12)
+@given(seed=st.integers(0, 10_000), weeks=st.integers(5, 70))
+def test_the_usual_promotions_of_a_category_are_among_those_seen_in_the_past_year(seed, weeks):
+    panel, _ = promoted(seed, products=12, weeks=weeks)
+    history, plan = build_history(panel, POOLED, ALL), plan_of(panel)
+    usual = usual_promotions(history, plan)
+    assert set(usual) == {"category.discount", "category.mailer"}
+    others = [np.array([j for j in range(i % 3, 12, 3) if j != i]) for i in range(12)]
+    seen = {"category.discount": np.log(plan.price / plan.regular), "category.mailer": plan.mailer}
+    for name, matrix in seen.items():
+        weight = np.exp(history.filtered.level[:, -1])
+        means = np.array([np.average(matrix[rest, -52:], axis=0, weights=weight[rest]) for rest in others])
+        assert usual[name].shape == (12, 1)
+        assert (usual[name][:, 0] >= means.min(axis=1) - 1e-9).all()
+        assert (usual[name][:, 0] <= means.max(axis=1) + 1e-9).all()
+
+
+def test_what_is_given_takes_the_place_of_what_the_plan_says_and_changes_nothing_else():
+    panel, _ = promoted(3, products=12, weeks=40)
+    history, plan, target = build_history(panel, POOLED, ALL), plan_of(panel), np.array([35])
+    plain = build_design(history, plan, target, 4, Wanted())
+    usual = usual_promotions(history, plan)
+    told = build_design(history, plan, target, 4, Wanted(given=usual))
+    for name, was, now in zip(plain.names, plain.values.T, told.values.T, strict=True):
+        np.testing.assert_array_equal(now, usual[name][:, 0].astype(np.float32) if name in usual else was)
+    np.testing.assert_array_equal(plain.offset, told.offset)
+
+
+def test_a_product_alone_in_its_category_has_no_usual_promotions_of_others():
+    panel = make_panel(np.full((3, 30), 5.0))
+    usual = usual_promotions(build_history(panel, POOLED, ALL), plan_of(panel))
+    assert np.isnan(usual["category.discount"]).all()
+    assert np.isnan(usual["category.mailer"]).all()
 
 
 def test_a_category_context_is_that_of_the_same_store():

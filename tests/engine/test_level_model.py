@@ -32,6 +32,27 @@ def test_forecasts_what_full_price_demand_is(fitted):
     assert np.abs(found.product_units - 8 * level).sum() / (8 * level.sum()) < 0.12
 
 
+def promoted_when_busy(seed, *, products=60, weeks=104):
+    """Sales of three categories that always promote something, and more of it in the weeks that sell well anyway."""
+    rng = np.random.default_rng(seed)
+    level = np.exp(rng.normal(3.0, 0.6, products))
+    regular = np.repeat(rng.uniform(1.0, 5.0, (products, 1)), weeks, axis=1)
+    shock = rng.normal(0.0, 0.25, (3, weeks))[np.arange(products) % 3]
+    deal = rng.random((products, weeks)) < np.clip(0.4 + 1.2 * shock, 0.1, 0.9)
+    discount = np.where(deal, 0.8, 1.0)
+    mailer = (deal & (rng.random(deal.shape) < 0.5)).astype(float)
+    units = rng.poisson(level[:, None] * discount**-2.0 * np.exp(shock - 0.25**2 / 2)).astype(float)
+    return make_panel(units, price=regular * discount, regular=regular, mailer=mailer), level
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_plan_without_promotions_is_not_taken_for_a_quiet_week(quick, seed):
+    panel, level = promoted_when_busy(seed)
+    found = forecast(fit_level(panel, quick, horizon=8, seed=1), panel, panel.regular_price[:, -1])
+    assert found.product_units.sum() / (8 * level.sum()) == pytest.approx(1.0, abs=0.1)
+    assert np.abs(found.product_units - 8 * level).sum() / (8 * level.sum()) < 0.13
+
+
 def test_recent_promotions_sell_more_than_none(fitted):
     panel, _, model = fitted
     price = panel.regular_price[:, -1]
