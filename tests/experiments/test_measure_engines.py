@@ -1,8 +1,6 @@
 """The same reading from DuckDB, PostgreSQL and Spark: the same code, the same figures."""
 
-import logging
 import os
-import sys
 
 import duckdb
 import pandas as pd
@@ -142,32 +140,13 @@ def load(connection, name, frame):
             copy.write_row(row)
 
 
-@pytest.fixture
-def session():
-    pyspark = pytest.importorskip("pyspark", reason="the extra `spark` is not installed")
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    logging.getLogger("py4j").setLevel(logging.WARNING)
-    session = (
-        pyspark.sql.SparkSession.builder.master("local[1]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.sql.shuffle.partitions", "1")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.host", "127.0.0.1")
-        .getOrCreate()
-    )
-    yield session
-    session.stop()
-
-
 @pytest.mark.spark
-def test_spark_reads_the_same(session, tmp_path):
+def test_spark_reads_the_same(spark, tmp_path):
     for name, frame in tables().items():
         path = tmp_path / f"{name}.parquet"
         frame.astype({c: "datetime64[us]" for c in frame.columns if frame[c].dtype.kind == "M"}).to_parquet(path)
-        session.read.parquet(str(path)).createOrReplaceTempView(name)
-    warehouse = spark_warehouse(session)
+        spark.session.read.parquet(str(path)).createOrReplaceTempView(name)
+    warehouse = spark_warehouse(spark.session)
     # Every statement is compiled anew there, which takes seconds: one reading, of the metrics with words of their own.
     few = [metric for metric in METRICS if metric.name in ("basket", "back", "profit")]
     alike(read_logs(warehouse, few), read_logs(in_duckdb(), few))
