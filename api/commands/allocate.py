@@ -158,7 +158,7 @@ def allocate(
         _refuse_in_chunks(further)
         from optimizers.coupons.chunks import allocate_large_file
 
-        result = allocate_large_file(values, **rules, out=out, work=settings.home / "cache")
+        result = allocate_large_file(values, **rules, seconds=seconds, out=out, work=settings.home / "cache")
     else:
         from optimizers.coupons.allocate_file import allocate_file
 

@@ -86,12 +86,13 @@ def allocate_large_file(
     out: Path | None = None,
     gap: float = 1e-4,
     work: Path | None = None,
-    watch: Watch | None = None,
+    seconds: float = math.inf,
 ) -> dict[str, Any]:
     """Allocate the offers of a Parquet table in long form, of any size.
 
     Args and result as `optimizers.coupons.allocate_file.allocate_file`; customers are written chunk by chunk. `work` is
     the folder under which the chunks lie meanwhile (None: that of the result), about 9 bytes a row of the table.
+    `seconds` limits the search, not the reading.
 
     Raises:
         DataError: the table cannot be used: file, column and row of every fault (up to 20).
@@ -101,7 +102,7 @@ def allocate_large_file(
     with _work_folder(work or (out or path).parent) as folder:
         staged = stage(path, folder)
         rules = _rules(staged, budget, segment_budgets or {}, min_sent)
-        plan = allocate_partitions(Chunks(staged.chunks), rules, gap=gap, watch=watch)
+        plan = allocate_partitions(Chunks(staged.chunks), rules, gap=gap, watch=Watch(seconds))
         if out is None:
             tallies = [_decided(number, chunk, plan)[1] for number, chunk in enumerate(staged.chunks)]
             _check(tallies, rules, plan)

@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from engine.errors import InfeasibleError
+from engine.errors import InfeasibleError, PlanError
 from optimizers.coupons import dual as coupon_dual
 from optimizers.coupons import repair as coupon_repair
 from optimizers.coupons.dual import Answer, Dual
@@ -134,7 +134,12 @@ def allocate_partitions(
         _check_floor(partitions, rules, watch)
     search = _search(partitions, rules, watch)
     kinds = _gather(search, rules)
-    choice, stopped = _decide(kinds, search.dual, gap, watch)
+    try:
+        choice, stopped = _decide(kinds, search.dual, gap, watch)
+    except InfeasibleError:
+        if search.dual.stopped is None:
+            raise
+        return _nobody(search, rules, search.dual.stopped)
     objective = profit_of(kinds.rows, choice)
     reached = relative_gap(objective, search.dual.bound)
     return PartitionedPlan(
@@ -145,6 +150,27 @@ def allocate_partitions(
         bound=max(search.dual.bound, objective),
         gap=reached,
         status="optimal" if reached <= gap else search.dual.stopped or stopped or "gap_limit",
+        passes=search.dual.passes,
+        kept=search.kept,
+    )
+
+
+def _nobody(search: _Search, rules: Rules, stopped: StopReason) -> PartitionedPlan:
+    """What is held when the search was stopped before its multipliers kept the rules: no coupon for anybody."""
+    if rules.floor > 0:
+        raise PlanError(
+            "time was up before a plan was found that sends as many as min_sent asks for; give more seconds"
+        )
+    closed = replace(no_prices(rules), offer=np.full(len(rules.cap), math.inf))
+    box = Box(closed, np.zeros(len(rules.segment_budget)), np.zeros(len(rules.cap)))
+    return PartitionedPlan(
+        placement=Placement(box, search.dual, 0.0, ()),
+        multipliers=search.dual.multipliers,
+        sums=no_sums(len(rules.segment_budget), len(rules.cap)),
+        customers=search.customers,
+        bound=max(search.dual.bound, 0.0),
+        gap=relative_gap(0.0, search.dual.bound),
+        status=stopped,
         passes=search.dual.passes,
         kept=search.kept,
     )

@@ -179,6 +179,14 @@ def test_a_large_table_gives_what_a_small_one_does(table, tmp_path):
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+def test_no_time_leaves_a_plan_that_keeps_the_rules_and_says_so(table, tmp_path):
+    table.to_parquet(tmp_path / "v.parquet")
+    found = allocate_large_file(tmp_path / "v.parquet", budget=50.0, seconds=0.0, out=tmp_path / "out.parquet")
+    assert found["status"] == "time_limit"
+    assert found["spend"] <= 50.0
+    assert found["bound"] >= found["objective"]
+
+
 def test_csv_comes_out_too(table, tmp_path):
     table.to_parquet(tmp_path / "v.parquet")
     allocate_large_file(tmp_path / "v.parquet", budget=50.0, out=tmp_path / "out.csv")
