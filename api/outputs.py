@@ -25,7 +25,14 @@ PRICE_COLUMNS = (
     "identified",
     "why",
 )
-COUPON_COLUMNS = ("customer_id", "offer_id", "expected_incremental_profit", "expected_cost")
+COUPON_COLUMNS = (
+    "customer_id",
+    "offer_id",
+    "expected_incremental_profit",
+    "expected_cost",
+    "explored",
+    "propensity",
+)
 
 
 def render_outputs(proposal: Proposal, *, language: str) -> dict[str, str]:

@@ -62,12 +62,14 @@ class PriceLineOut(Model):
 
 
 class CouponLineOut(Model):
-    """One customer who is sent an offer."""
+    """One customer who is sent an offer, or was drawn at random and got none (an empty offer_id)."""
 
     customer_id: str
     offer_id: str
     expected_incremental_profit: Number
     expected_cost: Number
+    explored: bool
+    propensity: Number
 
 
 class AuditEventOut(Model):

@@ -106,12 +106,17 @@ class PriceLine:
 
 @dataclass(frozen=True)
 class CouponLine:
-    """One customer who is sent an offer."""
+    """One customer who is sent an offer, or was drawn to be explored."""
 
     customer_id: str
     offer_id: str
+    """Empty: an explored customer who was drawn no coupon."""
     expected_incremental_profit: float
     expected_cost: float
+    explored: bool = False
+    """Whether the offer was drawn at random."""
+    propensity: float = 1.0
+    """Chance with which just this offer (or none) was drawn for an explored customer; 1 for all others."""
 
 
 @dataclass(frozen=True)

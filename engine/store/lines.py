@@ -103,6 +103,8 @@ def coupon_rows(number: int, lines: Iterable[CouponLine]) -> Iterator[dict[str, 
             "offer_id": line.offer_id,
             "expected_incremental_profit": _number(line.expected_incremental_profit),
             "expected_cost": _number(line.expected_cost),
+            "explored": line.explored,
+            "propensity": float(line.propensity),
         }
 
 
@@ -121,7 +123,7 @@ def read_price_line(row: Row[Any]) -> PriceLine:
 def read_coupon_line(row: Row[Any]) -> CouponLine:
     """Turn a row into a coupon line."""
     profit, cost = _back(row.expected_incremental_profit), _back(row.expected_cost)
-    return CouponLine(row.customer_id, row.offer_id, profit, cost)
+    return CouponLine(row.customer_id, row.offer_id, profit, cost, row.explored, row.propensity)
 
 
 def hashed_price_line(line: PriceLine) -> bytes:
@@ -134,4 +136,5 @@ def hashed_price_line(line: PriceLine) -> bytes:
 def hashed_coupon_line(line: CouponLine) -> bytes:
     """Write a coupon line the same before it is stored and after it is read, for hashing."""
     money = _number(line.expected_incremental_profit), _number(line.expected_cost)
-    return repr((line.customer_id, line.offer_id, *money)).encode()
+    drawn = (float(line.propensity),) if line.explored else ()
+    return repr((line.customer_id, line.offer_id, *money, *drawn)).encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Float, ForeignKey, Index, MetaData, String, Text, TypeDecorator
+from sqlalchemy import JSON, DateTime, Dialect, Float, ForeignKey, Index, MetaData, String, Text, TypeDecorator, false
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -114,6 +114,9 @@ class CouponLineRow(Table):
     offer_id: Mapped[str]
     expected_incremental_profit: Mapped[float | None] = mapped_column(Float(53))
     expected_cost: Mapped[float | None] = mapped_column(Float(53))
+    explored: Mapped[bool] = mapped_column(server_default=false())
+    propensity: Mapped[float] = mapped_column(Float(53), server_default="1")
+    """Chance of the draw where `explored`; 1 elsewhere."""
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 
