@@ -5,8 +5,12 @@
 *Sequential*: simulated A/A tests, and tests with the effect that a fixed horizon finds with 80 % power, each
 looked at 50 times: how often a method ever rejects, and how wide its last interval is beside the fixed one. *Revenue*:
 A/A tests on zero-inflated, heavy-tailed revenue at a fixed horizon. *Speed*: five metrics with CUPED on DuckDB, beside
-tea-tasting (extra `bench`) on the same file, each in a process of its own with one thread and 300 MB for the database.
-Writes benchmarks/results/experiments.md.
+tea-tasting (extra `bench`) on the same file, by turns, each in a process of its own with one thread and 300 MB for the
+database. 100 million rows take 9 GB of disk (`TMPDIR`) and a quarter of an hour:
+
+    python -m benchmarks.experiments --only speed --rows 100000000
+
+Writes benchmarks/results/experiments_{sequential,revenue,speed}.md.
 """
 
 from __future__ import annotations
@@ -173,7 +177,8 @@ def speed_table(rows: int) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "units.parquet"
         _write_units(path, rows)
-        found = {reader: [_measured(reader, path) for _ in range(3)] for reader in READERS}
+        runs = [{reader: _measured(reader, path) for reader in READERS} for _ in range(3)]
+        found = {reader: [run[reader] for run in runs] for reader in READERS}
     best = {reader: min(runs, key=lambda run: run["processor"]) for reader, runs in found.items()}
     lines = [
         f"# {rows:,} units, {METRICS} metrics with CUPED, DuckDB over Parquet, one thread",
