@@ -15,6 +15,7 @@ from engine.store.accounts import Account, Accounts, Role, SetupLink
 from engine.store.audit import AuditCheck, AuditEvent, check_chain, read_events
 from engine.store.bandits import BanditDecision, Bandits, Drawn, StoredBandit
 from engine.store.database import Database
+from engine.store.experiment_logs import ExperimentLogs, Exposure, UnitOutcome
 from engine.store.experiments import DesignVersion, Experiments, ExperimentState, StoredExperiment, StoredReading
 from engine.store.idempotency import Answer, Answers
 from engine.store.jobs import JobRun, JobRuns
@@ -33,6 +34,7 @@ __all__ = [
     "DesignVersion",
     "Drawn",
     "ExperimentState",
+    "Exposure",
     "JobRun",
     "Order",
     "Page",
@@ -44,6 +46,7 @@ __all__ = [
     "StoredBandit",
     "StoredExperiment",
     "StoredReading",
+    "UnitOutcome",
     "open_store",
     "upgrade_store",
 ]
@@ -70,6 +73,7 @@ class Store:
         self.accounts = Accounts(database)
         self.jobs = JobRuns(database)
         self.experiments = Experiments(database)
+        self.experiment_logs = ExperimentLogs(database)
         self.answers = Answers(database)
         self.bandits = Bandits(database)
 

@@ -21,6 +21,7 @@ from engine.errors import ConflictError, InputError, NotFoundError, StateError
 from engine.files import plain
 from engine.store.audit import AuditEvent, append_event
 from engine.store.database import Database
+from engine.store.proposals import Page
 from engine.store.tables import ExperimentReadingRow, ExperimentRow, ExperimentVersionRow, ProposalRow
 
 
@@ -197,6 +198,16 @@ class Experiments:
         if row is None:
             raise NotFoundError(f"no experiment {experiment_id!r}")
         return _experiment(row)
+
+    def page(self, *, page: int = 1, size: int = 20, state: ExperimentState | None = None) -> Page[StoredExperiment]:
+        """List the experiments, newest first; `state` keeps those in one state."""
+        kept = [] if state is None else [ExperimentRow.state == state.value]
+        newest = [ExperimentRow.created_at.desc(), ExperimentRow.experiment_id]
+        query = _query().where(*kept).order_by(*newest).limit(size).offset((page - 1) * size)
+        with self._database.read() as connection:
+            total = connection.execute(select(func.count()).select_from(ExperimentRow).where(*kept)).scalar_one()
+            items = tuple(_experiment(row) for row in connection.execute(query))
+        return Page(items, page, size, int(total))
 
     def of_proposal(self, proposal_id: str) -> tuple[StoredExperiment, ...]:
         """Read the experiments that test a proposal, oldest first."""

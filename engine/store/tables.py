@@ -267,6 +267,31 @@ class ExperimentReadingRow(Table):
     read_by: Mapped[str]
 
 
+class ExperimentExposureRow(Table):
+    """A unit was shown a variant; never changed. The same unit, variant and moment are one exposure."""
+
+    __tablename__ = "experiment_exposures"
+    number: Mapped[int] = mapped_column(primary_key=True)
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.experiment_id"))
+    unit_id: Mapped[str] = mapped_column(String(255))
+    variant: Mapped[int]
+    at: Mapped[datetime]
+    attributes: Mapped[dict[str, Any]]
+    __table_args__ = (Unique("experiment_id", "unit_id", "variant", "at"),)
+
+
+class ExperimentOutcomeRow(Table):
+    """What a unit did: columns of metrics, with their values; never changed."""
+
+    __tablename__ = "experiment_outcomes"
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiments.experiment_id"), primary_key=True)
+    outcome_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    """Of the sender: the order, the receipt. The same one is taken once."""
+    unit_id: Mapped[str] = mapped_column(String(255))
+    at: Mapped[datetime]
+    measured: Mapped[dict[str, Any]]
+
+
 class IdempotencyRow(Table):
     """The answer that was given to a write, so that the same key gets the same answer."""
 
