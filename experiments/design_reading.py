@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,20 +16,27 @@ from engine.proposal import N_, Reason
 from experiments.assign import NOT_ASSIGNED, enrol
 from experiments.budget_design import budget_split_of
 from experiments.decide import Observed, Reading, Verdict, decide
-from experiments.design import Assigned, Design
+from experiments.design import Design
+from experiments.drawn_reading import (
+    NO_COVARIATE,
+    Drawn,
+    missing_units,
+    need,
+    read_cells,
+    read_regions,
+    read_two_stage,
+)
 from experiments.measure import Analysis, Effect, analyse, metric_from
-from experiments.price_test import PriceEffect, PriceTest, read_price_test
 from experiments.sequential import AnalysisPlan, interval_multiplier
-from experiments.shared_budget import read_budget_split
-from experiments.switchback import read_switchback
+from experiments.trust.check import Check, is_trustworthy
+from experiments.trust.exposures import check_exposed_early
+from experiments.trust.outliers import check_miracle
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_NAIVE = N_("Without regard to what units take from one another, the effect would have been read as {naive:+.4g}.")
-_SPENT = N_("Spent for each customer: {off:.4g} by the control, {on:.4g} by the treatment.")
-_NEIGHBOUR = N_("A product with its old price changes by {estimate:+.4g} beside neighbours with new prices.")
-_NO_COVARIATE = N_("The table lacks {column}: read without it, the interval is wider than planned.")
+EXPOSED_AT = "exposed_at"
+"""Column of a table of units with the moment of their first exposure."""
 _STRAY = N_("{count} units of the table are not part of the design; they were left out.")
 
 
@@ -65,6 +73,8 @@ class DesignReading:
     measured: Measured | None
     """None where no promise is tested."""
     notes: tuple[Reason, ...] = ()
+    checks: tuple[Check, ...] = ()
+    """Whether to believe it: a check that is broken makes it untrustworthy."""
     looks: tuple[int, ...] = ()
     """Units at each look so far, this one last."""
     segments: tuple[Mapping[str, Any], ...] = ()
@@ -81,31 +91,31 @@ def read_by_design(
     elapsed_weeks: float | None = None,
     earlier_looks: Sequence[int] = (),
     segments: Sequence[str] = (),
+    started: datetime | None = None,
 ) -> DesignReading:
     """Read an experiment.
 
     Args:
         design: as it started.
-        table: one row per unit with the metrics' columns; a column `variant` is checked against the design. Of a
-            switchback one row per region (`unit`) and `step`, from 0.
+        table: one row per unit with the metrics' columns; a column `variant` is checked against the design, a column
+            `exposed_at` against the start. Of a switchback one row per region (`unit`) and `step`, from 0; steps below
+            are from before the start, and checked for differences that should not be there.
         unit: column of the unit's identifier.
         elapsed_weeks: since the start; units that are all there from the first day need it, as their number does not
             tell how far the plan is. None: the plan is at its end.
         earlier_looks: `looks` of the last reading.
         segments: columns to break the effect down by.
+        started: when the experiment did.
 
     Raises:
         ProblemError: a column is missing, or units are not those of the design.
     """
-    _need(table, [unit])
+    need(table, [unit])
     plan_fraction = _fraction(design, elapsed_weeks)
-    if design.draw == "switchback":
-        return _switchback(design, table, unit, plan_fraction)
-    if design.draw == "budget_split":
-        return _budget_split(design, table, unit, plan_fraction)
+    table, early = _without_early(table, started)
+    if design.draw in {"switchback", "budget_split", "two_stage"}:
+        return _drawn(design, table, unit, plan_fraction, segments, early)
     inside, stray = _with_variant(design, table, unit)
-    if design.draw == "two_stage":
-        return _two_stage(design, inside, unit, plan_fraction, stray)
     plan = _at_fraction(design.plan, int((inside["variant"] >= 0).sum()), plan_fraction)
     lacking = [str(metric["covariate"]) for metric in design.metrics if _lacks_covariate(metric, inside)]
     found = analyse(
@@ -116,10 +126,55 @@ def read_by_design(
         plan=plan,
         earlier_looks=earlier_looks,
         segments=segments,
+        checks=(*early, *_present(design, inside)),
     )
-    return _from_analysis(
-        design, plan, found, (*_notes(stray), *(Reason(_NO_COVARIATE, {"column": one}) for one in lacking))
+    return from_analysis(
+        design, plan, found, (*_notes(stray), *(Reason(NO_COVARIATE, {"column": one}) for one in lacking))
     )
+
+
+def _drawn(
+    design: Design,
+    table: pd.DataFrame,
+    unit: str,
+    fraction: float | None,
+    segments: Sequence[str],
+    early: Sequence[Check],
+) -> DesignReading:
+    """Read a design that has an analysis of its own."""
+    if segments:
+        raise ProblemError(
+            f"segments {', '.join(segments)}: an experiment drawn as a {design.draw.replace('_', ' ')} has no "
+            "breakdown, its categories, regions or cells are the units; leave the segments out"
+        )
+    if design.draw == "switchback":
+        need(table, ["step"])
+        got = read_regions(design, schedule_of(design), table, unit)
+        return _read_directly(design, got, got.fraction if fraction is None else fraction, early, 0)
+    if design.draw == "budget_split":
+        return _read_directly(design, read_cells(design, table, unit), fraction, early, 0)
+    inside, stray = _with_variant(design, table, unit)
+    got = read_two_stage(design, inside[inside["variant"] >= 0], unit)
+    return _read_directly(design, got, fraction, early, stray)
+
+
+def _without_early(table: pd.DataFrame, started: datetime | None) -> tuple[pd.DataFrame, tuple[Check, ...]]:
+    """Leave out the units that were exposed before the start, and say how many they are."""
+    if started is None or EXPOSED_AT not in table.columns:
+        return table, ()
+    import pandas as pd
+
+    at = pd.to_datetime(table[EXPOSED_AT], utc=True, format="ISO8601", errors="coerce")
+    early = (at < pd.Timestamp(started)).to_numpy()
+    return table[~early], (check_exposed_early(int(early.sum()), len(table)),)
+
+
+def _present(design: Design, inside: pd.DataFrame) -> tuple[Check, ...]:
+    """Units that were drawn and have no row."""
+    if design.assigned is None or len(design.split.weights) != 2:
+        return ()
+    variant = inside["variant"].to_numpy()
+    return (missing_units(design.assigned, variant[variant >= 0]),)
 
 
 def variants_of(design: Design, ids: Sequence[Any] | npt.NDArray[Any], table: pd.DataFrame | None = None) -> Any:  # noqa: ANN401
@@ -196,7 +251,8 @@ def _at_fraction(plan: AnalysisPlan, units: int, fraction: float | None) -> Anal
     return replace(plan, planned_units=max(1, round(units / fraction)))
 
 
-def _from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, notes: tuple[Reason, ...]) -> DesignReading:
+def from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, notes: tuple[Reason, ...]) -> DesignReading:
+    """Put an analysis of compared units into the form of a reading, with the verdicts of the design's rule."""
     doubts = tuple(check.reason for check in found.checks if check.verdict == "broken")
     treatments = sorted({effect.variant for effect in found.effects})
     verdicts = []
@@ -212,6 +268,7 @@ def _from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, notes: t
         trustworthy=found.trustworthy,
         measured=_measured(design, rows),
         notes=notes,
+        checks=found.checks,
         looks=found.looks,
         segments=tuple(
             {
@@ -233,96 +290,49 @@ def _observed(effect: Effect) -> Observed:
     return Observed(effect.metric, effect.estimate, effect.low, effect.high, effect.error, effect.control_mean)
 
 
-def _two_stage(design: Design, table: pd.DataFrame, unit: str, fraction: float | None, stray: int) -> DesignReading:
-    """Read a price test: the launch effect decides; what it does to neighbours is told."""
-    assigned = _assigned(design)
-    inside = table[table["variant"] >= 0]
-    row = {name: place for place, name in enumerate(assigned.units)}
-    places = [row[str(one)] for one in inside[unit]]
-    categories = np.array(assigned.cluster)[places]
-    test = PriceTest(np.array(assigned.saturation)[places], np.array(assigned.variant, dtype=np.int64)[places])
-    seen, notes = [], list(_notes(stray))
-    for metric in design.metrics:
-        found = metric_from(metric)
-        _need(inside, [found.column])
-        before = found.covariate if isinstance(found.covariate, str) and found.covariate in inside.columns else None
-        got = read_price_test(
-            inside[found.column].to_numpy(),
-            test,
-            categories,
-            before=None if before is None else inside[before].to_numpy(),
-            alpha=design.plan.alpha,
-        )
-        control = float(inside[found.column].to_numpy()[test.saturation == 0].mean())
-        seen.append(_observed_of(found.name, got.launch, control))
-        if found.name == design.rule.metric:
-            notes.append(Reason(_NAIVE, {"naive": got.naive.estimate}))
-            notes.append(Reason(_NEIGHBOUR, {"estimate": got.neighbour.estimate}))
-    return _read_directly(design, tuple(seen), len(inside), fraction, notes)
-
-
-def _observed_of(name: str, effect: PriceEffect, control: float) -> Observed:
-    return Observed(name, effect.estimate, effect.low, effect.high, effect.error, control)
-
-
-def _switchback(design: Design, table: pd.DataFrame, unit: str, fraction: float | None) -> DesignReading:
-    plan = design.switchback
-    if plan is None:
-        raise ProblemError(f"experiment {design.name!r} has no schedule")
-    schedule = schedule_of(design)
-    metric = metric_from(design.metrics[0])
-    _need(table, [unit, "step", metric.column])
-    wide = table.pivot_table(index=unit, columns="step", values=metric.column, aggfunc="sum", dropna=False)
-    wide.index = wide.index.astype(str)
-    unknown = [name for name in wide.index if name not in schedule]
-    if unknown:
-        raise ProblemError(f"region {unknown[0]!r} is not part of the design; its regions are {', '.join(schedule)}")
-    whole = 2 * plan.length * (wide.shape[1] // (2 * plan.length))
-    values = wide.to_numpy(dtype=np.float64)[:, :whole]
-    ran = np.stack([schedule[name][:whole] for name in wide.index])
-    got = read_switchback(values, ran, length=plan.length, burn_in=plan.burn_in, alpha=design.plan.alpha)
-    control = float(values[ran == 0].mean())
-    seen = Observed(metric.name, got.estimate, got.low, got.high, got.standard_error, control)
-    notes = [Reason(_NAIVE, {"naive": got.naive})]
-    part = min(1.0, whole / plan.steps) if fraction is None else fraction
-    return _read_directly(design, (seen,), got.pairs, part, notes)
-
-
-def _budget_split(design: Design, table: pd.DataFrame, unit: str, fraction: float | None) -> DesignReading:
-    """Read two policies on one budget by their cells; the first metric is a profit with its cost."""
-    metric = metric_from(design.metrics[0])
-    _need(table, list(metric.columns))
-    if table[unit].duplicated().any():
-        raise ProblemError(f"customer {table[unit][table[unit].duplicated()].iloc[0]!r} stands on more than one row")
-    cost = table[metric.columns[-1]].to_numpy(dtype=np.float64)
-    profit = table[metric.column].to_numpy(dtype=np.float64) - cost
-    split = budget_split_of(design, table[unit].astype(str).to_numpy(dtype=object))
-    before = table[metric.covariate].to_numpy() if metric.covariate in table.columns else None
-    got = read_budget_split(profit, cost, split, before=before, alpha=design.plan.alpha)
-    control = float(profit[split.customer_variant == 0].mean())
-    seen = Observed(metric.name, got.estimate, got.low, got.high, got.standard_error, control)
-    return _read_directly(
-        design, (seen,), got.units, fraction, [Reason(_SPENT, {"off": got.spend[0], "on": got.spend[1]})]
-    )
-
-
 def _read_directly(
-    design: Design,
-    seen: tuple[Observed, ...],
-    units: int,
-    fraction: float | None,
-    notes: Sequence[Reason],
+    design: Design, got: Drawn, fraction: float | None, early: Sequence[Check], stray: int
 ) -> DesignReading:
     """Rows, verdict and measured gain of an analysis that is planned to be read once.
 
     Before the end its intervals are widened to those of the confidence sequence that is valid whenever somebody looks.
     """
-    plan = _at_fraction(replace(design.plan, planned_units=units), units, fraction)
-    wider = interval_multiplier(plan, [units]) / float(stats.norm.ppf(1 - plan.alpha / 2))
-    seen = tuple(_widened(one, wider) for one in seen)
-    verdict = decide(design.rule, plan, Reading(seen, units), _weeks_left(design, plan.fraction(units)))
-    rows = tuple(Row(one.metric, 1, one.estimate, one.low, one.high, _word(design, one)) for one in seen)
-    return DesignReading(rows, (verdict,), units, True, _measured(design, rows), tuple(notes), (units,))
+    plan = _at_fraction(replace(design.plan, planned_units=got.units), got.units, fraction)
+    wider = interval_multiplier(plan, [got.units]) / float(stats.norm.ppf(1 - plan.alpha / 2))
+    seen = tuple(_widened(one, wider) for one in got.seen)
+    part = plan.fraction(got.units)
+    checks = (*early, *got.checks, *_miracles(seen, decides=part >= 1.0))
+    trustworthy = is_trustworthy(checks)
+    doubts = tuple(check.reason for check in checks if check.verdict == "broken")
+    verdict = decide(design.rule, plan, Reading(seen, got.units, trustworthy, doubts), _weeks_left(design, part))
+    rows = tuple(
+        Row(one.metric, 1, one.estimate, one.low, one.high, _word(design, one) if trustworthy else "untrustworthy")
+        for one in seen
+    )
+    return DesignReading(
+        effects=rows,
+        verdicts=(verdict,),
+        units=got.units,
+        trustworthy=trustworthy,
+        measured=_measured(design, rows),
+        notes=(*_notes(stray), *got.notes),
+        checks=checks,
+        looks=(got.units,),
+    )
+
+
+def _miracles(seen: Sequence[Observed], *, decides: bool) -> list[Check]:
+    """Effects too large to believe."""
+    found = [
+        check_miracle(
+            one.metric,
+            1,
+            one.estimate / abs(one.control) if one.control else None,
+            is_decided=decides and not one.low <= 0 <= one.high,
+        )
+        for one in seen
+    ]
+    return [check for check in found if check is not None]
 
 
 def _widened(seen: Observed, factor: float) -> Observed:
@@ -349,17 +359,5 @@ def _measured(design: Design, rows: Sequence[Row]) -> Measured | None:
     return Measured(found[0].estimate * scale, found[0].low * scale, found[0].high * scale)
 
 
-def _assigned(design: Design) -> Assigned:
-    if design.assigned is None:
-        raise ProblemError(f"experiment {design.name!r} has no draw of its units")
-    return design.assigned
-
-
 def _notes(stray: int) -> tuple[Reason, ...]:
     return (Reason(_STRAY, {"count": stray}),) if stray else ()
-
-
-def _need(table: pd.DataFrame, columns: Sequence[str]) -> None:
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise ProblemError(f"the table lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")

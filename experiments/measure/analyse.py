@@ -61,6 +61,7 @@ def analyse(
     correction: Correction = "none",
     convention: Convention = "delta",
     prior: Prior | None = None,
+    checks: Sequence[Check] = (),
 ) -> Analysis:
     """Read an experiment from a table in memory; `analyse_units` and `analyse_logs` read one in a database.
 
@@ -81,6 +82,7 @@ def analyse(
         correction: of the p-values over goals and variants.
         convention: of the relative effects.
         prior: of the relative effects; asks for posteriors.
+        checks: made on the way to the table; they count.
 
     Raises:
         ProblemError: a column is missing, a unit appears twice, a variant is empty, or no metric can be read.
@@ -98,6 +100,7 @@ def analyse(
             correction=correction,
             convention=convention,
             prior=prior,
+            checks=checks,
         )
 
 

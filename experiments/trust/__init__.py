@@ -5,6 +5,7 @@
     exposures.py     units in two variants, exposures before the assignment or the start, clocks that are wrong
     carry_over.py    earlier tests, and differences that were there before the experiment
     novelty.py       does the effect wear off
+    drawn.py         designs drawn as a whole: missing units, what ran, what was felt and spent
     outliers.py      one unit that makes the result, and effects too good to be true (Twyman's law)
 
 The checks take counts, moments and arms; the package measure reads those from the database.

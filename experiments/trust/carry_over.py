@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
 from engine.proposal import N_, Reason
-from experiments.statistics.contrast import Contrast
 from experiments.trust.check import Check
 from experiments.trust.sample_ratio import SAMPLE_RATIO_ALPHA
 
@@ -16,7 +17,19 @@ Ints = npt.NDArray[np.int64]
 BEFORE_ALPHA = 0.001
 
 
-def check_before(metric: str, variant: int, before: Contrast) -> Check:
+class Difference(Protocol):
+    """Treatment less control, by whatever analysis the design asks for."""
+
+    @property
+    def estimate(self) -> float:
+        """In the metric's unit."""
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, of no difference."""
+
+
+def check_before(metric: str, variant: int, before: Difference) -> Check:
     """See whether the variants differed on the covariate, before anything was shown to anybody.
 
     Random assignment makes no such difference; an earlier test, or a broken assignment, does.

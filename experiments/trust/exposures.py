@@ -47,12 +47,7 @@ def check_exposures(counts: ExposureCounts) -> list[Check]:
             counts.units,
             N_("{count} of {units} units were shown two variants; they are left out"),
         ),
-        _judged(
-            "before_assignment",
-            counts.before_assignment,
-            counts.units,
-            N_("{count} of {units} units were exposed before their assignment; they are left out"),
-        ),
+        check_exposed_early(counts.before_assignment, counts.units),
         _judged(
             "without_time",
             counts.without_time,
@@ -66,6 +61,12 @@ def check_exposures(counts: ExposureCounts) -> list[Check]:
             N_("{count} of {units} units were exposed after the data end: a clock is wrong; they are left out"),
         ),
     ]
+
+
+def check_exposed_early(count: int, units: int) -> Check:
+    """Judge units that were exposed before their assignment, or before the start."""
+    text = N_("{count} of {units} units were exposed before their assignment; they are left out")
+    return _judged("before_assignment", count, units, text)
 
 
 def _judged(name: str, count: int, units: int, text: str) -> Check:

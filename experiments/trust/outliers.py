@@ -8,8 +8,8 @@ from experiments.trust.check import Check
 
 LARGEST_SHARE = 0.2
 """Share of a metric's sum of squares that one unit may hold before its mean is that unit's story."""
-SMALLEST_COUNT = 100
-"""With fewer units one of them always weighs much."""
+FARTHEST = 20.0
+"""Among few units one always weighs much: it has to lie 4.5 standard deviations away as well."""
 MIRACLE = 0.5
 """Relative effects beyond this are errors of logging far more often than effects (Kohavi, Tang and Xu 2020)."""
 
@@ -29,7 +29,7 @@ def check_outlier(metric: str, pooled: Moments, low: float, high: float, *, comp
     share = 0.0 if squares <= 0.0 else min(1.0, (value - mean) ** 2 / squares)
     shown = {"metric": metric, "value": value, "share": share, "mean": mean}
     name = f"outlier:{metric}"
-    if share <= LARGEST_SHARE or pooled.count < SMALLEST_COUNT:
+    if share <= max(LARGEST_SHARE, FARTHEST / max(pooled.count, 1)):
         return Check(name, "passed", Reason(N_("no single unit makes the variance of {metric}"), shown))
     text = N_(
         "one unit with {value:,.6g} makes {share:.0%} of the variance of {metric} (mean {mean:,.4g}): look at it, and "
