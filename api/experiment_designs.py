@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from api.commands.tables import read_table
+from api.experiment_options import refuse_idle
+from engine.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from engine.settings import Settings
     from engine.store import Store
     from experiments.assign import Slice, Split
@@ -20,30 +20,32 @@ if TYPE_CHECKING:
     from experiments.history import Outcome
 
 Asked = Mapping[str, Any]
-"""Options of the command, by name."""
+"""What was asked for: options of `offerwright experiment design`, by name."""
+Past = Callable[[Sequence[str], tuple[str, ...]], "pd.DataFrame"]
+"""From the columns that are needed, and those of them that are identifiers, to the past units."""
 
 
-def make_design(settings: Settings, store: Store, history: Path | None, name: str, asked: Asked) -> Design:
+def make_design(settings: Settings, store: Store, history: Past | None, name: str, asked: Asked) -> Design:
     """Make the design that was asked for.
 
     Args:
         settings: for the data of a proposal.
         store: proposals, and the layers that are taken.
-        history: file of past units; only a proposal can do without.
+        history: past units; only a proposal can do without.
         name: of the experiment.
-        asked: the command's options.
+        asked: `DEFAULTS` with what was asked for.
 
     Raises:
-        UsageError: options are missing or contradict one another.
-        InputError: the history or a figure is refused.
+        InputError: something is missing, contradicts the rest, or has no meaning for this kind of design; the history
+            or a figure is refused.
         InfeasibleError: no switchback or balanced draw is possible.
     """
     if asked["proposal_id"] is not None:
         return _for_proposal(settings, store, history, name, asked)
     if history is None:
-        raise click.UsageError("give a HISTORY file, or --proposal")
+        raise InputError("give a HISTORY file, or --proposal")
     if not asked["metric"]:
-        raise click.UsageError("--metric names the column that decides")
+        raise InputError("--metric names the column that decides")
     if asked["randomise"] == "time":
         return _switchback(history, name, asked)
     if asked["budget"] is not None:
@@ -53,16 +55,17 @@ def make_design(settings: Settings, store: Store, history: Path | None, name: st
     return _arriving(history, name, _split(store, name, asked), asked)
 
 
-def _arriving(history: Path, name: str, split: Split, asked: Asked) -> Design:
+def _arriving(history: Past, name: str, split: Split, asked: Asked) -> Design:
     import numpy as np
 
     from experiments.design import design_arriving
     from experiments.power import arrivals
 
+    refuse_idle("units that turn up one by one", asked)
     needed = [
         column for column in (asked["metric"], asked["denominator"], asked["cluster"], asked["first_week"]) if column
     ]
-    table = read_table(history, [*needed, *asked["covariates"]])
+    table = history([*needed, *asked["covariates"]], ())
     outcome = _outcome(table, asked)
     effect = _effect(outcome, asked)
     weeks = table[asked["first_week"]].to_numpy(dtype=int) if asked["first_week"] else np.zeros(len(table), dtype=int)
@@ -84,17 +87,16 @@ def _arriving(history: Path, name: str, split: Split, asked: Asked) -> Design:
     )
 
 
-def _known(history: Path, name: str, asked: Asked) -> Design:
+def _known(history: Past, name: str, asked: Asked) -> Design:
     """Products or stores: every row of HISTORY takes part."""
     from experiments.known_units import design_known
 
+    refuse_idle("products or stores that are drawn as a whole", asked)
     covariates = list(asked["covariates"]) or [asked["metric"]]
     cluster = [asked["cluster"]] if asked["cluster"] else []
-    table = read_table(history, [asked["unit"], asked["metric"], *covariates, *cluster])
+    table = history([asked["unit"], asked["metric"], *covariates, *cluster], (asked["unit"],))
     if cluster and asked["randomise"] != "product":
-        raise click.UsageError(
-            "--cluster of known units means the category of products; randomise the stores themselves"
-        )
+        raise InputError("--cluster of known units means the category of products; randomise the stores themselves")
     outcome = _outcome(table, asked)
     effect = _effect(outcome, asked)
     return design_known(
@@ -114,12 +116,13 @@ def _known(history: Path, name: str, asked: Asked) -> Design:
     )
 
 
-def _budget_split(history: Path, name: str, asked: Asked) -> Design:
+def _budget_split(history: Past, name: str, asked: Asked) -> Design:
     from experiments.budget_design import design_budget_split
 
     if asked["treatment"] != "coupon" or asked["randomise"] != "customer":
-        raise click.UsageError("--budget splits a coupon budget between customers: give --treatment coupon")
-    table = read_table(history, [asked["metric"], *asked["covariates"]])
+        raise InputError("--budget splits a coupon budget between customers: give --treatment coupon")
+    refuse_idle("a budget split", asked)
+    table = history([asked["metric"], *asked["covariates"]], ())
     outcome = _outcome(table, {**asked, "cluster": None})
     effect = _effect(outcome, asked)
     metric = {"kind": "profit", "name": asked["metric"], "column": "margin", "cost": "coupon_cost"}
@@ -132,7 +135,7 @@ def _budget_split(history: Path, name: str, asked: Asked) -> Design:
         effect,
         budget=asked["budget"],
         cells=asked["cells"],
-        metrics=[metric],
+        metrics=[metric, *_guarded(asked)],
         alpha=asked["alpha"],
         power=asked["power"],
         rule=_rule(asked, effect),
@@ -144,7 +147,7 @@ def _rule(asked: Asked, effect: float) -> DecisionRule:
 
     cost, decided = asked["cost_a_week"], asked["decides_for"]
     if (cost is None) != (decided is None):
-        raise click.UsageError("--cost-a-week and --decides-for go together")
+        raise InputError("--cost-a-week and --decides-for go together")
     return DecisionRule(
         metric=asked["metric"],
         higher_is_better=not asked["lower_is_better"],
@@ -170,7 +173,7 @@ def _outcome(table: Any, asked: Asked) -> Outcome:  # noqa: ANN401 - a data fram
     values = table[asked["metric"]].to_numpy()
     if asked["kind"] == "ratio":
         if not asked["denominator"]:
-            raise click.UsageError("--kind ratio needs --denominator")
+            raise InputError("--kind ratio needs --denominator")
         below = table[asked["denominator"]].to_numpy()
         outcome, linear = ratio_outcome(asked["metric"], values, below), linearised(asked["metric"], values, below)[1]
     else:
@@ -184,7 +187,7 @@ def _outcome(table: Any, asked: Asked) -> Outcome:  # noqa: ANN401 - a data fram
 
 def _effect(outcome: Outcome, asked: Asked) -> float:
     if (asked["effect"] is None) == (asked["relative_effect"] is None):
-        raise click.UsageError("give --effect or --relative-effect: the smallest difference that must not be missed")
+        raise InputError("give --effect or --relative-effect: the smallest difference that must not be missed")
     if asked["effect"] is not None:
         return float(asked["effect"])
     return float(asked["relative_effect"]) * outcome.mean
@@ -198,7 +201,12 @@ def _metrics(asked: Asked) -> list[dict[str, Any]]:
         first["higher_is_better"] = False
     if len(asked["covariates"]) == 1 and asked["kind"] != "ratio":
         first["covariate"] = asked["covariates"][0]
-    return [first, *({"name": column, "column": column} for column in asked["guardrails"])]
+    return [first, *_guarded(asked)]
+
+
+def _guarded(asked: Asked) -> list[dict[str, Any]]:
+    """The guardrails' columns as metrics."""
+    return [{"name": column, "column": column} for column in asked["guardrails"]]
 
 
 def _guardrails(asked: Asked) -> list[Guardrail]:
@@ -222,7 +230,7 @@ def _slice(store: Store, name: str, layers: Mapping[str, float]) -> Slice:
     from experiments.assign import Slice, free_slice
 
     if len(layers) != 1:
-        raise click.UsageError("an experiment is in one layer; give --layer once")
+        raise InputError("an experiment is in one layer; give --layer once")
     ((layer, share),) = layers.items()
     states = ExperimentState.DESIGNED, ExperimentState.RUNNING
     kept = {one.experiment_id: _layer_of(one.design) for state in states for one in store.experiments.in_state(state)}
@@ -238,18 +246,21 @@ def _layer_of(design: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return found
 
 
-def _switchback(history: Path, name: str, asked: Asked) -> Design:
+def _switchback(history: Past, name: str, asked: Asked) -> Design:
     import numpy as np
 
     from engine.errors import DataError
     from experiments.switchback_design import design_switchback
 
     if not asked["steps"] or asked["effect"] is None:
-        raise click.UsageError("a switchback needs --steps and --effect")
-    table = read_table(history, [asked["unit"], "step", asked["metric"]])
+        raise InputError("a switchback needs --steps and --effect")
+    refuse_idle("a switchback", asked)
+    table = history([asked["unit"], "step", asked["metric"]], (asked["unit"],))
+    if not np.isfinite(table[asked["metric"]].to_numpy(dtype=float)).all():
+        raise DataError(f"the history's {asked['metric']} is missing or not finite in places; fill in what is missing")
     wide = table.pivot_table(index=asked["unit"], columns="step", values=asked["metric"], aggfunc="sum", dropna=False)
     if np.isnan(wide.to_numpy(dtype=float)).any():
-        raise DataError(f"{history}: not every region has a row for every step; fill in what is missing")
+        raise DataError("the history has not a row of every region for every step; fill in what is missing")
     return design_switchback(
         name,
         [str(region) for region in wide.index],
@@ -266,23 +277,24 @@ def _switchback(history: Path, name: str, asked: Asked) -> Design:
     )
 
 
-def _for_proposal(settings: Settings, store: Store, history: Path | None, name: str, asked: Asked) -> Design:
+def _for_proposal(settings: Settings, store: Store, history: Past | None, name: str, asked: Asked) -> Design:
     from api.experiment_history import history_of_customers, history_of_products, history_of_table
     from experiments.proposal_design import design_of_coupons, design_of_prices
 
     proposal = store.proposal(asked["proposal_id"])
     changed = any(line.proposed_price != line.current_price for line in proposal.prices)
     part = asked["part"] or ("prices" if changed else "coupons")
+    refuse_idle(f"a proposal's {part}", asked)
     if part == "prices":
         past = (
-            history_of_table(read_table(history, ["product_id", "week", "profit"]))
+            history_of_table(history(["product_id", "week", "profit"], ("product_id",)))
             if history is not None
             else history_of_products(settings, proposal)
         )
         return design_of_prices(proposal, past, name=name, alpha=asked["alpha"], power=asked["power"])
     if history is not None:
         metric = asked["metric"] or "profit"
-        table = read_table(history, [metric, *asked["covariates"]])
+        table = history([metric, *asked["covariates"]], ())
         outcome = replace(_outcome(table, {**asked, "metric": metric}), name="profit")
     else:
         outcome = history_of_customers(settings, proposal)

@@ -27,6 +27,8 @@ Treatment = Literal["price", "coupon", "recommendation", "other"]
 Unit = Literal["customer", "product", "store", "time"]
 Draw = Literal["hash", "rerandomised", "two_stage", "switchback", "budget_split"]
 
+DRAWN: frozenset[str] = frozenset({"two_stage", "switchback", "budget_split"})
+"""Draws that have an analysis of their own."""
 TREATMENTS: tuple[str, ...] = get_args(Treatment)
 UNITS: tuple[str, ...] = get_args(Unit)
 
@@ -74,6 +76,33 @@ class Design:
 
     def __post_init__(self) -> None:
         require_lawful(self.treatment, self.unit)
+        if self.draw in DRAWN:
+            _require_readable(self)
+
+
+def _require_readable(design: Design) -> None:
+    """Refuse what the analysis of a price test, a switchback or a budget split would pass over.
+
+    Raises:
+        ProblemError: the plan has looks before its end, or a metric is more than a mean for each unit.
+    """
+    kind = design.draw.replace("_", " ")
+    if design.plan.method != "fixed":
+        raise ProblemError(
+            f"experiment {design.name!r} is drawn as a {kind} and planned as {design.plan.method}: it is read once, at "
+            "its end; a reading before that shows the confidence sequence which is valid whenever somebody looks"
+        )
+    for metric in design.metrics:
+        asked = sorted(key for key in ("where", "window", "winsorise", "margin") if metric.get(key))
+        if metric.get("kind", "mean") not in {"mean", "proportion", "profit"}:
+            asked.append(f"kind {metric['kind']}")
+        if not isinstance(metric.get("covariate", ""), str | None):
+            asked.append("a covariate that is no column")
+        if asked:
+            raise ProblemError(
+                f"metric {metric.get('name')!r} asks for {', '.join(asked)}; a {kind} compares means, proportions and "
+                "profits of a column, as it stands"
+            )
 
 
 def require_lawful(treatment: str, unit: str) -> None:

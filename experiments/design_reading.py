@@ -16,7 +16,7 @@ from engine.proposal import N_, Reason
 from experiments.assign import NOT_ASSIGNED, enrol
 from experiments.budget_design import budget_split_of
 from experiments.decide import Observed, Reading, Verdict, decide
-from experiments.design import Design
+from experiments.design import DRAWN, Design
 from experiments.drawn_reading import (
     NO_COVARIATE,
     Drawn,
@@ -113,7 +113,7 @@ def read_by_design(
     need(table, [unit])
     plan_fraction = _fraction(design, elapsed_weeks)
     table, early = _without_early(table, started)
-    if design.draw in {"switchback", "budget_split", "two_stage"}:
+    if design.draw in DRAWN:
         return _drawn(design, table, unit, plan_fraction, segments, early)
     inside, stray = _with_variant(design, table, unit)
     plan = _at_fraction(design.plan, int((inside["variant"] >= 0).sum()), plan_fraction)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from experiments.design import Design
     from experiments.design_reading import DesignReading
     from experiments.measure import Analysis
+    from experiments.trust.check import Check
 
 
 def _share_option(default: str | None, help_text: str) -> Callable[[Command], Command]:
@@ -92,9 +93,9 @@ def assign(
         raise click.UsageError("give a TABLE of units")
     if proposal_id is not None and name is None:
         raise click.UsageError("--proposal needs --name, under which the store keeps the experiment")
-    units = read_table(table, [unit])
+    units = read_table(table, [unit], identifiers=(unit,))
     share, part = weights or [0.5, 0.5], 1.0 if coverage is None else coverage
-    variants = assign_units(units[unit].astype(str).to_numpy(dtype=object), salt, share, coverage=part)
+    variants = assign_units(units[unit].to_numpy(dtype=object), salt, share, coverage=part)
     if name is not None:
         plan = {"unit": unit, "weights": share, "coverage": part, "hash": "growthbook-2"}
         with open_settled_store(settings) as store:
@@ -138,8 +139,8 @@ def _assigned(made: Design, table: Path | None, unit: str) -> pd.DataFrame:
         if made.assigned is None:
             raise click.UsageError("this design assigns by hash; give a TABLE of units")
         return pd.DataFrame({unit: made.assigned.units, "variant": made.assigned.variant})
-    units = read_table(table, [unit])
-    ids = units[unit].astype(str).to_numpy(dtype=object)
+    units = read_table(table, [unit], identifiers=(unit,))
+    ids = units[unit].to_numpy(dtype=object)
     if made.draw == "budget_split":
         split = budget_split_of(made, ids)
         money = split.budget[split.cell]
@@ -204,7 +205,7 @@ def analyse(
     from experiments.measure import Metric
     from experiments.measure import analyse as analyse_table
 
-    frame = read_table(table, [unit, variant, *metrics])
+    frame = read_table(table, [unit, variant, *metrics], identifiers=(unit,))
     wanted = [Metric(name=column, column=column) for column in metrics]
     analysis = analyse_table(
         frame, wanted, variant=variant, unit=unit, weights=weights, alpha=alpha, segments=list(segments)
@@ -233,7 +234,7 @@ def _analyse_design(
     from experiments.design import design_from
     from experiments.design_reading import read_by_design
 
-    frame = read_table(table, [unit])
+    frame = read_table(table, [unit], identifiers=(unit,))
     with open_settled_store(settings) as store:
         stored = store.experiments.get(name)
         made = design_from(stored.design)
@@ -245,6 +246,7 @@ def _analyse_design(
             elapsed_weeks=weeks,
             earlier_looks=earlier[-1] if earlier else (),
             segments=list(segments),
+            started=stored.started_at,
         )
         kept: dict[str, Any] = {**plain(reading), "promise": plain(stored.promise)}
         store.experiments.store_reading(name, kept, by=operator(), now=current_time())
@@ -296,9 +298,7 @@ def _print_analysis(analysis: Analysis) -> None:
     click.echo(f"units by variant   {shown}")
     if analysis.interval != analysis.method or not analysis.final:
         click.echo(f"interim            the plan is not at its end; intervals are valid now ({analysis.interval})")
-    for check in analysis.checks:
-        if check.verdict != "passed":
-            click.echo(f"{'NOT TRUSTWORTHY' if check.verdict == 'broken' else 'notice'}: {check.reason.english()}")
+    _print_checks(analysis.checks)
     for exclusion in analysis.exclusions:
         click.echo(f"left out: {exclusion.reason.english()}")
     for refusal in analysis.refused:
@@ -312,7 +312,14 @@ def _print_analysis(analysis: Analysis) -> None:
         )
 
 
+def _print_checks(checks: Sequence[Check]) -> None:
+    for check in checks:
+        if check.verdict != "passed":
+            click.echo(f"{'NOT TRUSTWORTHY' if check.verdict == 'broken' else 'notice'}: {check.reason.english()}")
+
+
 def _print_reading(reading: DesignReading, promise: Mapping[str, Any]) -> None:
+    _print_checks(reading.checks)
     for row in reading.effects:
         interval = f"[{row.low:+.4g}, {row.high:+.4g}]"
         click.echo(f"{row.metric}, variant {row.variant}: {row.estimate:+.4g} {interval}: {row.decision}")

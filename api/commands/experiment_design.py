@@ -18,7 +18,7 @@ from api.commands.options import (
     with_settings,
 )
 from api.commands.tables import read_shares
-from api.experiment_designs import make_design
+from api.experiment_designs import Past, make_design
 
 if TYPE_CHECKING:
     from engine.settings import Settings
@@ -209,12 +209,19 @@ def design(
     prices of a proposal product_id, week and profit (taken from the proposal's data where it is left out).
     """
     with open_settled_store(settings) as store:
-        made = make_design(settings, store, history, name, {**asked, "proposal_id": proposal_id})
+        past = None if history is None else _reader(history)
+        made = make_design(settings, store, past, name, {**asked, "proposal_id": proposal_id})
         _keep(store, name, made, proposal_id, str(asked["why"]))
     if as_json:
         print_json({"name": name, **_record(made)})
     else:
         _print(made)
+
+
+def _reader(history: Path) -> Past:
+    from api.commands.tables import read_table
+
+    return lambda columns, identifiers: read_table(history, list(columns), identifiers=identifiers)
 
 
 def _record(made: Design) -> dict[str, Any]:

@@ -21,21 +21,37 @@ def read_shares(_context: click.Context, _option: click.Parameter, text: str | N
         raise click.BadParameter(f"{text!r}: write shares separated by commas, for example 0.5,0.5") from error
 
 
-def read_table(path: Path, needed: list[str]) -> pd.DataFrame:
+def read_table(path: Path, needed: list[str], *, identifiers: tuple[str, ...] = ()) -> pd.DataFrame:
     """Read a CSV or Parquet file and make sure that it has the columns.
 
+    Args:
+        path: the file.
+        needed: columns that must be there.
+        identifiers: columns among them that are kept as text, so that 007 does not become 7.
+
     Raises:
-        DataError: it cannot be read, or a column is missing.
+        DataError: it cannot be read, a column is missing, or an identifier is.
     """
     import pandas as pd
 
     from engine.errors import DataError
 
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, encoding="utf-8-sig")
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, identifiers)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as {path.suffix or 'CSV'} ({error})") from error
     missing = [column for column in needed if column not in frame.columns]
     if missing:
         raise DataError(f"{path}: no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
+    for column in identifiers:
+        absent = frame[column].isna()
+        if absent.any():
+            raise DataError(f"{path}: row {int(absent.argmax()) + 2} has no {column}; give every row its identifier")
+        frame[column] = frame[column].astype(str)
     return frame
+
+
+def _read_csv(path: Path, identifiers: tuple[str, ...]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_csv(path, encoding="utf-8-sig", dtype=dict.fromkeys(identifiers, str))
