@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from engine.demand.channels import PROMOTION, Channels
+from engine.demand.rivals import RIVALS, rivals_index
 from engine.panel import Panel
 from engine.proposal import N_
 
@@ -24,7 +25,7 @@ STOCKPILING_WEEKS = 4
 
 TREND, SEASON, MAILER = N_("trend"), N_("season"), N_("mailer")
 DISPLAY, STOCKPILING, GROUPS = N_("display"), N_("stockpiling"), N_("category weeks")
-CONFOUNDERS = (TREND, SEASON, MAILER, DISPLAY, STOCKPILING, GROUPS)
+CONFOUNDERS = (TREND, SEASON, MAILER, DISPLAY, STOCKPILING, GROUPS, RIVALS)
 """What can be left out to see how much an observed confounder matters."""
 
 
@@ -63,6 +64,8 @@ def build_controls(panel: Panel, channels: Channels, without: frozenset[str] = f
             columns.append((name, values, 0.3))
     if STOCKPILING not in without:
         columns.extend((STOCKPILING, values, 0.3) for values in _recent_depth(channels))
+    if RIVALS not in without:
+        columns.append((RIVALS, rivals_index(panel, channels), 0.5))
     kept = [column for column in columns if np.ptp(column[1]) > 0]
     stacked = np.stack([values for _, values, _ in kept], axis=2) if kept else np.zeros((*shape, 0))
     group = np.full(panel.n_products, -1) if GROUPS in without else week_groups(panel)

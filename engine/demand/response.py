@@ -25,7 +25,8 @@ from engine.demand.identification import judge_products, price_range
 from engine.demand.noise import noise_precision, unshrunken
 from engine.demand.placebo import calibration, draw_scores
 from engine.demand.remarks import compare_sources, remarks
-from engine.demand.substitution import Substitution, estimate_substitution
+from engine.demand.rivals import RivalAnswers, rival_answers, with_rivals
+from engine.demand.substitution import Substitution, estimate_substitution, kept_positive
 from engine.panel import Panel
 from engine.proposal import Reason
 from engine.settings import Settings
@@ -91,6 +92,7 @@ class Response:
     diagnostics: ResponseDiagnostics = field(default_factory=ResponseDiagnostics)
     posterior: Elasticities | None = field(default=None, repr=False)
     substitution: Substitution | None = field(default=None, repr=False)
+    rivals: RivalAnswers | None = field(default=None, repr=False)
     curvature: Curvature | None = field(default=None, repr=False)
 
     def draws(self, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -100,10 +102,14 @@ class Response:
 
     def joint_draws(self, n: int, rng: np.random.Generator) -> ResponseDraws:
         """Joint posterior draws: products share what is uncertain about category and shop."""
-        if self.posterior is None or self.substitution is None or self.curvature is None:
+        if self.posterior is None or self.substitution is None or self.rivals is None or self.curvature is None:
             raise ValueError("this response was read back without its posterior; estimate it again to draw from it")
-        cross = self.substitution.draws(n, rng)
-        own = self.posterior.draws(n, rng)[:, :, -1] + cross * self.substitution.own_share
+        category = self.substitution.draws(n, rng)
+        channels = self.posterior.draws(n, rng)
+        rho = self.rivals.draws(channels, rng)
+        shared = self.rivals.shared(rho)
+        own = channels[:, :, -1] + (category - shared) * self.substitution.own_share
+        cross = np.where(self.rivals.taken, np.maximum(category + rho - shared, 0.0), category)
         curvature = self.curvature.draws(n, rng)
         own = own * np.exp(curvature[:, None] * self.curvature.shift)
         return ResponseDraws(np.clip(own, *OWN_RANGE), cross, curvature)
@@ -132,7 +138,9 @@ def estimate_response(
     posterior = shrink_elasticities(
         estimate, precision, category, channels.names, rng=rng, text=words, covariates=product_covariates(panel)
     )
-    substitution = estimate_substitution(panel, channels, fit, posterior.mean[:, channels.target], rng)
+    elasticity = posterior.mean[:, channels.target]
+    substitution = estimate_substitution(panel, channels, with_rivals(fit), elasticity, rng)
+    rivals = rival_answers(panel, fit, _widening(fit, precision))
     curvature = estimate_curvature(panel, channels, fit, posterior.mean)
     disagreement = compare_sources(estimate, precision, category, channels.names, rng)
     notes = remarks(
@@ -143,7 +151,7 @@ def estimate_response(
         regular_logged=panel.regular_logged,
         closing_weeks=CLOSING_WEEKS,
     )
-    return _assemble(panel, settings, channels, posterior, substitution, curvature, notes)
+    return _assemble(panel, settings, channels, _Parts(posterior, substitution, rivals, curvature), notes)
 
 
 def estimates(panel: Panel, channels: Channels, fit: CountFit, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -172,17 +180,30 @@ def diagnose_response(
     return all_checks(panel, (half_a, half_b), (first.channel_mean, second.channel_mean), known, rng)
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What a response is put together from."""
+
+    posterior: Elasticities
+    substitution: Substitution
+    rivals: RivalAnswers
+    curvature: Curvature
+
+
 def _assemble(
     panel: Panel,
     settings: Settings,
     channels: Channels,
-    posterior: Elasticities,
-    substitution: Substitution,
-    curvature: Curvature,
+    parts: _Parts,
     notes: tuple[Reason, ...],
 ) -> Response:
     target = channels.target
-    hidden, hidden_sd = substitution.mean * substitution.own_share, substitution.sd * substitution.own_share
+    posterior, substitution, rivals, curvature = parts.posterior, parts.substitution, parts.rivals, parts.curvature
+    rho = rivals.at(posterior.mean)
+    shared = rivals.shared(rho)
+    hidden = (substitution.mean - shared) * substitution.own_share
+    hidden_sd = substitution.sd * substitution.own_share
+    cross, cross_sd = _cross(substitution, rivals, posterior, rho - shared)
     today = np.exp(curvature.mean * curvature.shift)
     mean = (posterior.mean[:, target] + hidden) * today
     sd = np.sqrt(
@@ -200,8 +221,8 @@ def _assemble(
         verdict=verdict,
         price_low=low,
         price_high=high,
-        cross=substitution.mean,
-        cross_se=substitution.sd,
+        cross=cross,
+        cross_se=cross_sd,
         index_weight=substitution.index_weight,
         channels=channels.names,
         channel_mean=posterior.mean + hidden[:, None],
@@ -211,5 +232,24 @@ def _assemble(
         notes=notes,
         posterior=posterior,
         substitution=substitution,
+        rivals=rivals,
         curvature=curvature,
     )
+
+
+def _cross(
+    substitution: Substitution, rivals: RivalAnswers, posterior: Elasticities, apart: Floats
+) -> tuple[Floats, Floats]:
+    """Mean and sd (P,) of the cross elasticity, kept at zero or above: the category's, and how a product differs."""
+    spread = ((rivals.gain * posterior.sd) ** 2).sum(axis=1) + rivals.sd**2
+    mean, sd = kept_positive(substitution.mean + apart, np.sqrt(substitution.sd**2 + spread))
+    return np.where(rivals.taken, mean, substitution.mean), np.where(rivals.taken, sd, substitution.sd)
+
+
+def _widening(fit: CountFit, precision: Floats) -> Floats:
+    """(P,) noise variance of the product estimates over the model's, the mean over informed channels; 1 without any."""
+    model = np.diagonal(fit.information, axis1=1, axis2=2)
+    noise = np.diagonal(precision, axis1=1, axis2=2)
+    has = noise > 0
+    ratio = np.divide(model, noise, out=np.zeros_like(model), where=has)
+    return np.asarray(np.maximum(ratio.sum(axis=1) / np.maximum(has.sum(axis=1), 1), 1.0), dtype=np.float64)

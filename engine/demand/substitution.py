@@ -111,7 +111,7 @@ def estimate_substitution(
     precision = np.divide(scale**2, variance, out=np.zeros(len(scale)), where=np.isfinite(variance))[:, None, None]
     alike = np.zeros(len(scale), dtype=np.int64)
     posterior = shrink((estimate / scale)[:, None], precision, alike, PRIOR, rng=rng, states=STATES)
-    mean, sd = _kept_positive(posterior.mean[:, 0], np.sqrt(posterior.covariance[:, 0, 0]))
+    mean, sd = kept_positive(posterior.mean[:, 0], np.sqrt(posterior.covariance[:, 0, 0]))
     share = _by_product(panel, weight)
     held = np.minimum(share, LARGEST_SHARE)
     return Substitution(
@@ -202,7 +202,7 @@ def _log_evidence(found: IndexFit, group: Ints, scale: Floats) -> float:
     return float(found.log_likelihood[own].sum() + np.logaddexp.reduce(joint) - np.logaddexp.reduce(log_prior))
 
 
-def _kept_positive(mean: Floats, sd: Floats) -> tuple[Floats, Floats]:
+def kept_positive(mean: Floats, sd: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation of max(0, x) for normal x."""
     ratio = mean / np.maximum(sd, 1e-12)
     above, density = stats.norm.cdf(ratio), stats.norm.pdf(ratio)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.demand.elasticities import default_prior
 from engine.demand.shrinkage import shrink
-from engine.demand.substitution import _kept_positive
+from engine.demand.substitution import kept_positive
 
 ONE = ("promotion",)
 TWO = ("promotion", "regular")
@@ -109,8 +109,8 @@ def test_products_without_data_move_together_in_the_draws():
 
 @settings(max_examples=20, deadline=None)
 @given(mean=st.floats(-1, 1), sd=st.floats(0.05, 1))
-def test_moments_of_a_normal_kept_positive(mean, sd):
-    first, second = _kept_positive(np.array([mean]), np.array([sd]))
+def test_moments_of_a_normalkept_positive(mean, sd):
+    first, second = kept_positive(np.array([mean]), np.array([sd]))
     sample = np.maximum(np.random.default_rng(0).normal(mean, sd, 200_000), 0)
     assert abs(first[0] - sample.mean()) < 0.01
     assert abs(second[0] - sample.std()) < 0.01
