@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 
 from optimizers.coupons.check_partitions import Limits, Prices, check_partitions, tally
-from optimizers.coupons.chunks import Chunk
-from optimizers.coupons.partitions import Chunks, allocate_partitions, offers_of
+from optimizers.coupons.partitions import allocate_partitions
+from optimizers.coupons.questions import Chunks, offers_of
+from optimizers.coupons.staging import Chunk
 from optimizers.coupons.sums import Rules
 
 RESULTS = Path(__file__).parent / "results"
@@ -41,7 +42,7 @@ def make_chunk(chunk: Chunk, customers: int) -> None:
     profit *= rng.random((customers, 1), dtype=np.float32) * 6
     profit -= 0.5
     profit[:, 0] = cost[:, 0] = 0
-    chunk.save(profit, cost, rng.integers(0, SEGMENTS, customers))
+    chunk.save(profit, cost, segment=rng.integers(0, SEGMENTS, customers))
 
 
 def measure(folder: Path, customers: int) -> dict[str, float]:

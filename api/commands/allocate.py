@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 import click
 
 from api.commands.options import as_json, example, print_json, with_settings
-from engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from engine.settings import Settings
@@ -21,27 +20,16 @@ ROW_BYTES = 120
 """Memory that a row of the table takes when it is read whole; above `data.memory_limit_gb` it is read in chunks."""
 
 
-class _Rules(TypedDict):
+class _Limits(TypedDict):
     budget: float | None
     segment_budgets: dict[str, float]
     min_sent: int | None
-    gap: float
-
-
-class _Further(TypedDict):
     max_sent: int | None
     offer_caps: dict[str, int]
     contact_limit: int | None
+    exclusive: list[list[str]]
     explore: float
     parity: str | None
-
-
-def _refuse_in_chunks(further: _Further) -> None:
-    asked = [name.removesuffix("s").replace("_", "-") for name, value in further.items() if value not in (None, 0, {})]
-    if asked:
-        raise ConfigurationError(
-            f"--{asked[0]} needs the table in memory, and it is larger than data.memory_limit_gb; raise that setting"
-        )
 
 
 def _rows(path: Path) -> int:
@@ -63,6 +51,14 @@ def _read_segment_budgets(
 
 def _read_offer_caps(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, int]:
     return _read_named(texts, int, "OFFER=CUSTOMERS, for example ten_off=5000")
+
+
+def _read_groups(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[list[str]]:
+    groups = [[name.strip() for name in text.split(",")] for text in texts]
+    for text, group in zip(texts, groups, strict=True):
+        if not all(group):
+            raise click.BadParameter(f"{text!r}: write it as OFFER,OFFER, for example five_off,ten_off")
+    return groups
 
 
 def _read_named(texts: tuple[str, ...], kind: Callable[[str], Number], form: str) -> dict[str, Number]:
@@ -109,6 +105,13 @@ def _read_named(texts: tuple[str, ...], kind: Callable[[str], Number], form: str
     help="Most contacts of a customer in the period, this coupon and the column contacts included.",
 )
 @click.option(
+    "--exclusive",
+    multiple=True,
+    metavar="OFFER,OFFER…",
+    callback=_read_groups,
+    help="Offers of which a customer who holds one (column held) is sent none; repeatable.",
+)
+@click.option(
     "--explore",
     type=click.FloatRange(0, 1),
     default=0.0,
@@ -130,6 +133,7 @@ def allocate(
     max_sent: int | None,
     offer_caps: dict[str, int],
     contact_limit: int | None,
+    exclusive: list[list[str]],
     explore: float,
     parity: str | None,
     seconds: float,
@@ -138,31 +142,31 @@ def allocate(
 ) -> None:
     """Choose who is sent which coupon, from a table `coupon_values` of any size.
 
-    VALUES holds customer_id, offer_id, profit (incremental, net of the coupon), cost and, if wanted, segment. A Parquet
-    table that does not fit into `data.memory_limit_gb` is worked through in chunks.
+    VALUES holds customer_id, offer_id, profit (incremental, net of the coupon), cost and, if wanted, segment, contacts
+    (of the customer in this period) and held (0 or 1). A Parquet table that does not fit into `data.memory_limit_gb` is
+    worked through in chunks; every option means the same there.
     """
-    rules: _Rules = {
+    limits: _Limits = {
         "budget": settings.coupons.budget if budget is None else budget,
         "segment_budgets": segment_budgets,
         "min_sent": min_sent,
-        "gap": settings.coupons.gap,
-    }
-    further: _Further = {
         "max_sent": max_sent,
         "offer_caps": offer_caps,
         "contact_limit": contact_limit,
+        "exclusive": exclusive,
         "explore": explore,
         "parity": parity,
     }
+    gap, seed = settings.coupons.gap, settings.seed
     if _rows(values) * ROW_BYTES > settings.data.memory_limit_gb * 1e9:
-        _refuse_in_chunks(further)
         from optimizers.coupons.chunks import allocate_large_file
 
-        result = allocate_large_file(values, **rules, seconds=seconds, out=out, work=settings.home / "cache")
+        work = settings.home / "cache"
+        result = allocate_large_file(values, **limits, gap=gap, seed=seed, seconds=seconds, out=out, work=work)
     else:
         from optimizers.coupons.allocate_file import allocate_file
 
-        result = allocate_file(values, **rules, **further, seed=settings.seed, seconds=seconds, out=out)
+        result = allocate_file(values, **limits, gap=gap, seed=seed, seconds=seconds, out=out)
     if as_json:
         print_json(result)
     else:

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine.errors import ProblemError
 from engine.files import atomic_file
 from optimizers.coupons.allocate import CouponPlan, Standing, allocate_coupons
+from optimizers.coupons.by_name import Limits
 from optimizers.coupons.check import check_coupons
 from optimizers.coupons.parity import ParityReport, parity_report
-from optimizers.coupons.problem import CouponProblem, Floats
-from optimizers.coupons.table import REQUIRED, Values, read_values
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the coupons of a table may cost and be, by the table's own names."""
-
-    budget: float | None = None
-    """Money in total; None: no limit."""
-    segment_budgets: Mapping[str, float] = field(default_factory=dict)
-    """Money by segment name; segments not named have no limit of their own."""
-    min_sent: int | None = None
-    max_sent: int | None = None
-    offer_caps: Mapping[str, int] = field(default_factory=dict)
-    """Most customers by offer_id; offers not named have no cap."""
-    contact_limit: int | None = None
-    """Most contacts of a customer in the period, what stands in the column `contacts` included."""
-    explore: float = 0.0
-    """Share of the customers whose offer is drawn at random."""
+from optimizers.coupons.problem import CouponProblem
+from optimizers.coupons.table import Values, read_values
 
 
 def allocate_file(
@@ -46,6 +28,7 @@ def allocate_file(
     max_sent: int | None = None,
     offer_caps: Mapping[str, int] | None = None,
     contact_limit: int | None = None,
+    exclusive: Sequence[Sequence[str]] = (),
     explore: float = 0.0,
     out: Path | str | None = None,
     gap: float = 1e-4,
@@ -60,14 +43,15 @@ def allocate_file(
 
     Args:
         path: columns customer_id, offer_id, profit (incremental, net, money), cost (money), segment (optional),
-            contacts (where there is a contact limit). A customer without a row for an offer is not offered it; every
-            customer may be left without a coupon.
+            contacts (where there is a contact limit), held (0 or 1, where offers exclude each other). A customer
+            without a row for an offer is not offered it; every customer may be left without a coupon.
         budget: money in total; None: no limit, as for all that follow.
         segment_budgets: money by segment name.
         min_sent: least number of customers sent a coupon.
         max_sent: greatest number.
         offer_caps: most customers by offer_id.
         contact_limit: most contacts of a customer in the period, what stands in the column `contacts` included.
+        exclusive: groups of offer_ids; who holds one of a group (column `held`) is sent none of it.
         explore: share of the customers whose offer is drawn at random.
         out: table of the coupons sent (customer_id, offer_id, profit, cost), Parquet or CSV by its ending, written
             whole or not at all; None: none. With exploration also explored and propensity, and a line with an empty
@@ -88,10 +72,13 @@ def allocate_file(
     Raises:
         DataError: the table cannot be used (every fault at once); ProblemError; InfeasibleError; StorageError.
     """
-    limits = Limits(budget, segment_budgets or {}, min_sent, max_sent, offer_caps or {}, contact_limit, explore)
-    if parity in {*REQUIRED, "segment", "contacts"}:
-        raise ProblemError(f"parity = {parity!r} decides who is sent what; name a column that decides nothing")
-    values = read_values(Path(path), contacts=limits.contact_limit is not None, protected=parity)
+    limits = Limits(
+        *(budget, segment_budgets or {}, min_sent, max_sent, offer_caps or {}, contact_limit),
+        exclusive=exclusive,
+        explore=explore,
+        parity=parity,
+    )
+    values = read_values(Path(path), limits.asked)
     problem = make_problem(values, limits)
     plan = allocate_coupons(
         problem, method=method, gap=gap, seed=seed, seconds=seconds, progress=progress, cancelled=cancelled
@@ -116,13 +103,15 @@ def make_problem(values: Values, limits: Limits) -> CouponProblem:
         cost=values.cost,
         budget=limits.budget,
         segment=values.segment,
-        segment_budget=_segment_budget(values, limits.segment_budgets),
+        segment_budget=limits.segment_budget(None if values.segment is None else values.segment_names),
         min_sent=limits.min_sent,
         offered=values.offered,
         max_sent=limits.max_sent,
-        offer_cap=_offer_cap(values, limits.offer_caps),
+        offer_cap=limits.offer_cap(values.offer_ids.tolist()),
         contacts=values.contacts,
         contact_limit=limits.contact_limit,
+        exclusive=limits.groups(values.offer_ids.tolist()),
+        held=values.held,
         explore=limits.explore,
     )
 
@@ -155,28 +144,6 @@ def write_plan(path: Path, values: Values, plan: CouponPlan) -> None:
             csv.write_csv(table, temporary)
         else:
             parquet.write_table(table, temporary)
-
-
-def _segment_budget(values: Values, budgets: Mapping[str, float]) -> Floats | None:
-    if not budgets:
-        return None
-    if values.segment is None:
-        raise ProblemError("segment budgets are given, but the table has no column segment; add it or leave them out")
-    unknown = [name for name in budgets if name not in values.segment_names]
-    if unknown:
-        known = ", ".join(sorted(values.segment_names)[:20])
-        raise ProblemError(f"segment '{unknown[0]}' is not in the table; it has: {known}")
-    return np.array([budgets.get(name, math.inf) for name in values.segment_names], dtype=np.float64)
-
-
-def _offer_cap(values: Values, caps: Mapping[str, int]) -> Floats | None:
-    if not caps:
-        return None
-    known = values.offer_ids[1:].tolist()
-    unknown = [name for name in caps if name not in known]
-    if unknown:
-        raise ProblemError(f"offer '{unknown[0]}' is not in the table; it has: {', '.join(sorted(known)[:20])}")
-    return np.array([math.inf, *(caps.get(name, math.inf) for name in known)], dtype=np.float64)
 
 
 def _summary(

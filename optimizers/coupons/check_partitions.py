@@ -85,24 +85,61 @@ def tally(
 
 
 def check_partitions(
-    tallies: Sequence[Tally], limits: Limits, prices: Prices, *, objective: float, bound: float
+    tallies: Sequence[Tally],
+    limits: Limits,
+    prices: Prices,
+    *,
+    objective: float,
+    bound: float,
+    drawn: Sequence[Tally] = (),
 ) -> None:
     """Hold the sums of all partitions against the rules and against what the plan says of itself.
+
+    Args:
+        tallies: of the customers who were decided on, for each partition.
+        limits: the rules.
+        prices: the plan's shadow prices.
+        objective: what the plan says that it brings, money.
+        bound: what it says that no plan brings more than, money.
+        drawn: of the customers whose offer was drawn at random. They bring what they bring, and leave the others the
+            rest of the limits.
 
     Raises:
         CouponPlanError: naming every rule that is broken and every figure that does not hold.
     """
-    profit = math.fsum(t.profit for t in tallies)
-    cost, sent = sum(t.cost for t in tallies), sum(t.sent for t in tallies)
-    faults = [f"{n:,} customers were given an offer they cannot be sent" for t in tallies if (n := t.forbidden)]
-    faults += _broken(limits, np.asarray(cost, dtype=np.float64), np.asarray(sent, dtype=np.float64))
+    everybody = [*tallies, *drawn]
+    profit = math.fsum(t.profit for t in everybody)
+    cost, sent = _used(everybody, limits)
+    faults = [f"{n:,} customers were given an offer they cannot be sent" for t in everybody if (n := t.forbidden)]
+    faults += _broken(limits, cost, sent)
     if not math.isclose(profit, objective, rel_tol=TOLERANCE, abs_tol=1e-6):
         faults.append(f"the plan says it brings {objective:.9g}; its customers bring {profit:.9g}")
-    certified = _bound(math.fsum(t.best for t in tallies), limits, prices)
+    certified = _bound(math.fsum(t.best for t in tallies), _beside(limits, *_used(drawn, limits)), prices)
+    certified += math.fsum(t.profit for t in drawn)
     if bound < certified and not math.isclose(bound, certified, rel_tol=TOLERANCE):
         faults.append(f"the plan says that none brings more than {bound:.9g}; its prices certify {certified:.9g} only")
     if faults:
         raise CouponPlanError("the coupon plan failed its re-check: " + "; ".join(faults))
+
+
+def _used(tallies: Sequence[Tally], limits: Limits) -> tuple[Floats, Floats]:
+    """Cost by segment and coupons by offer."""
+    cost, sent = np.zeros(len(limits.segment_budget)), np.zeros(len(limits.cap))
+    for found in tallies:
+        cost, sent = cost + found.cost, sent + found.sent
+    return cost, sent
+
+
+def _beside(limits: Limits, cost: Floats, sent: Floats) -> Limits:
+    """What others leave of the limits."""
+    total = float(sent.sum())
+    return Limits(
+        budget=limits.budget - float(cost.sum()),
+        segment_budget=limits.segment_budget - cost,
+        floor=limits.floor - total,
+        ceiling=limits.ceiling - total,
+        cap=limits.cap - sent,
+    )
 
 
 def _broken(limits: Limits, cost: Floats, sent: Floats) -> list[str]:

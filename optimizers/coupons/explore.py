@@ -37,23 +37,62 @@ class Exploration:
     """(N,) chance with which just this offer (or none) was drawn for an explored customer; 1 elsewhere."""
 
 
+@dataclass(frozen=True)
+class Use:
+    """What a slice is expected to use of the limits, by segment and offer; column 0 stays 0."""
+
+    coupons: Floats
+    """(S, O)."""
+    money: Floats
+    """(S, O)."""
+
+
 def draw_exploration(problem: CouponProblem, rng: np.random.Generator) -> Exploration:
     """Draw who is explored, and an offer for each of them, within every limit."""
-    from optimizers.coupons.kernels import draw_in_turn
-
     n = problem.n_customers
-    explored: Bools = rng.random(n) < problem.explore
-    people = np.flatnonzero(explored)
-    people = people[rng.permutation(len(people))]
+    people = draw_people(n, problem.explore, rng)
     rules, segment = make_rules(problem), _segment(problem)[people]
     can = _can_be_sent(problem, rules, people)
     cost = problem.cost[people].astype(np.float64)
-    chance = _chances(can, cost, segment, rules.scaled(problem.explore))
+    scale = scales(expected_use(can, cost, segment, len(rules.segment_budget)), rules.scaled(problem.explore))
+    money, coupons = np.append(rules.segment_budget, rules.budget) * (1 - ROUNDING), np.append(rules.cap, rules.ceiling)
+    return draw_offers(n, people, even_chances(can) * scale[segment], cost, segment, (money, coupons), rng)
+
+
+def draw_people(customers: int, share: float, rng: np.random.Generator) -> Ints:
+    """Who is explored, in the order in which offers are drawn for them."""
+    people = np.flatnonzero(rng.random(customers) < share)
+    found: Ints = people[rng.permutation(len(people))]
+    return found
+
+
+def draw_offers(
+    customers: int,
+    people: Ints,
+    chance: Floats,
+    cost: Floats,
+    segment: Ints,
+    limits: tuple[Floats, Floats],
+    rng: np.random.Generator,
+) -> Exploration:
+    """Draw an offer for each of the people, one after the other, within limits that no draw may pass.
+
+    Args:
+        customers: N.
+        people: (M,) who is explored.
+        chance: (M, O) of each offer; what is missing to 1 is the chance of no coupon.
+        cost: (M, O) money.
+        segment: (M,).
+        limits: (S + 1,) money by segment, then in total; (O + 1,) coupons by offer, then in all.
+        rng: of the draws.
+    """
+    from optimizers.coupons.kernels import draw_in_turn
+
     drawn, logged = np.zeros(len(people), np.int64), np.ones(len(people))
-    limits = (np.append(rules.segment_budget, rules.budget) * (1 - ROUNDING), np.append(rules.cap, rules.ceiling))
-    draw_in_turn(chance, cost, segment, *limits, rng.random(len(people)), drawn, logged)
-    choice, propensity = np.zeros(n, np.int64), np.ones(n)
-    choice[people], propensity[people] = drawn, logged
+    money, coupons = (limit.copy() for limit in limits)
+    draw_in_turn(chance, cost, segment, money, coupons, rng.random(len(people)), drawn, logged)
+    explored, choice, propensity = np.zeros(customers, np.bool_), np.zeros(customers, np.int64), np.ones(customers)
+    explored[people], choice[people], propensity[people] = True, drawn, logged
     return Exploration(explored, choice, propensity)
 
 
@@ -71,14 +110,31 @@ def _can_be_sent(problem: CouponProblem, rules: Rules, people: Ints) -> Bools:
     return can
 
 
-def _chances(can: Bools, cost: Floats, segment: Ints, share: Rules) -> Floats:
-    """(M, O) chance of each offer, so that no limit of the share is expected to be passed."""
-    chance: Floats = can / (can.sum(axis=1, keepdims=True) + 1.0)
-    chance *= np.minimum(1, _ratio(share.cap, chance.sum(axis=0)))
-    spend = np.bincount(segment, (chance * cost).sum(axis=1), len(share.segment_budget)).astype(np.float64)
-    chance *= np.minimum(1, _ratio(share.segment_budget, spend))[segment, None]
-    total = _ratio(np.array([share.budget, share.ceiling]), np.array([(chance * cost).sum(), chance.sum()]))
-    return chance * min(1.0, float(total.min()))
+def even_chances(can: Bools) -> Floats:
+    """(M, O) the same chance for each offer that a customer can be sent and for none; column 0 is 0."""
+    even: Floats = can / (can.sum(axis=1, keepdims=True) + 1.0)
+    return even
+
+
+def expected_use(can: Bools, cost: Floats, segment: Ints, segments: int) -> Use:
+    """What even chances are expected to use: sums, so that those of parts of the customers can be added."""
+    even, shape = even_chances(can), (segments, can.shape[1])
+    coupons, money = np.zeros(shape), np.zeros(shape)
+    for o in range(1, shape[1]):
+        coupons[:, o] = np.bincount(segment, even[:, o], segments)
+        money[:, o] = np.bincount(segment, even[:, o] * cost[:, o], segments)
+    return Use(coupons, money)
+
+
+def scales(use: Use, share: Rules) -> Floats:
+    """(S, O) factors of the even chances at which no limit of the share is expected to be passed, at most 1."""
+    scale = np.ones_like(use.coupons) * np.minimum(1, _ratio(share.cap, use.coupons.sum(axis=0)))
+    scale *= np.minimum(1, _ratio(share.segment_budget, (scale * use.money).sum(axis=1)))[:, None]
+    total = _ratio(
+        np.array([share.budget, share.ceiling]), np.array([(scale * use.money).sum(), (scale * use.coupons).sum()])
+    )
+    found: Floats = scale * min(1.0, float(total.min()))
+    return found
 
 
 def _ratio(limit: Floats, expected: Floats) -> Floats:
@@ -90,23 +146,32 @@ def _ratio(limit: Floats, expected: Floats) -> Floats:
 def without_explored(problem: CouponProblem, drawn: Exploration) -> CouponProblem:
     """The problem of all others, under what the slice leaves of the limits."""
     used = _used(problem, drawn)
-    rules, rest = make_rules(problem).left_by(used), ~drawn.explored
-    sent = int(used.sent.sum())
-    money = np.maximum(rules.segment_budget, 0) * (1 - ROUNDING)
+    rules, rest = rules_beside(make_rules(problem), used), ~drawn.explored
     return replace(
         problem,
         profit=problem.profit[rest],
         cost=problem.cost[rest],
-        budget=None if problem.budget is None else max(rules.budget, 0.0) * (1 - ROUNDING),
+        budget=None if problem.budget is None else rules.budget,
         segment=None if problem.segment is None else problem.segment[rest],
-        segment_budget=None if problem.segment_budget is None else money,
-        min_sent=None if problem.min_sent is None else max(problem.min_sent - sent, 0),
-        max_sent=None if problem.max_sent is None else problem.max_sent - sent,
+        segment_budget=None if problem.segment_budget is None else rules.segment_budget,
+        min_sent=None if problem.min_sent is None else int(rules.floor),
+        max_sent=None if problem.max_sent is None else int(rules.ceiling),
         offered=None if problem.offered is None else problem.offered[rest],
         offer_cap=None if problem.offer_cap is None else rules.cap,
         contacts=None if problem.contacts is None else problem.contacts[rest],
         held=None if problem.held is None else problem.held[rest],
         explore=0.0,
+    )
+
+
+def rules_beside(rules: Rules, used: Sums) -> Rules:
+    """What the slice leaves of the rules; a little of the money stays back for sums taken in another order."""
+    left = rules.left_by(used)
+    return replace(
+        left,
+        budget=max(left.budget, 0.0) * (1 - ROUNDING),
+        segment_budget=np.maximum(left.segment_budget, 0) * (1 - ROUNDING),
+        floor=max(left.floor, 0.0),
     )
 
 

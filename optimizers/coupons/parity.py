@@ -9,6 +9,7 @@ Baptista, Azen and Pike 1978) with half a customer added to each cell, ratios of
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from engine.errors import ProblemError
 from optimizers.coupons.allocate import CouponPlan
-from optimizers.coupons.problem import CouponProblem, Floats, Ints
+from optimizers.coupons.problem import Bools, CouponProblem, Floats, Ints
 
 Z = 1.959963984540054
 """Normal quantile of a 95 % interval."""
@@ -81,26 +82,70 @@ def parity_report(problem: CouponProblem, plan: CouponPlan, attribute: str, valu
             would let it decide.
     """
     names, group = _groups(attribute, values, problem.n_customers)
-    _refuse_as_segment(problem, attribute, group)
+    if problem.segment is not None and problem.segment_budget is not None:
+        refuse_as_segment(attribute, np.unique(np.column_stack([problem.segment, group]), axis=0))
     people = np.arange(problem.n_customers)
-    sent = (plan.choice > 0).astype(np.float64)
     profit, cost = (m[people, plan.choice].astype(np.float64) for m in (problem.profit, problem.cost))
-    count = np.bincount(group, minlength=len(names)).astype(np.float64)
-    rate = np.bincount(group, sent, len(names)) / np.maximum(count, 1)
-    reference = int(np.lexsort((-count, -rate))[0]) if len(names) else 0
-    columns = [_moments(group, values, count) for values in (profit, cost)]
+    return report(attribute, names, moments_of(group, len(names), plan.choice > 0, profit, cost))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums by group (G,), from which a report is drawn up; those of parts of the customers can be merged."""
+
+    count: Floats
+    sent: Floats
+    mean: Floats
+    """(2, G) profit and cost of a customer, money."""
+    squares: Floats
+    """(2, G) sum of the squared differences from the mean."""
+
+    def merged(self, other: Moments) -> Moments:
+        """Of both together (Chan, Golub and LeVeque 1983)."""
+        count = self.count + other.count
+        share = other.count / np.maximum(count, 1)
+        apart = other.mean - self.mean
+        squares = self.squares + other.squares + apart**2 * self.count * share
+        return Moments(count, self.sent + other.sent, self.mean + apart * share, squares)
+
+    def taken(self, groups: Ints) -> Moments:
+        """Only these groups, in this order."""
+        return Moments(self.count[groups], self.sent[groups], self.mean[:, groups], self.squares[:, groups])
+
+
+def moments_of(group: Ints, groups: int, sent: Bools, profit: Floats, cost: Floats) -> Moments:
+    """Moments of customers, each with the number of his group (N,), whether he is sent a coupon, and its money."""
+    count = np.bincount(group, minlength=groups).astype(np.float64)
+    mean, squares = np.zeros((2, groups)), np.zeros((2, groups))
+    for k, values in enumerate((profit, cost)):
+        mean[k] = np.bincount(group, values, groups) / np.maximum(count, 1)
+        squares[k] = np.bincount(group, (values - mean[k][group]) ** 2, groups)
+    return Moments(count, np.bincount(group, sent.astype(np.float64), groups).astype(np.float64), mean, squares)
+
+
+def report(attribute: str, names: Sequence[str], found: Moments) -> ParityReport:
+    """Compare the groups (G,), in the order of their names.
+
+    Raises:
+        ProblemError: more than `MAX_GROUPS` groups.
+    """
+    check_groups(attribute, len(names))
+    rate = found.sent / np.maximum(found.count, 1)
+    reference = int(np.lexsort((-found.count, -rate))[0]) if len(names) else 0
+    variance = found.squares / np.maximum(found.count - 1, 1) / np.maximum(found.count, 1)
+    columns = [(found.mean[k], variance[k]) for k in range(2)]
     return ParityReport(
         attribute,
         names[reference] if names else "",
         tuple(
             GroupParity(
                 group=name,
-                customers=int(count[g]),
-                sent=round(rate[g] * count[g]),
-                send_rate=_wilson(rate[g], count[g]),
+                customers=int(found.count[g]),
+                sent=round(found.sent[g]),
+                send_rate=_wilson(rate[g], found.count[g]),
                 mean_profit=_mean(*columns[0], g),
                 mean_cost=_mean(*columns[1], g),
-                send_rate_ratio=_rate_ratio(rate, count, g, reference),
+                send_rate_ratio=_rate_ratio(rate, found.count, g, reference),
                 mean_profit_ratio=_mean_ratio(*columns[0], g, reference),
                 mean_cost_ratio=_mean_ratio(*columns[1], g, reference),
             )
@@ -115,32 +160,39 @@ def _groups(attribute: str, values: npt.ArrayLike, n: int) -> tuple[list[str], I
         raise ProblemError(f"{attribute} has shape {array.shape}; give one value per customer, ({n},)")
     text = np.array(["" if _missing(value) else str(value) for value in array.tolist()], dtype=str)
     names, group = np.unique(text, return_inverse=True)
-    if len(names) > MAX_GROUPS:
-        raise ProblemError(f"{attribute} has {len(names):,} groups, more than {MAX_GROUPS}; band it (age in decades)")
+    check_groups(attribute, len(names))
     return names.tolist(), group.astype(np.int64)
+
+
+def check_groups(attribute: str, groups: int) -> None:
+    """Refuse an attribute with so many values that no group can be compared.
+
+    Raises:
+        ProblemError: more than `MAX_GROUPS`.
+    """
+    if groups > MAX_GROUPS:
+        raise ProblemError(f"{attribute} has {groups:,} groups, more than {MAX_GROUPS}; band it (age in decades)")
 
 
 def _missing(value: Any) -> bool:  # noqa: ANN401 - whatever a table holds
     return value is None or value != value  # noqa: PLR0124 - only a missing number differs from itself
 
 
-def _refuse_as_segment(problem: CouponProblem, attribute: str, group: Ints) -> None:
-    if problem.segment is None or problem.segment_budget is None or len(np.unique(group)) < 2:
-        return
-    pairs = np.unique(np.column_stack([problem.segment, group]), axis=0)
-    if len(pairs) == len(np.unique(problem.segment)):
+def refuse_as_segment(attribute: str, pairs: Ints) -> None:
+    """Refuse budgets whose segments follow the protected attribute.
+
+    Args:
+        attribute: its name.
+        pairs: (M, 2) distinct pairs of segment and group that occur.
+
+    Raises:
+        ProblemError: each segment holds one group only, and there are several groups.
+    """
+    if len(np.unique(pairs[:, 1])) > 1 and len(pairs) == len(np.unique(pairs[:, 0])):
         raise ProblemError(
             f"each segment with a budget holds one group of {attribute} only, so that the protected attribute decides "
             "who is sent a coupon; set the budgets by segments that do not follow it"
         )
-
-
-def _moments(group: Ints, values: Floats, count: Floats) -> tuple[Floats, Floats]:
-    """Mean, and variance of the mean, by group."""
-    n = np.maximum(count, 1)
-    mean = np.bincount(group, values, len(count)) / n
-    spread = np.bincount(group, (values - mean[group]) ** 2, len(count)) / np.maximum(n - 1, 1)
-    return mean, spread / n
 
 
 def _wilson(rate: float, n: float) -> Estimate:

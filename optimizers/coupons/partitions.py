@@ -18,9 +18,9 @@ again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +29,23 @@ from optimizers.coupons import dual as coupon_dual
 from optimizers.coupons import repair as coupon_repair
 from optimizers.coupons.dual import Answer, Dual
 from optimizers.coupons.exchange import RESERVE, fill, keeps_rules, least_losses, mend, profit_of
+from optimizers.coupons.explore import Exploration, rules_beside
+from optimizers.coupons.floor import check_floor
 from optimizers.coupons.gap import relative_gap
-from optimizers.coupons.problem import Bools, Ints
-from optimizers.coupons.rows import Rows, collapse, sums_of, sums_of_rows
+from optimizers.coupons.problem import Ints
+from optimizers.coupons.questions import (
+    Partitions,
+    Placement,
+    added,
+    count_customers,
+    joined,
+    offers_of,
+    pool_of,
+    sum_answers,
+    take_sample,
+)
+from optimizers.coupons.rows import Rows, collapse, sums_of
+from optimizers.coupons.slices import Slice, draw_slice, plan_slice, used_by_slice, without_slice
 from optimizers.coupons.sums import (
     Box,
     Choice,
@@ -39,7 +53,6 @@ from optimizers.coupons.sums import (
     Partition,
     Rules,
     Sums,
-    evaluate,
     no_prices,
     no_sums,
     respond,
@@ -47,37 +60,12 @@ from optimizers.coupons.sums import (
 )
 from optimizers.coupons.watch import StopReason, Watch
 
-T = TypeVar("T")
-Work = Callable[[int, Partition, Any], T]
-
 SAMPLED = 100_000
 """Customers on whom the multipliers are found first."""
 MOST_OPEN = 3_000_000
 """Customers kept after screening, about: 84 bytes each with ten offers."""
 POOL = 4_000
 """Customers nearest to indifference who come to the driver, about."""
-
-
-class Partitions(Protocol):
-    """Customers in partitions, wherever they are."""
-
-    def map(self, work: Work[T], argument: Any) -> list[T]:  # noqa: ANN401 - whatever the work takes
-        """Do `work(number, partition, argument)` on each partition; the answers in the order of the partitions."""
-
-    def narrowed(self, box: Box) -> tuple[Partitions, Sums]:
-        """The customers whose choice is open in the box, kept where they are, and the sums of the others."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """All that a partition needs to give each of its customers an offer."""
-
-    box: Box
-    dual: Dual
-    threshold: float
-    """Customers who lose less by their best other offer are in the pool."""
-    pool: tuple[Choice, ...]
-    """Offers of the pool's customers, for each partition: row by row, customer by customer."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +85,8 @@ class PartitionedPlan:
     """Questions asked of all partitions."""
     kept: int
     """Customers who were kept after screening."""
+    slice: Slice | None = None
+    """How the explored customers were drawn; None: nobody is explored."""
 
     @property
     def objective(self) -> float:
@@ -114,8 +104,35 @@ class PartitionedPlan:
         return round(float(self.sums.sent.sum()))
 
 
+@dataclass(frozen=True)
+class Decided:
+    """What a plan gives the T customers of one partition."""
+
+    choice: Ints
+    """(T,) offers; 0 is no coupon."""
+    explored: Exploration | None
+    """Who of them was drawn at random; None: nobody is explored."""
+
+
+def decided(number: int, partition: Partition, plan: PartitionedPlan) -> Decided:
+    """The offers of a partition under a plan, with what was drawn at random."""
+    if plan.slice is None:
+        return Decided(offers_of(number, partition, plan.placement).astype(np.int64), None)
+    drawn = draw_slice(number, partition, plan.slice)
+    choice = drawn.choice.copy()
+    rest = partition.take(~drawn.explored)
+    choice[~drawn.explored] = offers_of(number, rest, plan.placement)
+    return Decided(choice, drawn)
+
+
 def allocate_partitions(
-    partitions: Partitions, rules: Rules, *, gap: float = 1e-4, watch: Watch | None = None
+    partitions: Partitions,
+    rules: Rules,
+    *,
+    gap: float = 1e-4,
+    watch: Watch | None = None,
+    explore: float = 0.0,
+    seed: int = 0,
 ) -> PartitionedPlan:
     """Allocate coupons to customers in partitions.
 
@@ -124,22 +141,56 @@ def allocate_partitions(
         rules: budgets, floor, ceiling and caps over all of them.
         gap: relative gap that counts as optimal.
         watch: time limit, cancelling, listener.
+        explore: share of the customers whose offer is drawn at random; their rows have to be one customer each.
+        seed: of the exploration; nothing else is random.
 
     Raises:
         InfeasibleError: the floor cannot be reached; the message says the most that is possible, as certified by the
             same multipliers with a coupon's profit counted as 1.
     """
     watch = watch or Watch()
+    if explore > 0:
+        return _allocate_beside_slice(partitions, rules, plan_slice(partitions, rules, explore, seed), gap, watch)
+    return _allocate(partitions, rules, gap, watch)
+
+
+def _allocate_beside_slice(
+    partitions: Partitions, rules: Rules, drawn: Slice, gap: float, watch: Watch
+) -> PartitionedPlan:
+    """What is drawn is settled; the others are allocated what it leaves of the limits."""
+    used = used_by_slice(partitions, drawn)
+    try:
+        plan = _allocate(partitions.changed(without_slice, drawn), rules_beside(rules, used), gap, watch)
+    except InfeasibleError as error:
+        raise InfeasibleError(
+            f"beside the customers drawn for exploration (explore = {drawn.share:g}): {error}"
+        ) from error
+    whole = replace(plan, slice=drawn, sums=plan.sums + used, bound=plan.bound + math.fsum(used.profit))
+    customers = sum(partitions.map(count_customers, None))
+    reached = relative_gap(whole.objective, whole.bound)
+    status = "optimal" if reached <= gap else "gap_limit" if plan.status == "optimal" else plan.status
+    return replace(whole, customers=customers, gap=reached, status=status)
+
+
+def _allocate(partitions: Partitions, rules: Rules, gap: float, watch: Watch) -> PartitionedPlan:
+    customers = sum(partitions.map(count_customers, None))
+    if not customers and not rules.floor:
+        return _nobody(rules, Dual(no_prices(rules), 0.0, (), np.zeros((0, len(rules.segment_budget))), 0), 0, 0)
+    sample = _sample(partitions, rules, customers)
     if rules.floor > 0:
-        _check_floor(partitions, rules, watch)
-    search = _search(partitions, rules, watch)
+        check_floor(partitions, rules, sample, watch)
+    search = _search(partitions, rules, sample, customers, watch)
     kinds = _gather(search, rules)
     try:
         choice, stopped = _decide(kinds, search.dual, gap, watch)
     except InfeasibleError:
         if search.dual.stopped is None:
             raise
-        return _nobody(search, rules, search.dual.stopped)
+        if rules.floor > 0:
+            raise PlanError(
+                "time was up before a plan was found that sends as many as min_sent asks for; give more seconds"
+            ) from None
+        return _nobody(rules, search.dual, search.customers, search.kept)
     objective = profit_of(kinds.rows, choice)
     reached = relative_gap(objective, search.dual.bound)
     return PartitionedPlan(
@@ -155,89 +206,21 @@ def allocate_partitions(
     )
 
 
-def _nobody(search: _Search, rules: Rules, stopped: StopReason) -> PartitionedPlan:
-    """What is held when the search was stopped before its multipliers kept the rules: no coupon for anybody."""
-    if rules.floor > 0:
-        raise PlanError(
-            "time was up before a plan was found that sends as many as min_sent asks for; give more seconds"
-        )
+def _nobody(rules: Rules, dual: Dual, customers: int, kept: int) -> PartitionedPlan:
+    """No coupon for anybody: what is held when the search was stopped before its multipliers kept the rules."""
     closed = replace(no_prices(rules), offer=np.full(len(rules.cap), math.inf))
     box = Box(closed, np.zeros(len(rules.segment_budget)), np.zeros(len(rules.cap)))
     return PartitionedPlan(
-        placement=Placement(box, search.dual, 0.0, ()),
-        multipliers=search.dual.multipliers,
+        placement=Placement(box, dual, 0.0, ()),
+        multipliers=dual.multipliers,
         sums=no_sums(len(rules.segment_budget), len(rules.cap)),
-        customers=search.customers,
-        bound=max(search.dual.bound, 0.0),
-        gap=relative_gap(0.0, search.dual.bound),
-        status=stopped,
-        passes=search.dual.passes,
-        kept=search.kept,
+        customers=customers,
+        bound=max(dual.bound, 0.0),
+        gap=relative_gap(0.0, dual.bound),
+        status=dual.stopped or "optimal",
+        passes=dual.passes,
+        kept=kept,
     )
-
-
-def offers_of(number: int, partition: Partition, placement: Placement) -> Choice:
-    """(T,) the offer of each customer of a partition under a plan; offer 0 is no coupon."""
-    choice = respond(partition, placement.box.centre)
-    still_open = np.flatnonzero(screen(partition, placement.box).open)
-    rows = partition.take(still_open)
-    base, pooled = _base_and_pool(rows, placement.dual, placement.threshold)
-    inside = np.flatnonzero(pooled)
-    if len(inside):
-        first, member, _ = collapse(rows.profit[inside], rows.cost[inside], rows.segment[inside])
-        order = inside if first is None else inside[np.argsort(member, kind="stable")]
-        base[order] = placement.pool[number]
-    choice[still_open] = base
-    return choice
-
-
-# --- the questions that partitions are asked
-
-
-def _count(_number: int, partition: Partition, _argument: None) -> int:
-    return int(partition.count.sum())
-
-
-def _sampled(_number: int, partition: Partition, step: int) -> Partition:
-    return partition.take(slice(step // 2 if len(partition.count) > step // 2 else 0, None, step))
-
-
-def _sums(_number: int, partition: Partition, prices: Multipliers) -> Sums:
-    return evaluate(partition, prices)
-
-
-@dataclass(frozen=True)
-class _Pooled:
-    """A partition's distinct rows that the driver has to decide, and the sums of its other kept customers."""
-
-    rows: Partition
-    settled: Sums
-
-
-def _pool(_number: int, partition: Partition, question: tuple[Dual, float]) -> _Pooled:
-    dual, threshold = question
-    base, pooled = _base_and_pool(partition, dual, threshold)
-    settled = sums_of_rows(
-        _as_rows(partition, len(dual.multipliers.segment)),
-        base,
-        np.where(pooled, 0.0, partition.count.astype(np.float64)),
-    )
-    some = partition.take(np.flatnonzero(pooled))
-    first, _, count = collapse(some.profit, some.cost, some.segment)
-    return _Pooled(some if first is None else replace(some.take(first), count=count), settled)
-
-
-def _base_and_pool(partition: Partition, dual: Dual, threshold: float) -> tuple[Choice, Bools]:
-    """(T,) offer of each row where it is settled, and whether it is one for the driver."""
-    rows = _as_rows(partition, len(dual.multipliers.segment))
-    base, differ, _, _ = coupon_repair.base_of(rows, dual)
-    loss = least_losses(rows, np.arange(len(base)), base.astype(np.int64), dual.multipliers)
-    return base, differ | (np.abs(loss) <= threshold)
-
-
-def _as_rows(partition: Partition, segments: int) -> Rows:
-    free = Rules(math.inf, np.full(segments, np.inf), 0.0, math.inf, np.full(partition.profit.shape[1], np.inf))
-    return Rows(partition, np.arange(len(partition.count)), free)
 
 
 # --- multipliers
@@ -256,9 +239,7 @@ class _Search:
     kept: int
 
 
-def _search(partitions: Partitions, rules: Rules, watch: Watch) -> _Search:
-    customers = sum(partitions.map(_count, None))
-    sample = _sample(partitions, rules, customers)
+def _search(partitions: Partitions, rules: Rules, sample: Rows, customers: int, watch: Watch) -> _Search:
     centre = coupon_dual.minimise_rows(sample, [no_prices(rules)], watch, tolerance=1e-6).multipliers
     reach = coupon_dual.REACH * math.sqrt(coupon_dual.COARSE_ROWS / max(len(sample.member), 1))
     passes = 2
@@ -271,19 +252,16 @@ def _search(partitions: Partitions, rules: Rules, watch: Watch) -> _Search:
             break
         centre, reach = dual.multipliers, reach * coupon_dual.WIDER
     dual = replace(dual, **_active(dual), passes=passes)
-    count = sum(kept.map(_count, None))
+    count = sum(kept.map(count_customers, None))
     return _Search(dual, box, kept, settled, _threshold(sample, dual, customers), customers, count)
 
 
 def _sample(partitions: Partitions, rules: Rules, customers: int) -> Rows:
     step = max(1, customers // SAMPLED)
-    parts = partitions.map(_sampled, step)
-    some = Partition(*(np.concatenate([getattr(p, name) for p in parts]) for name in _FIELDS))
+    parts = partitions.map(take_sample, step)
+    some = joined(parts)
     share = float(some.count.sum()) / max(customers, 1)
     return Rows(some, np.arange(len(some.count), dtype=np.int64), rules.scaled(share))
-
-
-_FIELDS = ("profit", "cost", "segment", "count")
 
 
 def _bounded(sample: Rows, centre: Multipliers, reach: float, customers: int) -> float:
@@ -306,7 +284,7 @@ def _minimise(
     sample: Rows,
 ) -> Dual:
     def ask(prices: Multipliers) -> Sums:
-        return _added(kept.map(_sums, prices), len(rules.segment_budget), len(rules.cap))
+        return added(kept.map(sum_answers, prices), len(rules.segment_budget), len(rules.cap))
 
     return coupon_dual.minimise(
         *(ask, rules.left_by(settled), start, watch),
@@ -314,13 +292,6 @@ def _minimise(
         box=box,
         penalty=coupon_dual.PENALTY * coupon_dual.mean_profit(sample),
     )
-
-
-def _added(parts: Sequence[Sums], segments: int, offers: int) -> Sums:
-    total = no_sums(segments, offers)
-    for part in parts:
-        total = total + part
-    return total
 
 
 def _active(dual: Dual) -> dict[str, Any]:
@@ -354,11 +325,11 @@ class _Kinds:
 
 
 def _gather(search: _Search, rules: Rules) -> _Kinds:
-    found = search.kept_partitions.map(_pool, (search.dual, search.threshold))
+    found = search.kept_partitions.map(pool_of, (search.dual, search.threshold))
     settled = search.settled
     for part in found:
         settled = settled + part.settled
-    rows, member = _merged(Partition(*(np.concatenate([getattr(p.rows, n) for p in found]) for n in _FIELDS)))
+    rows, member = _merged(joined([part.rows for part in found]))
     left = Rows(rows, member, rules.left_by(settled), math.fsum(settled.profit))
     return _Kinds(left, settled, tuple(int(p.rows.count.sum()) for p in found))
 
@@ -399,67 +370,3 @@ def _decide(kinds: _Kinds, dual: Dual, gap: float, watch: Watch) -> tuple[Ints, 
 def _slices(kinds: _Kinds, choice: Ints) -> tuple[Choice, ...]:
     ends = np.cumsum(kinds.by_partition)
     return tuple(part.astype(np.uint16) for part in np.split(choice, ends[:-1]))
-
-
-# --- can the floor be reached at all
-
-
-def _counted_sums(_number: int, partition: Partition, prices: Multipliers) -> Sums:
-    return evaluate(_counted(partition), prices)
-
-
-def _counted(partition: Partition) -> Partition:
-    worth = np.where(np.isfinite(partition.profit), 1.0, -np.inf).astype(np.float32)
-    worth[:, 0] = 0.0
-    return replace(partition, profit=worth)
-
-
-def _check_floor(partitions: Partitions, rules: Rules, watch: Watch) -> None:
-    free = replace(rules, floor=0.0, ceiling=math.inf)
-    sample = _sample(partitions, free, sum(partitions.map(_count, None)))
-    sample = replace(sample, partition=_counted(sample.partition))
-    centre = coupon_dual.minimise_rows(sample, [no_prices(free)], watch, tolerance=1e-6).multipliers
-
-    def ask(prices: Multipliers) -> Sums:
-        return _added(partitions.map(_counted_sums, prices), len(rules.segment_budget), len(rules.cap))
-
-    found = coupon_dual.minimise(ask, free, coupon_dual.nearby(centre), watch, penalty=coupon_dual.PENALTY)
-    most = math.floor(found.bound * (1 + 1e-9) + 1e-6)
-    if most < rules.floor:
-        raise InfeasibleError(
-            f"min_sent = {rules.floor:,.0f} cannot be reached: these limits allow at most {most:,} coupons "
-            f"({100 * most / rules.floor:.1f} % of it); raise the limits or lower min_sent"
-        )
-
-
-# --- customers in memory, or loaded chunk by chunk
-
-
-@dataclass(frozen=True)
-class Chunks:
-    """Partitions that are loaded one after the other, so that one at a time is in memory."""
-
-    loaders: Sequence[Callable[[], Partition]]
-
-    def map(self, work: Work[T], argument: Any) -> list[T]:  # noqa: ANN401
-        """Load, work, forget."""
-        return [work(number, load(), argument) for number, load in enumerate(self.loaders)]
-
-    def narrowed(self, box: Box) -> tuple[Partitions, Sums]:
-        """The open customers of all chunks, in memory."""
-        kept: list[Callable[[], Partition]] = []
-        settled = None
-        for load in self.loaders:
-            partition = load()
-            found = screen(partition, box)
-            kept.append(_Held(partition.take(np.flatnonzero(found.open))))
-            settled = found.settled if settled is None else settled + found.settled
-        return Chunks(kept), settled if settled is not None else no_sums(len(box.money), len(box.toll))
-
-
-@dataclass(frozen=True)
-class _Held:
-    partition: Partition
-
-    def __call__(self) -> Partition:
-        return self.partition

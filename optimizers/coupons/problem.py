@@ -91,19 +91,37 @@ class CouponProblem:
 
     def sendable(self) -> Bools | None:
         """(N, O) what each customer can be sent under `offered`, contacts and exclusions; None: everything."""
-        masks = [] if self.offered is None else [self.offered]
-        if self.contacts is not None and self.contact_limit is not None:
-            masks.append(np.broadcast_to((self.contacts < self.contact_limit)[:, None], self.profit.shape))
-        for group in self.exclusive:
-            assert self.held is not None  # noqa: S101 - for the type checker: checked together with `exclusive`
-            free = np.ones(self.profit.shape, dtype=np.bool_)
-            free[:, list(group)] = ~self.held[:, list(group)].any(axis=1, keepdims=True)
-            masks.append(free)
+        masks = [
+            mask
+            for mask in (
+                self.offered,
+                within_contacts(self.contacts, self.contact_limit, self.n_offers),
+                without_excluded(self.held, self.exclusive),
+            )
+            if mask is not None
+        ]
         if not masks:
             return None
         allowed: Bools = np.logical_and.reduce(masks)
         allowed[:, 0] = True
         return allowed
+
+
+def within_contacts(contacts: Ints | None, limit: int | None, offers: int) -> Bools | None:
+    """(N, O) False for every offer of a customer whose contacts (N,) have reached the limit; None: no limit."""
+    if contacts is None or limit is None:
+        return None
+    return np.broadcast_to((contacts < limit)[:, None], (len(contacts), offers))
+
+
+def without_excluded(held: Bools | None, exclusive: tuple[tuple[int, ...], ...]) -> Bools | None:
+    """(N, O) False for every offer of a group of which the customer holds one (`held` (N, O)); None: no groups."""
+    if held is None or not exclusive:
+        return None
+    free = np.ones(held.shape, dtype=np.bool_)
+    for group in exclusive:
+        free[:, list(group)] &= ~held[:, list(group)].any(axis=1, keepdims=True)
+    return free
 
 
 def _money_matrix(name: str, values: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - whatever the caller handed in

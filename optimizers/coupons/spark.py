@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from engine.errors import DataError
-from optimizers.coupons.partitions import PartitionedPlan, Placement, Work, offers_of
+from optimizers.coupons.partitions import PartitionedPlan
+from optimizers.coupons.questions import Placement, Work, offers_of
 from optimizers.coupons.sums import Box, Partition, Screened, Sums, no_sums, screen
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import DataError
-from optimizers.coupons.problem import Floats, Ints
-
-REQUIRED = ("customer_id", "offer_id", "profit", "cost")
+from optimizers.coupons import long_table
+from optimizers.coupons.long_table import REQUIRED, Asked
+from optimizers.coupons.problem import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -30,51 +29,50 @@ class Values:
     segment_names: tuple[str, ...]
     contacts: Ints | None = None
     """(N,) contacts of this period so far."""
+    held: Bools | None = None
+    """(N, O) what the customer holds from earlier."""
     protected: npt.NDArray[np.object_] | None = None
     """(N,) group of each customer, for the parity report alone."""
 
 
-def read_values(path: Path, *, contacts: bool = False, protected: str | None = None) -> Values:
+def read_values(path: Path, asked: Asked | None = None) -> Values:
     """Read the long table into matrices.
 
     Args:
         path: the table.
-        contacts: whether the column of that name is read too.
-        protected: a further column to be read by customer.
+        asked: columns that are read beside the required ones; None: no others.
 
     Raises:
         DataError: missing file or column, unreadable file, empty identifier, number that is none, negative cost,
             duplicate key, customer in two segments.
     """
-    extra = [*(["contacts"] if contacts else []), *([protected] if protected else [])]
-    table = _read_table(path, extra)
-    missing = [name for name in (*REQUIRED, *extra) if name not in table.column_names]
-    if missing:
-        raise DataError(f"{path}: no column {', '.join(missing)}; a table of values has {', '.join(REQUIRED)}")
-    if not table.num_rows:
-        raise DataError(f"{path}: the table has no rows; give one for each customer and offer")
+    asked = asked or Asked()
+    table = _read_table(path, asked.columns)
+    long_table.check_columns(path, table.column_names, table.num_rows, asked)
     customer, customer_ids = _codes(table, "customer_id")
     offer, offer_ids = _codes(table, "offer_id")
-    profit, cost = _numbers(table, "profit"), _numbers(table, "cost")
+    profit, cost = long_table.numbers(table, "profit"), long_table.numbers(table, "cost")
     faults = [
-        *_empty_keys("customer_id", customer),
-        *_empty_keys("offer_id", offer),
-        *_bad("profit", profit, ~np.isfinite(profit), "is not a finite number; give money"),
-        *_bad("cost", cost, ~np.isfinite(cost), "is not a finite number; give money"),
-        *_bad("cost", cost, cost < 0, "is negative; a coupon never costs less than 0"),
-        *_duplicates(customer, offer, len(offer_ids)),
+        *long_table.empty("customer_id", customer < 0),
+        *long_table.empty("offer_id", offer < 0),
+        *long_table.money_faults(profit, cost),
+        *long_table.twice(customer * len(offer_ids) + offer, np.arange(1, len(customer) + 1)),
     ]
     segment, names, found = _by_customer(table, "segment", customer, len(customer_ids))
     faults += found
-    counted, found = _contacts(table, customer, len(customer_ids)) if contacts else (None, [])
+    contacts, found = long_table.read_contacts(table) if asked.contacts else (None, [])
     faults += found
-    group, group_names, found = _by_customer(table, protected, customer, len(customer_ids))
+    held, found = long_table.read_held(table) if asked.held else (None, [])
     faults += found
-    if faults:
-        raise DataError(f"{path}: " + "\n  ".join(faults))
+    group, group_names, found = _by_customer(table, asked.protected, customer, len(customer_ids))
+    long_table.refuse(path, faults + found)
     dense = _dense(customer, offer, customer_ids, offer_ids, profit, cost, segment, names)
-    named = None if group is None else np.array(group_names, dtype=object)[group]
-    return replace(dense, contacts=counted, protected=named)
+    return replace(
+        dense,
+        contacts=None if contacts is None else _most(contacts, customer, len(customer_ids)),
+        held=None if held is None else _marked(customer[held], offer[held] + 1, dense.profit.shape),
+        protected=None if group is None else np.array(group_names, dtype=object)[group],
+    )
 
 
 def _read_table(path: Path, extra: Sequence[str]) -> Any:  # noqa: ANN401 - pyarrow has no types
@@ -110,43 +108,6 @@ def _codes(table: Any, name: str) -> tuple[Ints, npt.NDArray[np.object_]]:  # no
     return codes, np.array(coded.dictionary.to_pylist(), dtype=object)
 
 
-def _numbers(table: Any, name: str) -> Floats:  # noqa: ANN401
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    try:
-        values = pc.cast(table.column(name), pa.float64())
-    except pa.ArrowException as error:
-        raise DataError(f"column {name} holds no numbers ({str(error).splitlines()[0]}); give money") from error
-    return np.asarray(pc.fill_null(values, math.nan).to_numpy(), dtype=np.float64)
-
-
-def _empty_keys(name: str, codes: Ints) -> list[str]:
-    empty = np.flatnonzero(codes < 0)
-    if not len(empty):
-        return []
-    return [f"column {name}, row {empty[0] + 1}: empty ({len(empty):,} rows); give an identifier"]
-
-
-def _bad(name: str, values: Floats, wrong: npt.NDArray[np.bool_], what: str) -> list[str]:
-    rows = np.flatnonzero(wrong)
-    if not len(rows):
-        return []
-    return [f"column {name}, row {rows[0] + 1}: {float(values[rows[0]])!r} {what} ({len(rows):,} rows)"]
-
-
-def _duplicates(customer: Ints, offer: Ints, n_offers: int) -> list[str]:
-    key = customer * n_offers + offer
-    order = np.argsort(key, kind="stable")
-    twice = np.flatnonzero(np.diff(key[order]) == 0)
-    if not len(twice):
-        return []
-    row = int(order[twice + 1].min())
-    return [
-        f"columns customer_id, offer_id, row {row + 1}: the pair stood before ({len(twice):,} rows); keep one of each"
-    ]
-
-
 def _by_customer(
     table: Any,  # noqa: ANN401
     name: str | None,
@@ -160,29 +121,19 @@ def _by_customer(
     by_customer = np.full(n, -1, dtype=np.int64)
     known = customer >= 0
     by_customer[customer[known][::-1]] = codes[known][::-1]
-    differ = np.flatnonzero(known & (by_customer[customer] != codes))
-    faults = []
-    if len(differ):
-        faults.append(
-            f"column {name}, row {differ[0] + 1}: the customer stood in another {name} before "
-            f"({len(differ):,} rows); a customer belongs to one"
-        )
+    faults = long_table.elsewhere(name, np.flatnonzero(known & (by_customer[customer] != codes)) + 1)
     if (by_customer < 0).any():  # customers without one share one that has no name
         by_customer = np.where(by_customer < 0, len(names), by_customer)
         names = np.append(names, "")
     return by_customer, tuple(str(found) for found in names), faults
 
 
-def _contacts(table: Any, customer: Ints, n: int) -> tuple[Ints, list[str]]:  # noqa: ANN401
+def _most(contacts: Ints, customer: Ints, n: int) -> Ints:
     """Contacts of each customer, the most of his rows."""
-    given = _numbers(table, "contacts")
-    wrong = ~(given >= 0) | (given != np.floor(given))
-    faults = _bad("contacts", given, wrong, "is no count; give a whole number of at least 0")
     most = np.zeros(n, dtype=np.int64)
-    if not faults:
-        known = customer >= 0
-        np.maximum.at(most, customer[known], np.minimum(given[known], 2**31).astype(np.int64))
-    return most, faults
+    known = customer >= 0
+    np.maximum.at(most, customer[known], contacts[known])
+    return most
 
 
 def _dense(
@@ -201,8 +152,13 @@ def _dense(
     dense_cost[customer, offer + 1] = cost
     offered = None
     if len(customer) < shape[0] * (shape[1] - 1):
-        offered = np.zeros(shape, dtype=np.bool_)
+        offered = _marked(customer, offer + 1, shape)
         offered[:, 0] = True
-        offered[customer, offer + 1] = True
     ids = np.array(["", *offer_ids], dtype=object)
     return Values(customer_ids, ids, dense_profit, dense_cost, offered, segment, names)
+
+
+def _marked(customer: Ints, offer: Ints, shape: tuple[int, ...]) -> Bools:
+    marked = np.zeros(shape, dtype=np.bool_)
+    marked[customer, offer] = True
+    return marked

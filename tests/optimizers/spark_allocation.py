@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizers.coupons.partitions import Chunks, allocate_partitions, offers_of
+from optimizers.coupons.partitions import allocate_partitions
+from optimizers.coupons.questions import Chunks, offers_of
 from optimizers.coupons.spark import SparkPartitions, chosen_coupons, dense_table, spark_partitions
 from optimizers.coupons.sums import Rules
 

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import optimizers.coupons.chunks as chunked
 from engine.errors import DataError, InfeasibleError, ProblemError
-from optimizers.coupons import CouponProblem, allocate_coupons
+from optimizers.coupons import CouponProblem, allocate_coupons, staging
+from optimizers.coupons import chunks as chunked
 from optimizers.coupons.allocate_file import allocate_file
 from optimizers.coupons.check import CouponPlanError
 from optimizers.coupons.check_partitions import Limits, Prices, check_partitions, tally
 from optimizers.coupons.chunks import allocate_large_file
-from optimizers.coupons.partitions import Chunks, allocate_partitions, offers_of
+from optimizers.coupons.partitions import allocate_partitions
+from optimizers.coupons.questions import Chunks, offers_of
 from optimizers.coupons.rows import make_rules
 from optimizers.coupons.sums import Partition
 
@@ -158,8 +159,8 @@ def table():
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(chunked, "BUCKET_ROWS", 600)
-    monkeypatch.setattr(chunked, "BATCH", 250)
+    monkeypatch.setattr(staging, "BUCKET_ROWS", 600)
+    monkeypatch.setattr(staging, "BATCH", 250)
 
 
 def test_a_large_table_gives_what_a_small_one_does(table, tmp_path):
@@ -221,7 +222,7 @@ def test_what_cannot_be_a_rule_is_refused(table, tmp_path):
     table.to_parquet(tmp_path / "v.parquet")
     with pytest.raises(ProblemError, match="segment 'z'"):
         allocate_large_file(tmp_path / "v.parquet", budget=50.0, segment_budgets={"z": 1.0})
-    with pytest.raises(ProblemError, match="refused"):
+    with pytest.raises(ProblemError, match="negative"):
         allocate_large_file(tmp_path / "v.parquet", budget=-1.0)
     with pytest.raises(DataError, match="no column profit"):
         table.drop(columns="profit").to_parquet(tmp_path / "w.parquet")
@@ -240,8 +241,8 @@ def test_a_failure_while_writing_leaves_the_old_result(table, tmp_path, monkeypa
             raise KeyboardInterrupt
         return decided(number, chunk, plan)
 
-    decided = chunked._decided
-    monkeypatch.setattr(chunked, "_decided", fails)
+    decided = chunked._decide
+    monkeypatch.setattr(chunked, "_decide", fails)
     with pytest.raises(KeyboardInterrupt):
         allocate_large_file(tmp_path / "v.parquet", budget=50.0, out=out)
     assert calls == [0, 1]
