@@ -26,8 +26,8 @@ from experiments.drawn_reading import (
     read_regions,
     read_two_stage,
 )
-from experiments.measure import Analysis, Effect, analyse, metric_from
-from experiments.sequential import AnalysisPlan, interval_multiplier
+from experiments.measure import Analysis, Effect, Metric, analyse, metric_from
+from experiments.sequential import AnalysisPlan, Method, interval_multiplier
 from experiments.trust.check import Check, is_trustworthy
 from experiments.trust.exposures import check_exposed_early
 from experiments.trust.outliers import check_miracle
@@ -75,6 +75,10 @@ class DesignReading:
     notes: tuple[Reason, ...] = ()
     checks: tuple[Check, ...] = ()
     """Whether to believe it: a check that is broken makes it untrustworthy."""
+    interval: Method = "fixed"
+    """What the intervals are: those of the plan, or `always_valid` where a plan that is read once is read early."""
+    final: bool = True
+    """Whether the plan allows a decision at this look."""
     looks: tuple[int, ...] = ()
     """Units at each look so far, this one last."""
     segments: tuple[Mapping[str, Any], ...] = ()
@@ -92,6 +96,7 @@ def read_by_design(
     earlier_looks: Sequence[int] = (),
     segments: Sequence[str] = (),
     started: datetime | None = None,
+    checks: Sequence[Check] = (),
 ) -> DesignReading:
     """Read an experiment.
 
@@ -106,6 +111,7 @@ def read_by_design(
         earlier_looks: `looks` of the last reading.
         segments: columns to break the effect down by.
         started: when the experiment did.
+        checks: made on the way to the table; they count.
 
     Raises:
         ProblemError: a column is missing, or units are not those of the design.
@@ -113,14 +119,15 @@ def read_by_design(
     need(table, [unit])
     plan_fraction = _fraction(design, elapsed_weeks)
     table, early = _without_early(table, started)
+    early = (*checks, *early)
     if design.draw in DRAWN:
         return _drawn(design, table, unit, plan_fraction, segments, early)
     inside, stray = _with_variant(design, table, unit)
-    plan = _at_fraction(design.plan, int((inside["variant"] >= 0).sum()), plan_fraction)
-    lacking = [str(metric["covariate"]) for metric in design.metrics if _lacks_covariate(metric, inside)]
+    plan = plan_now(design, int((inside["variant"] >= 0).sum()), elapsed_weeks)
+    metrics, notes = readable_metrics(design, inside)
     found = analyse(
         inside,
-        [metric_from(_readable(metric, inside)) for metric in design.metrics],
+        metrics,
         unit=unit,
         weights=design.split.weights,
         plan=plan,
@@ -128,9 +135,7 @@ def read_by_design(
         segments=segments,
         checks=(*early, *_present(design, inside)),
     )
-    return from_analysis(
-        design, plan, found, (*_notes(stray), *(Reason(NO_COVARIATE, {"column": one}) for one in lacking))
-    )
+    return from_analysis(design, plan, found, (*_notes(stray), *notes))
 
 
 def _drawn(
@@ -222,6 +227,22 @@ def _with_variant(design: Design, table: pd.DataFrame, unit: str) -> tuple[pd.Da
     return table.assign(variant=variant), int((variant < 0).sum()) if design.assigned is not None else 0
 
 
+def readable_metrics(design: Design, table: pd.DataFrame) -> tuple[list[Metric], tuple[Reason, ...]]:
+    """The metrics of a design, without the covariates that the table of units lacks; and which those are."""
+    lacking = [str(metric["covariate"]) for metric in design.metrics if _lacks_covariate(metric, table)]
+    metrics = [metric_from(_readable(metric, table)) for metric in design.metrics]
+    return metrics, tuple(Reason(NO_COVARIATE, {"column": one}) for one in lacking)
+
+
+def plan_now(design: Design, units: int, elapsed_weeks: float | None) -> AnalysisPlan:
+    """The analysis plan, with its end where the calendar says that `units` are only so far.
+
+    Raises:
+        ProblemError: weeks are given that are not positive, or of a design whose units tell.
+    """
+    return _at_fraction(design.plan, units, _fraction(design, elapsed_weeks))
+
+
 def _lacks_covariate(metric: Mapping[str, Any], table: pd.DataFrame) -> bool:
     covariate = metric.get("covariate")
     return isinstance(covariate, str) and covariate not in table.columns
@@ -269,6 +290,8 @@ def from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, notes: tu
         measured=_measured(design, rows),
         notes=notes,
         checks=found.checks,
+        interval=found.interval,
+        final=found.final,
         looks=found.looks,
         segments=tuple(
             {
@@ -317,6 +340,8 @@ def _read_directly(
         measured=_measured(design, rows),
         notes=(*_notes(stray), *got.notes),
         checks=checks,
+        interval="fixed" if part >= 1.0 else "always_valid",
+        final=part >= 1.0,
         looks=(got.units,),
     )
 

@@ -230,7 +230,8 @@ def _analyse_design(
     in_json: bool,
 ) -> None:
     """Read a stored experiment as its design says, and store the reading."""
-    from engine.files import plain, write_text
+    from api.experiments import earlier_looks, keep_reading
+    from engine.files import write_text
     from experiments.design import design_from
     from experiments.design_reading import read_by_design
 
@@ -238,25 +239,23 @@ def _analyse_design(
     with open_settled_store(settings) as store:
         stored = store.experiments.get(name)
         made = design_from(stored.design)
-        earlier = [one.reading.get("looks") or [] for one in store.experiments.readings(name)]
         reading = read_by_design(
             made,
             frame,
             unit=unit,
             elapsed_weeks=weeks,
-            earlier_looks=earlier[-1] if earlier else (),
+            earlier_looks=earlier_looks(store, name),
             segments=list(segments),
             started=stored.started_at,
         )
-        kept: dict[str, Any] = {**plain(reading), "promise": plain(stored.promise)}
-        store.experiments.store_reading(name, kept, by=operator(), now=current_time())
+        keep_reading(store, stored, reading, by=operator(), now=current_time())
         readings = [one.reading for one in store.experiments.readings(name)]
     if plot is not None:
         from api.experiment_plots import render_readings
 
         write_text(plot, render_readings(made, readings, settings.server.language))
     if in_json:
-        print_json(kept)
+        print_json(readings[-1])
     else:
         _print_reading(reading, stored.promise)
 

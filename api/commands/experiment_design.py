@@ -19,10 +19,10 @@ from api.commands.options import (
 )
 from api.commands.tables import read_shares
 from api.experiment_designs import Past, make_design
+from api.experiments import keep_design
 
 if TYPE_CHECKING:
     from engine.settings import Settings
-    from engine.store import Store
     from experiments.design import Design
 
 
@@ -211,7 +211,8 @@ def design(
     with open_settled_store(settings) as store:
         past = None if history is None else _reader(history)
         made = make_design(settings, store, past, name, {**asked, "proposal_id": proposal_id})
-        _keep(store, name, made, proposal_id, str(asked["why"]))
+        why = str(asked["why"])
+        keep_design(store, name, made, proposal_id=proposal_id, why=why, by=operator(), now=current_time())
     if as_json:
         print_json({"name": name, **_record(made)})
     else:
@@ -228,25 +229,6 @@ def _record(made: Design) -> dict[str, Any]:
     from experiments.design import record_of
 
     return record_of(made)
-
-
-def _keep(store: Store, name: str, made: Design, proposal_id: str | None, why: str) -> None:
-    """Store a new experiment, or a new version of one that is there."""
-    from engine.errors import NotFoundError
-    from engine.store import ExperimentState
-    from experiments.design import design_from, require_nobody_moves
-
-    record = _record(made)
-    try:
-        stored = store.experiments.get(name)
-    except NotFoundError:
-        store.experiments.add(
-            name, salt=made.split.seed, design=record, by=operator(), now=current_time(), proposal_id=proposal_id
-        )
-        return
-    if stored.state is ExperimentState.RUNNING:
-        require_nobody_moves(design_from(stored.design), made)
-    store.experiments.redesign(name, record, why=why, by=operator(), now=current_time())
 
 
 def _print(made: Design) -> None:

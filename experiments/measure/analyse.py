@@ -200,6 +200,7 @@ def analyse_logs(
     convention: Convention = "delta",
     prior: Prior | None = None,
     trend_days: int = 0,
+    checks: Sequence[Check] = (),
 ) -> Analysis:
     """Read an experiment from the logs of exposures and outcomes in a database.
 
@@ -223,7 +224,7 @@ def analyse_logs(
             correction=correction,
             convention=convention,
             prior=prior,
-            checks=[*check_exposures(gathered.counts), *_check_gaps(gathered, weights), *judge_trends(trends)],
+            checks=[*checks, *check_exposures(gathered.counts), *_check_gaps(gathered, weights), *judge_trends(trends)],
         )
     finally:
         forget(logs)

@@ -49,12 +49,12 @@ def check_present(present: Sequence[int], drawn: Sequence[int]) -> Check:
 
 
 def check_obeyed(other: int, known: int) -> Check:
-    """See whether what ran is what was drawn; `other` of `known` rows say that the other arm ran."""
+    """See whether what ran is what was drawn; `other` of `known` units or steps were given another arm."""
     shown = {"count": other, "units": known}
     if other == 0:
         return Check("obeyed", "passed", Reason(N_("what ran is what was drawn"), shown))
     verdict: Verdict = "broken" if other > TOLERATED * known else "notice"
-    text = N_("{count} of {units} steps ran the other arm than was drawn; they count as drawn")
+    text = N_("{count} of {units} were given another arm than was drawn for them; they count as drawn")
     return Check("obeyed", verdict, Reason(text, shown))
 
 

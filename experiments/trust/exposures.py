@@ -69,6 +69,12 @@ def check_exposed_early(count: int, units: int) -> Check:
     return _judged("before_assignment", count, units, text)
 
 
+def check_assigned(count: int, units: int) -> Check:
+    """Judge units that were shown another variant than the one they were assigned."""
+    text = N_("{count} of {units} units were shown another variant than they were assigned; they are left out")
+    return _judged("assigned", count, units, text)
+
+
 def _judged(name: str, count: int, units: int, text: str) -> Check:
     verdict: Verdict = "passed" if count == 0 else "broken" if count > TOLERATED * units else "notice"
     return Check(name, verdict, Reason(text, {"count": count, "units": units}))

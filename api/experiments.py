@@ -1,0 +1,151 @@
+"""Experiments that live in the store: joins design, assignment and reading to what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import DataError, NotFoundError, StateError
+from engine.files import plain
+from engine.store import ExperimentState, Store, StoredExperiment
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from experiments.design import Design
+    from experiments.design_reading import DesignReading
+
+
+def keep_design(
+    store: Store, name: str, made: Design, *, proposal_id: str | None, why: str, by: str, now: datetime
+) -> StoredExperiment:
+    """Store a new experiment, or a new version of one that is there.
+
+    Raises:
+        ProblemError: the experiment runs, and somebody would move.
+        InputError: it runs, and no reason is given.
+        StateError: it has ended.
+    """
+    from experiments.design import design_from, record_of, require_nobody_moves
+
+    try:
+        stored = store.experiments.get(name)
+    except NotFoundError:
+        record = record_of(made)
+        return store.experiments.add(name, salt=made.split.seed, design=record, by=by, now=now, proposal_id=proposal_id)
+    if stored.state is ExperimentState.RUNNING:
+        require_nobody_moves(design_from(stored.design), made)
+    return store.experiments.redesign(name, record_of(made), why=why, by=by, now=now)
+
+
+def columns_of(history: Mapping[str, Sequence[Any]], needed: Sequence[str], identifiers: Sequence[str]) -> pd.DataFrame:
+    """Columns that came with a request as a table.
+
+    Raises:
+        DataError: a column is missing, is of another length than the rest, or an identifier is missing.
+    """
+    import pandas as pd
+
+    missing = [name for name in needed if name not in history]
+    if missing:
+        raise DataError(f"the history has no column {', '.join(missing)}; it has {', '.join(history)}")
+    lengths = {name: len(values) for name, values in history.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"the history's columns differ in length: {lengths}; give one value a unit")
+    table = pd.DataFrame({name: list(values) for name, values in history.items()})
+    for name in identifiers:
+        absent = table[name].isna()
+        if absent.any():
+            raise DataError(f"the history's row {int(absent.argmax()) + 1} has no {name}")
+        table[name] = table[name].astype(str)
+    return table
+
+
+def assign_units(
+    stored: StoredExperiment, units: Sequence[str], attributes: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Variant of each unit by the stored design; of a budget split its cell as well.
+
+    Raises:
+        StateError: the experiment does not run.
+        ProblemError: it is a switchback, whose schedule is part of the design; or its target needs an attribute.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from experiments.design import design_from
+    from experiments.design_reading import variants_of
+    from experiments.hashing import BUCKETS, buckets_of
+
+    if stored.state is not ExperimentState.RUNNING:
+        raise StateError(
+            f"experiment {stored.experiment_id!r} is {stored.state}; nobody is assigned but while it is running"
+        )
+    made = design_from(stored.design)
+    ids = np.array(units, dtype=object)
+    if made.draw == "budget_split" and made.assigned is not None:
+        # A cell does not depend on who else is asked for: only its money does, which a whole table tells (the command).
+        policies = made.assigned.variant
+        cells = buckets_of(ids, made.split.seed, 2).astype(np.int64) * len(policies) // BUCKETS[2]
+        return [
+            {"unit_id": unit, "variant": policies[cell], "cell": cell}
+            for unit, cell in zip(units, cells.tolist(), strict=True)
+        ]
+    table = pd.DataFrame(list(attributes), index=range(len(units))) if any(attributes) else None
+    variants = variants_of(made, ids, table)
+    return [{"unit_id": unit, "variant": int(one)} for unit, one in zip(units, variants, strict=True)]
+
+
+def read_now(
+    store: Store,
+    experiment_id: str,
+    *,
+    weeks: float | None,
+    segments: Sequence[str],
+    trend_days: int,
+    by: str,
+    now: datetime,
+) -> int:
+    """Read an experiment from what was sent, and store the reading beside its promise; gives the reading's number.
+
+    Raises:
+        NotFoundError: there is no such experiment.
+        StateError: it has not started.
+        ProblemError: nothing was sent that can be read.
+    """
+    from experiments.design import design_from
+    from experiments.design_logs import Log, exposures_table, outcomes_table, read_logs_by_design
+
+    stored = store.experiments.get(experiment_id)
+    if stored.started_at is None:
+        raise StateError(f"experiment {experiment_id!r} has not started; there is nothing to read")
+    exposures = store.experiment_logs.exposures(experiment_id)
+    outcomes = store.experiment_logs.outcomes(experiment_id)
+    log = Log(
+        exposures_table([(one.unit_id, one.variant, one.at, one.attributes) for one in exposures]),
+        outcomes_table([(one.unit_id, one.at, one.measured) for one in outcomes]),
+        started=stored.started_at,
+        until=now,
+    )
+    reading = read_logs_by_design(
+        design_from(stored.design),
+        log,
+        elapsed_weeks=weeks,
+        earlier_looks=earlier_looks(store, experiment_id),
+        segments=segments,
+        trend_days=trend_days,
+    )
+    return keep_reading(store, stored, reading, by=by, now=now)
+
+
+def earlier_looks(store: Store, experiment_id: str) -> Sequence[int]:
+    """Units at the looks so far, from the last reading."""
+    kept = [one.reading.get("looks") or [] for one in store.experiments.readings(experiment_id)]
+    return kept[-1] if kept else ()
+
+
+def keep_reading(store: Store, stored: StoredExperiment, reading: DesignReading, *, by: str, now: datetime) -> int:
+    """Store a reading beside what the experiment's proposal promised; gives the reading's number."""
+    kept: dict[str, Any] = {**plain(reading), "promise": plain(stored.promise)}
+    return store.experiments.store_reading(stored.experiment_id, kept, by=by, now=now)
