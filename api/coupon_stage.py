@@ -10,11 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from api.coupon_limits import (
+    coupon_problem,
+    failed_offers,
+    protected_attributes,
+    read_protected,
+    report_parity,
+)
 from engine.coupon_response import CouponResponse, PolicyValue, estimate_coupon_response
 from engine.errors import ConfigurationError
 from engine.profiles import build_profiles
 from engine.progress import Stopwatch
-from engine.proposal import CouponLine, Reason
+from engine.proposal import N_, CouponLine, Reason
 from engine.settings import Settings
 from engine.shop import Shop
 from optimizers.coupons import CouponPlan, CouponProblem, allocate_coupons
@@ -22,6 +29,15 @@ from optimizers.coupons.check import check_coupons
 
 NO_HISTORY = Reason("no coupons proposed: the data hold no coupon_history")
 NOT_CREDIBLE = Reason("no coupons proposed: the estimated effects failed their checks")
+ONLY_EXPLORED = Reason(
+    "coupons go only to customers drawn at random: the estimated effects failed their checks, and what they bring is "
+    "counted as nothing"
+)
+EXPLORED = N_(
+    "{drawn:,} customers ({share:.0%}) were drawn at random to learn from; {sent:,} of them are sent an offer drawn at "
+    "random, each with the chance that stands in its line"
+)
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -45,24 +61,59 @@ def propose_coupons(shop: Shop, settings: Settings, watch: Stopwatch) -> CouponR
     """Estimate the response to coupons and allocate them.
 
     Raises:
-        ConfigurationError: `coupons.offers` names an offer that the history does not hold.
+        ConfigurationError: a setting names an offer that the history, or a column that the customers do not hold.
         InfeasibleError: the limits contradict each other.
     """
     check_offers(shop, settings)
+    names = protected_attributes(shop, settings)
     with watch.stage("coupon response"):
         profiles = None if shop.has("customers") or not shop.has("transactions") else build_profiles(shop, settings)
-        response = estimate_coupon_response(shop, settings, profiles=profiles, seed=settings.seed)
+        response = estimate_coupon_response(
+            shop, settings, profiles=profiles, seed=settings.seed, excluded_attributes=names
+        )
     if response is None:
         return CouponResult(None, None, None, (), NO_HISTORY, None, None, {"reason": NO_HISTORY})
     with watch.stage("coupon plan"):
-        problem = coupon_problem(response, settings)
-        plan = allocate_coupons(problem, method=settings.coupons.method, gap=settings.coupons.gap)
-        check_coupons(problem, plan)
-    reason = None if response.credible or settings.coupons.send_unless_credible else NOT_CREDIBLE
-    lines, value = coupon_lines(response, plan), response.value_of(plan.choice)
+        problem = coupon_problem(shop, response, settings)
+        plan = _allocate(problem, settings)
+    reason = _reason(response, settings)
+    failed = failed_offers(response, settings)
+    evidence = _evidence(response, plan, reason)
+    evidence["parity"] = report_parity(problem, plan, read_protected(shop, response, names))
+    evidence["exploration"] = _exploration(plan, settings)
     return CouponResult(
-        response, problem, plan, lines, reason, value, profit_without_coupons(shop), _evidence(response, plan, reason)
+        response,
+        problem,
+        plan,
+        coupon_lines(response, plan, failed),
+        reason,
+        plan_value(response, plan, failed),
+        profit_without_coupons(shop),
+        evidence,
     )
+
+
+def _allocate(problem: CouponProblem, settings: Settings) -> CouponPlan:
+    limits = settings.coupons
+    plan = allocate_coupons(problem, limits.method, limits.gap, seconds=limits.seconds, seed=settings.seed)
+    check_coupons(problem, plan)
+    return plan
+
+
+def _reason(response: CouponResponse, settings: Settings) -> Reason | None:
+    if response.credible or settings.coupons.send_unless_credible:
+        return None
+    return NOT_CREDIBLE if settings.coupons.explore == 0 else ONLY_EXPLORED
+
+
+def _exploration(plan: CouponPlan, settings: Settings) -> dict[str, Any] | None:
+    """What was drawn at random, in figures and in words; None without an exploration share."""
+    if plan.explored is None:
+        return None
+    drawn = int(plan.explored.sum())
+    sent = int((plan.explored & (plan.choice > 0)).sum())
+    values = {"share": settings.coupons.explore, "drawn": drawn, "sent": sent}
+    return {**values, "sentence": Reason(EXPLORED, values)}
 
 
 def profit_without_coupons(shop: Shop) -> float | None:
@@ -75,24 +126,6 @@ def profit_without_coupons(shop: Shop) -> float | None:
         unsent = unsent[unsent["randomised"] == 1]
     mean = unsent["profit"].mean()
     return float(mean * history["customer_id"].nunique()) if np.isfinite(mean) else None
-
-
-def coupon_problem(response: CouponResponse, settings: Settings) -> CouponProblem:
-    """Pose the allocation; where the estimate is not credible every offer is closed."""
-    profit = _estimates(response, settings).astype(np.float32)
-    cost = response.cost.astype(np.float32)
-    closed = np.zeros(len(response.offer_ids), dtype=np.bool_)
-    if not settings.coupons.send_unless_credible:
-        closed |= ~response.offer_credible | (not response.credible)
-    closed[0] = False
-    refused = closed[None, :] | (profit < settings.coupons.min_profit)
-    refused[:, 0] = False
-    return CouponProblem(profit=np.where(refused, np.float32(-1.0), profit), cost=cost, budget=settings.coupons.budget)
-
-
-def _estimates(response: CouponResponse, settings: Settings) -> npt.NDArray[np.float64]:
-    """(N, O) what is allocated on: the credible offers', or every offer's where the user insists."""
-    return response.estimated_profit if settings.coupons.send_unless_credible else response.profit
 
 
 def check_offers(shop: Shop, settings: Settings) -> None:
@@ -113,17 +146,38 @@ def check_offers(shop: Shop, settings: Settings) -> None:
         )
 
 
-def coupon_lines(response: CouponResponse, plan: CouponPlan) -> tuple[CouponLine, ...]:
-    """One line for each customer who is sent an offer, in the order of the customers."""
+def coupon_lines(response: CouponResponse, plan: CouponPlan, failed: Bools) -> tuple[CouponLine, ...]:
+    """One line for each customer who is sent an offer or was drawn to be explored, in the order of the customers.
+
+    An explored customer who was drawn no coupon has a line with an empty offer: the draw is logged as it was.
+    """
+    explored = np.zeros(len(plan.choice), dtype=np.bool_) if plan.explored is None else plan.explored
+    chance = np.ones(len(plan.choice)) if plan.propensity is None else plan.propensity
+    worth = _worth(response, failed)
     return tuple(
         CouponLine(
             customer_id=str(response.customer_ids[n]),
             offer_id=str(response.offer_ids[plan.choice[n]]),
-            expected_incremental_profit=float(response.profit[n, plan.choice[n]]),
+            expected_incremental_profit=float(worth[n, plan.choice[n]]),
             expected_cost=float(response.cost[n, plan.choice[n]]),
+            explored=bool(explored[n]),
+            propensity=float(chance[n]),
         )
-        for n in np.flatnonzero(plan.choice > 0)
+        for n in np.flatnonzero((plan.choice > 0) | explored)
     )
+
+
+def plan_value(response: CouponResponse, plan: CouponPlan, failed: Bools) -> PolicyValue:
+    """What the plan is expected to earn; offers that failed their checks are counted at their cost."""
+    value = response.value_of(plan.choice)
+    people = np.arange(len(plan.choice))
+    less = (response.profit - _worth(response, failed))[people, plan.choice].sum()
+    return PolicyValue.of(value.mean - float(less), value.se, value.sent)
+
+
+def _worth(response: CouponResponse, failed: Bools) -> npt.NDArray[np.float64]:
+    """(N, O) what each offer is promised to bring: minus its cost where its effect failed the checks."""
+    return np.where(failed[None, :], -response.cost, response.profit)
 
 
 def _evidence(response: CouponResponse, plan: CouponPlan, reason: Reason | None) -> dict[str, Any]:

@@ -93,13 +93,22 @@ def _coupons(settings: Settings, coupons: CouponResult) -> dict[str, Any]:
         "budget": settings.coupons.budget,
         "spend": plan.spend if plan else 0.0,
         "shadow_price": plan.shadow_price if plan else 0.0,
-        "sent": len(coupons.lines),
+        "floor_shadow_price": plan.floor_shadow_price if plan else 0.0,
+        "ceiling_shadow_price": plan.ceiling_shadow_price if plan else 0.0,
+        "parity_least_ratio": _least_ratios(coupons),
+        "sent": plan.sent if plan else 0,
+        "explored": int(plan.explored.sum()) if plan and plan.explored is not None else 0,
         "promised_gain": coupons.value.mean if coupons.value else 0.0,
         "promised_gain_low": coupons.value.low if coupons.value else 0.0,
         "promised_gain_high": coupons.value.high if coupons.value else 0.0,
         "credible": coupons.response.credible if coupons.response else False,
         "reason": coupons.reason.english() if coupons.reason else None,
     }
+
+
+def _least_ratios(coupons: CouponResult) -> dict[str, float]:
+    """By protected attribute, the smallest ratio of a group's send rate to the highest group's."""
+    return {report.attribute: report.least_ratio for report in coupons.evidence.get("parity", ())}
 
 
 def _sensitivity(prices: PriceResult) -> dict[str, Any]:
@@ -117,7 +126,9 @@ def _heldout(prices: PriceResult) -> dict[str, Any] | None:
     if found is None:
         return None
     names = ("split", "promised", "promised_low", "promised_high", "judged", "judged_low", "judged_high")
-    return {name: getattr(found, name) for name in names}
+    share = found.judged / found.promised if found.promised > 0 else None
+    told = {"within": found.within, "agrees": found.agrees, "share": share, "sentence": found.reason.english()}
+    return {name: getattr(found, name) for name in names} | told
 
 
 def _demand(prices: PriceResult) -> dict[str, Any]:

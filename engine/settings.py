@@ -104,8 +104,18 @@ class CouponSettings(Section):
         None
     )
     min_profit: Money = 0.0
+    min_sent: Annotated[int, Field(ge=0)] | Annotated[None, Optional_] = None
+    max_sent: Annotated[int, Field(ge=0)] | Annotated[None, Optional_] = None
+    offer_caps: dict[Annotated[str, BeforeValidator(_plain_text)], Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict
+    )
+    contact_limit: Annotated[int, Field(ge=0)] | Annotated[None, Optional_] = None
+    contact_waves: Annotated[int, Field(ge=1, le=520)] = 4
+    explore: Share = 0.0
+    protected: Annotated[tuple[str, ...] | None, BeforeValidator(_as_tuple)] = None
     method: Literal["auto", "exact", "dual"] = "auto"
     gap: Annotated[float, Field(gt=0, le=0.1)] = 1e-4
+    seconds: Annotated[float, Field(ge=0, le=86_400)] = 60.0
     send_unless_credible: bool = False
 
 

@@ -69,8 +69,8 @@ def insert_lines(
 
 
 def _number(value: float) -> float | None:
-    """NaN and ±∞ as NULL: "not estimated" has one form in the store."""
-    return float(value) if math.isfinite(value) else None
+    """NaN and ±∞ as NULL: "not estimated" has one form in the store. A zero loses its sign, as SQLite keeps none."""
+    return float(value) + 0.0 if math.isfinite(value) else None
 
 
 def _back(value: float | None) -> float:
