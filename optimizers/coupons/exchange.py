@@ -188,7 +188,7 @@ def moves_of(rows: Rows, choice: Ints, prices: Multipliers, people: Ints, many: 
     at = np.arange(len(people))
     given_up = score[at, now][:, None] - score
     given_up[at, now] = np.inf
-    order = np.argsort(given_up, axis=None, kind="stable")[:many]
+    order = least(given_up.ravel(), many)
     order = order[np.isfinite(given_up.ravel()[order])]
     i, to = np.unravel_index(order, given_up.shape)
     return Moves(

@@ -99,15 +99,24 @@ def _stack(dense: Floats, member: Ints, cost: Floats, limited: Ints, s: int, tra
     """Rows: total money, number sent, capped offers, money of each limited segment, weights of each add up to one."""
     from scipy import sparse
 
-    n = len(member)
     place = np.full(s, -1)
     place[limited] = np.arange(len(limited))
-    mine = np.flatnonzero(place[member] >= 0)
-    own = sparse.csc_matrix((cost[mine], (place[member[mine]], mine)), shape=(len(limited), n))
-    one = sparse.csc_matrix((np.ones(n), (member, np.arange(n))), shape=(s, n))
-    shape = (len(dense) + len(limited) + s, len(traded[0]))
-    trades = sparse.csc_matrix((traded[1], (traded[0], np.arange(len(traded[0])))), shape=shape)
-    return sparse.hstack([sparse.vstack([sparse.csc_matrix(dense), own, one]), trades], format="csc")
+    heads, n = len(dense), len(member)
+    row = np.empty((n, heads + 2), dtype=np.int32)
+    row[:, :heads], row[:, heads], row[:, heads + 1] = np.arange(heads), heads + place[member], member
+    row[:, heads + 1] += heads + len(limited)
+    value = np.column_stack([dense.T, cost, np.ones(n)])
+    value[place[member] < 0, heads] = 0.0
+    held = value != 0
+    count = np.append(held.sum(axis=1), np.ones(len(traded[0]), dtype=np.int64))
+    return sparse.csc_matrix(
+        (
+            np.append(value[held], traded[1]),
+            np.append(row[held], traded[0]),
+            np.append(0, np.cumsum(count)),
+        ),
+        shape=(heads + len(limited) + s, n + len(traded[0])),
+    )
 
 
 def _model(matrix: Any, cost: Floats, low: Floats, high: Floats, top: Floats | float) -> CompiledModel:  # noqa: ANN401

@@ -111,7 +111,7 @@ def best_exchange(
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def best_set(
+def best_set(  # noqa: PLR0915 - a call for each set costs more than trying it
     who: Array,
     gain: Array,
     loss: Array,
@@ -176,11 +176,21 @@ def best_set(
         deeper = False
         left[:] = slack
         while True:
-            if i < m and level < depth and given + loss[i] <= min(limit, room - best) and spent < nodes:
-                new = True
-                for j in range(level):
-                    new &= who[stack[j]] != who[i]
-                if new:
+            if level == depth - 1:  # nearly all sets end here: what is left is touched only where one gains most
+                deeper |= i + 1 < m and given + loss[i] + loss[i + 1] <= min(limit, room - best)
+                while i < m and given + loss[i] <= min(limit, room - best) and spent < nodes:
+                    spent += 1
+                    if gained + gain[i] > best and _new(who, stack, level, i):
+                        stack[level] = i
+                        take_up(left, group[i], total, money[i], held[i], to[i], 1)
+                        if _kept(left, total, enforce, stack, depth, group, to):
+                            best = gained + gain[i]
+                            found = depth
+                            out[:] = stack
+                        take_up(left, group[i], total, money[i], held[i], to[i], -1)
+                    i += 1
+            elif i < m and given + loss[i] <= min(limit, room - best) and spent < nodes:
+                if _new(who, stack, level, i):
                     spent += 1
                     take_up(left, group[i], total, money[i], held[i], to[i], 1)
                     gained += gain[i]
@@ -192,23 +202,30 @@ def best_set(
                         found = level
                         out[:level] = stack[:level]
                 i += 1
-            else:
-                fits = i < m and given + loss[i] <= room - best
-                more |= fits
-                deeper |= fits and level == depth and given + loss[i] <= limit
-                if level == 0:
-                    break
-                level -= 1
-                i = stack[level]
-                take_up(left, group[i], total, money[i], held[i], to[i], -1)
-                gained -= gain[i]
-                given -= loss[i]
-                i += 1
+                continue
+            more |= i < m and limit < given + loss[i] <= room - best
+            if level == 0:
+                break
+            level -= 1
+            i = stack[level]
+            take_up(left, group[i], total, money[i], held[i], to[i], -1)
+            gained -= gain[i]
+            given -= loss[i]
+            i += 1
         if spent < nodes and not deeper:
             complete = limit if more else most
         if not more or spent >= nodes or limit >= most or room - best <= enough:
             return best, found, complete
         limit = min(2.0 * limit, most)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _new(who: Array, stack: Array, level: int, i: int) -> bool:
+    """Whether none of the first `level` moves of the stack is of the same customer as move `i`."""
+    new = True
+    for j in range(level):
+        new &= who[stack[j]] != who[i]
+    return new
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
