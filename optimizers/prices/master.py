@@ -111,19 +111,31 @@ class Master:
         worth = relaxed.row_duals[self._groups] * self.unit
         return Mixture(self._taken(relaxed.values), relaxed.objective * self.unit, price, worth)
 
-    def round(self, mixture: Mixture, *, gap: float, seconds: float) -> Ints | None:
+    def round(self, mixture: Mixture, *, least: float, gap: float, seconds: float) -> Ints | None:
         """Choose one column for each group, (G,) numbers of columns, near the relaxation; None where none was found.
 
         Every group that the relaxation decides clearly keeps its column; the nearly tied ones (the core of Balas and
-        Zemel, Operations Research, 1980) are decided by an integer model.
+        Zemel, Operations Research, 1980) are decided by an integer model, in which only columns are left that a choice
+        worth more than `least` could take.
         """
         open_columns, clear = self._core(mixture)
+        open_columns = np.intersect1d(open_columns, self._useful(mixture, least))
         return self._integer(open_columns, clear, gap=gap, seconds=seconds, nodes=ROUNDING_NODES)[0]
 
-    def decide(self, *, gap: float, seconds: float) -> tuple[Ints | None, float | None]:
-        """Choose one column for each group, (G,), among all there are; and a bound on every such choice, money."""
-        everything = np.arange(len(self.columns.group))
-        return self._integer(everything, everything[:0], gap=gap, seconds=seconds, nodes=DECIDING_NODES)
+    def decide(self, mixture: Mixture, *, least: float, gap: float, seconds: float) -> tuple[Ints | None, float | None]:
+        """Choose one column for each group, (G,); and a bound on every choice that is worth more than `least`, money.
+
+        None and None: there is no such choice.
+        """
+        useful = self._useful(mixture, least)
+        chosen, bound = self._integer(useful, useful[:0], gap=gap, seconds=seconds, nodes=DECIDING_NODES)
+        return chosen, bound
+
+    def _useful(self, mixture: Mixture, least: float) -> Ints:
+        """Columns that a choice worth more than `least` could take: what they give up is no more than there is."""
+        reduced, _ = self._reduced(mixture)
+        room = mixture.objective - least
+        return np.flatnonzero(reduced >= -room - 1e-9 * (1 + abs(mixture.objective)))
 
     def _integer(
         self, open_columns: Ints, clear: Ints, *, gap: float, seconds: float, nodes: int

@@ -21,7 +21,16 @@ import numpy as np
 
 from optimizers.prices.kernels import Array, RowArrays, Tables, broken, evaluate, fines
 from optimizers.prices.moves import improve
-from optimizers.prices.relaxation import TIGHT, lagrangian, narrow, row_sides, rung_values, subgradient, unevenness
+from optimizers.prices.relaxation import (
+    TIGHT,
+    lagrangian,
+    narrow,
+    row_sides,
+    rung_values,
+    screen,
+    subgradient,
+    unevenness,
+)
 
 
 class Work(NamedTuple):
@@ -264,6 +273,18 @@ def prove(  # noqa: PLR0912, PLR0915
             proven = max(proven, bound)
             nodes.bound[slot] = -np.inf
             continue
+        if target > -1e299:
+            rest = row_sides(rows, place, families, best_here)
+            rest += unevenness(tables, rows, dent, place, mask, low, high, best_here)
+            kept, left_out = screen(tables, rows, place, mask, low, high, values, units, best_here, rest, target)
+            proven = max(proven, left_out)
+            if kept < 0.7:
+                nodes.bound[slot] = bound
+                nodes.price[slot] = best_here
+                continue
+            ends[0], ends[1] = low, high
+            for e in range(2):
+                rung_values(tables, worth, place, mask, ends[e], values[e], units[e])
         # Where the width of the intervals makes most of the excess, halve the widest; else split a product's rungs.
         cut = -1
         for f in range(families):

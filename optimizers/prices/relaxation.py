@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 
@@ -224,3 +226,100 @@ def subgradient(
         else:
             side = min(max(found[n], rows.low[r]), rows.high[r])
         found[n] = side - found[n]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def tolled(
+    tables: Tables,
+    rows: RowArrays,
+    place: Array,
+    n: int,
+    value: Array,
+    units: Array,
+    price: Array,
+    families: int,
+    asked: Array,
+) -> None:
+    """Fill `asked` (K,) with what each rung of the group's product n is worth at the multipliers."""
+    i, rungs = place[0] + n, asked.shape[0]
+    pull = price[tables.family[i] - place[2]] * tables.share[i]
+    for k in range(rungs):
+        asked[k] = value[n, k] + pull * tables.log_move[i, k]
+    for b in range(rows.start[i], rows.start[i + 1]):
+        toll = price[families + rows.row[b] - place[3]]
+        if toll == 0.0:
+            continue
+        if rows.measured[rows.row[b]]:
+            for k in range(rungs):
+                asked[k] -= toll * rows.coefficient[b, k] * units[n, k]
+        else:
+            for k in range(rungs):
+                asked[k] -= toll * rows.coefficient[b, k]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def screen(  # noqa: PLR0912
+    tables: Tables,
+    rows: RowArrays,
+    place: Array,
+    mask: Array,
+    low: Array,
+    high: Array,
+    value: Array,
+    units: Array,
+    price: Array,
+    rest: float,
+    target: float,
+) -> Any:  # noqa: ANN401
+    """Leave out what cannot be worth more than the target: rungs, and the ends of the intervals.
+
+    With one product held at a rung, or S at a point between the ends, the Lagrangian is bounded as it was: by its
+    chord. Returns the least share that is left of the rungs or of an interval, and a bound on what was left out.
+    """
+    count, rungs = mask.shape
+    families = low.shape[0]
+    asked = np.zeros((2, count, rungs))
+    part = np.zeros((2, families))
+    top = np.full((2, count), -np.inf)
+    for e in range(2):
+        for f in range(families):
+            part[e, f] = -price[f] * (low[f] if e == 0 else high[f])
+        for n in range(count):
+            tolled(tables, rows, place, n, value[e], units[e], price, families, asked[e, n])
+            for k in range(rungs):
+                if mask[n, k]:
+                    top[e, n] = max(top[e, n], asked[e, n, k])
+            part[e, tables.family[place[0] + n] - place[2]] += top[e, n]
+    total = rest
+    for f in range(families):
+        total += max(part[0, f], part[1, f])
+    before, after, left_out = 0, 0, -np.inf
+    for n in range(count):
+        f = tables.family[place[0] + n] - place[2]
+        others = total - max(part[0, f], part[1, f])
+        for k in range(rungs):
+            if mask[n, k]:
+                before += 1
+                held = -np.inf
+                for e in range(2):
+                    held = max(held, part[e, f] - top[e, n] + asked[e, n, k])
+                if others + held <= target:
+                    mask[n, k] = 0
+                    left_out = max(left_out, others + held)
+                else:
+                    after += 1
+    kept = after / max(before, 1)
+    for f in range(families):
+        others = total - max(part[0, f], part[1, f])
+        width = high[f] - low[f]
+        down, up = others + part[0, f], others + part[1, f]
+        if width < 1e-9 or (down <= target) == (up <= target):
+            continue
+        cut = width * (target - min(down, up)) / abs(up - down)
+        left_out = max(left_out, target)
+        kept = min(kept, 1 - cut / width)
+        if down <= target:
+            low[f] += cut
+        else:
+            high[f] -= cut
+    return kept, left_out

@@ -223,7 +223,7 @@ class PriceSearch:
             settled = self.bound - mixture.objective <= self.gap * abs(mixture.objective)
             depth = self._listed(mixture) * part if settled else 0.0
             new = self._prove_all(master, mixture, -depth if depth else 0.25)
-            if self._closed() or self._decide(master) or (settled and not depth):
+            if self._closed() or self._decide(master, mixture) or (settled and not depth):
                 break
             if settled and not new and part == 1.0:
                 break
@@ -259,7 +259,7 @@ class PriceSearch:
                 asked = self._everything if not added or few or tail == 0 else promising
                 mixture = self._relax(master)
                 if tail and self.value < EARLY * mixture.objective:
-                    self._round(master, mixture)
+                    self._hold(master, mixture)
         return mixture
 
     def _by_moves(self, choice: Ints, asked: Ints, worth: Floats, _: Floats) -> tuple[Ints, Floats]:
@@ -341,22 +341,32 @@ class PriceSearch:
 
     def _round(self, master: Master, mixture: Mixture) -> None:
         """Round the relaxation to a plan and improve it product by product."""
+        self._hold(master, mixture)
         self._add_neighbours(master, mixture)
         target = max(self.gap / 4, 1e-9)
-        chosen = master.round(mixture, gap=target, seconds=max(self._left(), 0.01))
-        candidates = [] if chosen is None else [np.concatenate([self._choices[n] for n in chosen])]
-        for choice in [*candidates, self._heaviest(master, mixture)]:
-            self._accept(choice)
-            better = choice.copy()
-            improve(
-                *(self.system.tables, self.joint.arrays, self.system.worth, 0, len(choice), 0, len(self.joint)),
-                *(better, self._hard_money, False, 60),
-            )
-            self._accept(better)
-        for choice in [*candidates, *self._roundings(master, mixture)]:
+        chosen = master.round(mixture, least=self.value, gap=target, seconds=max(self._left(), 0.01))
+        if chosen is not None:
+            choice = np.concatenate([self._choices[n] for n in chosen])
+            self._polish(choice)
             self._balance(choice, mixture.price)
         while self.choice is not None and self._balance(self.choice, mixture.price):
             self._check_time()
+
+    def _hold(self, master: Master, mixture: Mixture) -> None:
+        """Make plans of the relaxation by the shortest road: every split group at one of its columns, then moves."""
+        self._polish(self._heaviest(master, mixture))
+        for choice in self._roundings(master, mixture):
+            self._balance(choice, mixture.price)
+
+    def _polish(self, choice: Ints) -> None:
+        """Take a choice as it is, and improved product by product under all rows."""
+        self._accept(choice)
+        better = choice.copy()
+        improve(
+            *(self.system.tables, self.joint.arrays, self.system.worth, 0, len(choice), 0, len(self.joint)),
+            *(better, self._hard_money, False, 60),
+        )
+        self._accept(better)
 
     def _roundings(self, master: Master, mixture: Mixture) -> list[Ints]:
         """The relaxation with every split group at its heaviest column, and with one of them at another."""
@@ -483,11 +493,11 @@ class PriceSearch:
         self._tell_progress()
         return found
 
-    def _decide(self, master: Master) -> bool:
+    def _decide(self, master: Master, mixture: Mixture) -> bool:
         """Where every column that a better plan could take is in the master, decide it; True: nothing is left to do."""
         if not self._complete:
             return False
-        chosen, bound = master.decide(gap=self.gap / 2, seconds=max(self._left(), 0.01))
+        chosen, bound = master.decide(mixture, least=self.value, gap=self.gap / 2, seconds=max(self._left(), 0.01))
         if chosen is not None:
             self._accept(np.concatenate([self._choices[n] for n in chosen]))
         if bound is not None:

@@ -257,14 +257,18 @@ def _plan(problem: PriceProblem, ladder: Ladder, search: PriceSearch, begun: flo
 
 
 def raw_predicted_gain(problem: PriceProblem, raw: Floats, *, gap: float = 1e-4, seconds: float = 60.0) -> float:
-    """Return the gain that unshrunk elasticities (P,) promise for their own optimum under the same rules, money.
+    """Return the gain that unshrunk elasticities (P,) promise for their own optimum under the same settings, money."""
+    return solve_prices(at_face_value(problem, raw), gap=gap, seconds=seconds).objective
 
-    It is shown beside the promise, never believed. Where `raw` is not finite the posterior mean stands in.
+
+def at_face_value(problem: PriceProblem, raw: Floats) -> PriceProblem:
+    """The problem of who believes unshrunk elasticities (P,): shown beside the promise, never believed.
+
+    Where `raw` is not finite the posterior mean stands in.
     """
     own = np.where(np.isfinite(raw), raw, problem.own.mean(axis=0) if len(problem.own) else 0.0)[None, :]
     cross, scale = (values.mean(axis=0, keepdims=True) for values in (problem.cross, problem.base_scale))
-    believed = replace(problem, own=own, cross=cross, base_scale=scale, risk="mean")
-    return solve_prices(believed, gap=gap, seconds=seconds).objective
+    return replace(problem, own=own, cross=cross, base_scale=scale, risk="mean")
 
 
 def problem_ladder(problem: PriceProblem) -> Ladder:
