@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+
+from engine.demand.week_effects import LARGEST_STEP, Cells, Sums, WeekEffects
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -29,11 +30,8 @@ Bools = npt.NDArray[np.bool_]
 ITERATIONS = 40
 TOLERANCE = 1e-4
 DAMPING = 0.9
-LARGEST_STEP = 1.0
 CHANNEL_PRIOR_SD = 3.0
 """A free coefficient is held this loosely to the shop's mean, so that a product without moves does not run away."""
-GROUP_SD_RANGE = (0.3, 1.5)
-"""Bounds of the standard deviation of group-week effects: near free, so that little confounding is left behind."""
 OVERDISPERSION_RANGE = (0.01, 3.0)
 
 
@@ -70,7 +68,7 @@ class CountFit:
     coefficient: Floats
     """(P, K) channel coefficients, before any shrinkage."""
     information: Floats
-    """(P, K, K) their information net of series, group-week effects and controls, were counts independent."""
+    """(P, K, K) their information net of series effects and controls, were counts independent."""
     residual_moves: Floats
     """(S, T, K) price moves net of series effects and controls."""
     expected: Floats
@@ -80,9 +78,9 @@ class CountFit:
     score: Floats
     """(S, T) weighted residual: (units - expected) / (1 + alpha expected)."""
     group_effect: Floats
-    """(G, T) log demand of a group in a week; 0 where it has no data."""
+    """(G, T) log demand of a group in a week, of all its products; 0 where it has no data."""
     group_weight: Floats
-    """(G, T)."""
+    """(G, T) information about it."""
     overdispersion: Floats
     """(P,) alpha: variance = mu + alpha mu²."""
     channel_mean: Floats
@@ -97,7 +95,9 @@ class CountFit:
     design: Design
 
     def net_of_all(self, path: Floats) -> tuple[Floats, Floats]:
-        """A path net of series effects, controls and channels, and its information by product net of group-weeks too.
+        """A path net of series effects, controls and channels, and its information by product.
+
+        Week effects come from other products and are given.
 
         Args:
             path: (S, T).
@@ -112,48 +112,12 @@ class CountFit:
         centred = np.where(mask, path - (self.weight * path).sum(axis=1, keepdims=True) / total, 0.0)
         mean = np.matmul(self.weight[:, None, :], moves)[:, 0, :] / total
         known = (moves - mean[:, None, :]) * mask[:, :, None]
-        sums = _Sums(self.design)
-        absorbed = np.concatenate([self.group_weight + self.group_ridge, np.full((1, path.shape[1]), np.inf)])
-        by_week = sums.by_product(self.weight[:, :, None] * known) / absorbed[self.design.group][:, :, None]
-        own_week = sums.by_product(self.weight * centred)
+        sums = Sums(product, self.design.group)
         cross = sums.by_product(np.matmul((self.weight * centred)[:, None, :], known)[:, 0, :])
-        cross = cross - np.matmul(own_week[:, None, :], by_week)[:, 0, :]
         onto = np.matmul(self.projection, cross[:, :, None])[:, :, 0]
         left = (centred - np.matmul(known, onto[product][:, :, None])[:, :, 0]) * mask
-        week = sums.by_product(self.weight * left)
-        information = sums.by_product((self.weight * left**2).sum(axis=1)) - (
-            week**2 / absorbed[self.design.group]
-        ).sum(axis=1)
+        information = sums.by_product((self.weight * left**2).sum(axis=1))
         return left, np.maximum(information, 0.0)
-
-
-class _Sums:
-    """Sums over the series of a product and over the series of a group."""
-
-    def __init__(self, design: Design) -> None:
-        series = np.arange(len(design.product))
-        ones = np.ones(len(series))
-        self.product = sparse.csr_matrix((ones, (design.product, series)), shape=(design.n_products, len(series)))
-        group = design.group[design.product]
-        has = group >= 0
-        self.n_groups = int(design.group.max(initial=-1)) + 1
-        self.group = sparse.csr_matrix((ones[has], (group[has], series[has])), shape=(self.n_groups, len(series)))
-        self.group_of = np.where(has, group, self.n_groups)
-
-    def by_product(self, values: Floats) -> Floats:
-        """(S, …) → (P, …)."""
-        flat = self.product @ values.reshape(len(values), -1)
-        return np.asarray(flat).reshape(-1, *values.shape[1:])
-
-    def by_group(self, values: Floats) -> Floats:
-        """(S, …) → (G, …)."""
-        flat = self.group @ values.reshape(len(values), -1)
-        return np.asarray(flat).reshape(-1, *values.shape[1:])
-
-    def spread(self, by_group: Floats) -> Floats:
-        """(G, T) → (S, T); zeros for series without a group."""
-        padded = np.concatenate([by_group, np.zeros((1, *by_group.shape[1:]))])
-        return padded[self.group_of]
 
 
 class _State:
@@ -161,7 +125,8 @@ class _State:
 
     def __init__(self, design: Design) -> None:
         self.design = design
-        self.sums = _Sums(design)
+        self.sums = Sums(design.product, design.group)
+        self.weeks = WeekEffects(design.product, design.group, self.sums, design.units.shape[1])
         self.mask = design.usable.astype(np.float64)
         self.units = design.units * self.mask
         self.n_controls = design.controls.shape[2]
@@ -169,8 +134,6 @@ class _State:
         moves = np.concatenate([design.controls, design.channels], axis=2) * self.mask[:, :, None]
         self.moves = (moves - moves.sum(axis=1, keepdims=True) / weeks[:, None, None]) * self.mask[:, :, None]
         self.level = np.log(np.maximum(self.units.sum(axis=1) / weeks, 1e-6))
-        self.group_effect = np.zeros((self.sums.n_groups, design.units.shape[1]))
-        self.group_ridge = 1.0
         self.overdispersion = np.full(design.n_products, 0.1)
         n_moves = self.moves.shape[2]
         self.mean = np.zeros(n_moves)
@@ -187,47 +150,40 @@ class _State:
 
     def expect(self) -> None:
         """Recompute the mean, the weights and the weighted residuals."""
-        log_mean = self.level[:, None] + self.sums.spread(self.group_effect) + self._product_part()
-        self.expected = np.exp(np.clip(log_mean, -20.0, 20.0)) * self.mask
+        self.own_part = self.level[:, None] + self._product_part()
+        self.cells = self.cells_at(self.weeks.by_series())
+
+    def cells_at(self, effect: Floats) -> Cells:
+        """Fit the counts at (S, T) week effects, everything else as it is."""
+        plain = np.exp(np.clip(self.own_part + effect, -20.0, 20.0)) * self.mask
         alpha = self.overdispersion[self.design.product][:, None]
-        shrink = 1.0 / (1.0 + alpha * self.expected)
-        slope, self.plain = self.expected, self.expected
-        if self.design.sold_only:
-            self.expected, slope = _given_sold(self.expected, alpha, self.mask)
-        self.weight = slope * shrink
-        self.score = (self.units - self.expected) * shrink
+        shrink = 1.0 / (1.0 + alpha * plain)
+        expected, slope = _given_sold(plain, alpha, self.mask) if self.design.sold_only else (plain, plain)
+        return Cells(plain, expected, slope * shrink, (self.units - expected) * shrink)
 
     def step_groups(self) -> None:
         """One Newton step of the group-week effects."""
-        self.group_weight = self.sums.by_group(self.weight)
-        slope = self.sums.by_group(self.score) - self.group_ridge * self.group_effect
-        step = slope / (self.group_weight + self.group_ridge)
-        self.group_effect = self.group_effect + np.clip(step, -LARGEST_STEP, LARGEST_STEP)
+        self.weeks.step(self.cells_at)
         self.expect()
 
     def centred_moves(self) -> Floats:
         """(S, T, M) moves less their weighted mean in the series; zero in cells that do not count."""
-        total = np.maximum(self.weight.sum(axis=1), 1e-12)
-        mean = np.matmul(self.weight[:, None, :], self.moves)[:, 0, :] / total[:, None]
+        total = np.maximum(self.cells.weight.sum(axis=1), 1e-12)
+        mean = np.matmul(self.cells.weight[:, None, :], self.moves)[:, 0, :] / total[:, None]
         centred: Floats = (self.moves - mean[:, None, :]) * self.mask[:, :, None]
         return centred
 
     def information(self, centred: Floats) -> Floats:
-        """(P, M, M) information net of series and group-week effects."""
-        weighted = centred * self.weight[:, :, None]
-        raw = self.sums.by_product(np.matmul(weighted.transpose(0, 2, 1), centred))
-        by_week = self.sums.by_product(weighted)
-        absorbed = np.concatenate([self.group_weight + self.group_ridge, np.full((1, self.weight.shape[1]), np.inf)])
-        share = by_week / absorbed[self.design.group][:, :, None]
-        net: Floats = raw - np.matmul(share.transpose(0, 2, 1), by_week)
-        return net
+        """(P, M, M) information net of series effects; week effects come from other products and are given."""
+        weighted = centred * self.cells.weight[:, :, None]
+        return self.sums.by_product(np.matmul(weighted.transpose(0, 2, 1), centred))
 
     def step_products(self) -> float:
         """One damped Newton step of levels and product coefficients; the largest move of a coefficient."""
-        total = np.maximum(self.weight.sum(axis=1), 1e-12)
+        total = np.maximum(self.cells.weight.sum(axis=1), 1e-12)
         centred = self.centred_moves()
         information = self.information(centred)
-        slope = self.sums.by_product(np.matmul(self.score[:, None, :], centred)[:, 0, :])
+        slope = self.sums.by_product(np.matmul(self.cells.score[:, None, :], centred)[:, 0, :])
         precision = 1.0 / self.sd**2
         slope = slope - precision * (self.coefficient - self.mean)
         matrix = information + np.diag(precision)
@@ -236,8 +192,8 @@ class _State:
             step = self._control_step(matrix, slope)
         step = DAMPING * np.clip(step, -LARGEST_STEP, LARGEST_STEP)
         self.coefficient = self.coefficient + step
-        moved = np.matmul(self.weight[:, None, :], self.moves)[:, 0, :] / total[:, None]
-        level_step = self.score.sum(axis=1) / total - (moved * step[self.design.product]).sum(axis=1)
+        moved = np.matmul(self.cells.weight[:, None, :], self.moves)[:, 0, :] / total[:, None]
+        level_step = self.cells.score.sum(axis=1) / total - (moved * step[self.design.product]).sum(axis=1)
         self.level = self.level + np.clip(level_step, -2.0, 2.0)
         self.expect()
         self.matrix = matrix
@@ -252,14 +208,15 @@ class _State:
     def learn_spreads(self) -> None:
         """Update overdispersion, group ridge, and mean and spread of the product coefficients (EM steps)."""
         self._learn_overdispersion()
-        self._learn_ridge()
+        self.weeks.learn_ridge()
         self._learn_coefficients()
 
     def _learn_overdispersion(self) -> None:
+        plain, expected = self.cells.plain, self.cells.expected
         if self.design.sold_only:
-            square, size_cells = self.units**2 - self.expected * (1.0 + self.plain), self.expected * self.plain
+            square, size_cells = self.units**2 - expected * (1.0 + plain), expected * plain
         else:
-            square, size_cells = (self.units - self.expected) ** 2 - self.expected, self.expected**2
+            square, size_cells = (self.units - expected) ** 2 - expected, expected**2
         excess = self.sums.by_product(square.sum(axis=1))
         size = self.sums.by_product(size_cells.sum(axis=1))
         cells = self.sums.by_product(self.mask.sum(axis=1))
@@ -269,14 +226,6 @@ class _State:
         typical = float(np.median(np.clip(own, *OVERDISPERSION_RANGE))) if len(own) else pooled
         trust = cells / (cells + 20.0)
         self.overdispersion = np.clip(trust * own + (1 - trust) * typical, *OVERDISPERSION_RANGE)
-
-    def _learn_ridge(self) -> None:
-        if self.group_effect.size == 0:
-            return
-        left = 1.0 / (self.group_weight + self.group_ridge)
-        has = self.group_weight > 0
-        variance = float((self.group_effect[has] ** 2 + left[has]).mean()) if has.any() else 1.0
-        self.group_ridge = 1.0 / float(np.clip(variance, GROUP_SD_RANGE[0] ** 2, GROUP_SD_RANGE[1] ** 2))
 
     def _learn_coefficients(self) -> None:
         left = np.linalg.inv(self.matrix)
@@ -333,21 +282,22 @@ def _result(state: _State) -> CountFit:
     onto = np.linalg.solve(inner, full[:, :c, c:]) if c else np.zeros((design.n_products, 0, full.shape[2]))
     information = full[:, c:, c:] - np.matmul(full[:, c:, :c], onto)
     projection = np.asarray(np.linalg.inv(full + np.diag(1.0 / state.sd**2)), dtype=np.float64)
+    group_effect, group_weight = state.weeks.whole(state.cells_at)
     residual = centred[:, :, c:] - np.matmul(centred[:, :, :c], onto[design.product])
     return CountFit(
         coefficient=state.coefficient[:, c:].copy(),
         information=0.5 * (information + information.transpose(0, 2, 1)),
         residual_moves=residual,
-        expected=state.expected,
-        weight=state.weight,
-        score=state.score,
-        group_effect=state.group_effect,
-        group_weight=state.group_weight,
+        expected=state.cells.expected,
+        weight=state.cells.weight,
+        score=state.cells.score,
+        group_effect=group_effect,
+        group_weight=group_weight,
         overdispersion=state.overdispersion,
         channel_mean=state.mean[c:].copy(),
         control_mean=state.mean[:c].copy(),
         control_coefficient=state.coefficient[:, :c].copy(),
-        group_ridge=state.group_ridge,
+        group_ridge=state.weeks.ridge,
         projection=projection,
         design=design,
     )

@@ -25,6 +25,7 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 COVERAGE = (0.93, 0.97)
+"""Wider where so few placebos can be had that intervals which are right would miss it one time in ten."""
 SPLIT_HALF = (0.5, 1.0)
 MOVES = (0.93, 1.07)
 MOVE_SIZE = (0.06, 0.12)
@@ -72,7 +73,9 @@ def future_paths(channels: Channels, weeks: int = LEAD_WEEKS) -> Floats:
 def _coverage(name: str, z: Floats) -> Check:
     scores = z[np.isfinite(z)]
     inside = float((np.abs(scores) < 1.96).mean()) if scores.size else float("nan")
-    return judged(name, inside, *COVERAGE, scores.size, LEAST_SCORES)
+    chance = 1.645 * np.sqrt(0.95 * 0.05 / max(scores.size, 1))
+    low, high = min(COVERAGE[0], round(0.95 - chance, 3)), max(COVERAGE[1], round(0.95 + chance, 3))
+    return judged(name, inside, low, high, scores.size, LEAST_SCORES)
 
 
 def agreement(a: Floats, b: Floats, known: Bools) -> Check:
