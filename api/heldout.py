@@ -7,7 +7,7 @@ could not keep, the whole cannot promise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from engine.demand.judge import judge_plan
 from engine.demand.response import Response, estimate_response
-from engine.errors import ProblemError
+from engine.errors import InfeasibleError, PlanError, ProblemError
 from engine.panel import Panel
 from engine.proposal import N_, Reason
 from engine.settings import Settings
-from optimizers.prices import PriceProblem, evaluate_prices, solve_prices
+from optimizers.prices import PricePlan, PriceProblem, evaluate_prices, solve_prices
 from optimizers.prices.check import price_index_change
 
 GAP = 1e-3
@@ -92,6 +92,14 @@ class Heldout:
         return _differ_by_chance(vars(self))
 
 
+Planner = Callable[[PriceProblem, float, float], PricePlan]
+"""Problem, gap, seconds → plan."""
+
+
+def _by_settings(problem: PriceProblem, gap: float, seconds: float) -> PricePlan:
+    return solve_prices(problem, gap=gap, seconds=seconds)
+
+
 def judge_halves(
     panel: Panel,
     halves: tuple[Panel, Panel],
@@ -100,15 +108,19 @@ def judge_halves(
     settings: Settings,
     *,
     text: npt.NDArray[np.float32] | None,
+    solve: Planner = _by_settings,
 ) -> Heldout | None:
-    """Plan on each half and judge on the other; None where the held-out sales cannot tell any response."""
+    """Plan on each half and judge on the other.
+
+    None where the held-out sales cannot tell any response, or the rules leave a half no plan.
+    """
     first, second = halves
     plans: list[HalfPlan] = []
     for own, other in ((first, second), (second, first)):
         response = estimate_response(own, settings, text=text, seed=settings.seed)
         try:
-            plans.append(plan_and_judge(pose_half(problem, response, settings), other, panel, settings))
-        except ProblemError:
+            plans.append(plan_and_judge(pose_half(problem, response, settings), other, panel, settings, solve))
+        except (ProblemError, InfeasibleError, PlanError):
             return None
     return together(split, tuple(plans))
 
@@ -128,7 +140,9 @@ def pose_half(problem: PriceProblem, response: Response, settings: Settings) -> 
     )
 
 
-def plan_and_judge(half: PriceProblem, other: Panel, whole: Panel, settings: Settings) -> HalfPlan:
+def plan_and_judge(
+    half: PriceProblem, other: Panel, whole: Panel, settings: Settings, solve: Planner = _by_settings
+) -> HalfPlan:
     """Make the plan of one half and judge it by the sales of the other.
 
     Prices come from the whole shop where the halves have the same series: rebuilt from the purchases of one half they
@@ -137,7 +151,7 @@ def plan_and_judge(half: PriceProblem, other: Panel, whole: Panel, settings: Set
     Raises:
         ProblemError: the held-out sales cannot tell any response.
     """
-    plan = solve_prices(half, gap=GAP, seconds=settings.pricing.seconds * TIME_SHARE)
+    plan = solve(half, GAP, settings.pricing.seconds * TIME_SHARE)
     draws = evaluate_prices(half, plan.price).gain_draws
     judged = judge_plan(
         other,

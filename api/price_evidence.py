@@ -6,20 +6,26 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from api.heldout import judge_halves
+from api.heldout import Heldout, judge_halves
+from api.price_choice import PriceChoice
 from api.price_stage import Demand, buyers
 from engine.demand.backtest import LONG_HORIZON, TEST_WEEKS, Backtest, backtest
 from engine.demand.response import diagnose_response
 from engine.demand.sensitivity import Sensitivity, assess_sensitivity, measure_strength
+from engine.errors import InfeasibleError, PlanError
 from engine.panel import recent_units, split_panel
 from engine.progress import Progress
 from engine.proposal import Reason
 from engine.settings import Settings
 from engine.shop import Shop
-from optimizers.prices import PricePlan, PriceProblem, evaluate_prices, raw_predicted_gain, solve_prices
+from optimizers.prices import PricePlan, PriceProblem, evaluate_prices
 from optimizers.prices.check import price_index_change
 from optimizers.prices.model import own_move
+from optimizers.prices.solve import at_face_value
+
+Floats = npt.NDArray[np.float64]
 
 MARGIN_FACTORS = (0.7, 1.3)
 FRONTIER_BANDS: tuple[float | None, ...] = (0.0005, 0.002, 0.005, 0.01, 0.02, None)
@@ -28,6 +34,10 @@ PROMOTIONS_OUTSIDE = (
     "profit and promise speak of weeks at the everyday price: promotions are planned apart, and without them the shop "
     "would sell {share:.0%} fewer units than it did lately"
 )
+NOT_JUDGED = (
+    "the promise could not be compared with held-out sales: they cannot tell the response, or half of the sales leaves "
+    "no plan under the rules"
+)
 NOTICEABLE_SHARE = 0.05
 _EXPLORATORY_GAP = 1e-3
 _CURVES = 12
@@ -35,23 +45,35 @@ _CURVE_POINTS = 13
 
 
 def gather_evidence(
-    shop: Shop, settings: Settings, demand: Demand, problem: PriceProblem, plan: PricePlan, progress: Progress
+    shop: Shop,
+    settings: Settings,
+    demand: Demand,
+    problem: PriceProblem,
+    plan: PricePlan,
+    progress: Progress,
+    choice: PriceChoice,
 ) -> dict[str, Any]:
-    """Everything the report draws from, as JSON types and records."""
+    """Everything the report draws from, as JSON types and records; what is planned anew is planned as the plan was."""
     first, second, split = split_panel(shop, demand.panel, settings, settings.seed)
     checked = diagnose_response(demand.panel, first, second, demand.response, settings, seed=settings.seed)
+    heldout = judge_halves(
+        demand.panel, (first, second), split, problem, settings, text=demand.features.text, solve=choice.try_out
+    )
     return {
-        "raw_predicted_gain": raw_predicted_gain(
-            problem, demand.response.raw, gap=_EXPLORATORY_GAP, seconds=settings.pricing.seconds
-        ),
+        "raw_predicted_gain": _gain_at_face_value(problem, demand.response.raw, choice, settings),
         "index_change": price_index_change(problem, plan.price),
         "margins": {f"{factor:g}": gain_at_margin(problem, plan, factor) for factor in MARGIN_FACTORS},
-        "frontier": frontier(problem, settings),
+        "frontier": frontier(problem, settings, choice),
         "curves": curves(demand, problem, plan),
         "backtest": _backtest(shop, demand, settings, progress),
-        "heldout": judge_halves(demand.panel, (first, second), split, problem, settings, text=demand.features.text),
+        "heldout": heldout,
         "caveats": list(demand.panel.price_caveats),
-        "warnings": [*demand.response.notes, *demand.level.reasons, *_promotion_note(demand, settings)],
+        "warnings": [
+            *demand.response.notes,
+            *demand.level.reasons,
+            *_promotion_note(demand, settings),
+            *_judged(heldout),
+        ],
         "diagnostics": list(checked.checks),
         "sensitivity": _sensitivity(demand, problem, plan),
     }
@@ -100,14 +122,32 @@ def gain_at_margin(problem: PriceProblem, plan: PricePlan, factor: float) -> flo
     return float(evaluate_prices(other, plan.price).gain_draws.mean())
 
 
-def frontier(problem: PriceProblem, settings: Settings) -> list[dict[str, float | None]]:
-    """Best gain at each width of the index band; None is free."""
+def _gain_at_face_value(problem: PriceProblem, raw: Floats, choice: PriceChoice, settings: Settings) -> float | None:
+    """What unshrunk elasticities would have promised under the same rules; None where they leave no plan."""
+    believed = at_face_value(problem, raw)
+    try:
+        plan = choice.by_mean().try_out(believed, _EXPLORATORY_GAP, settings.pricing.seconds)
+    except (InfeasibleError, PlanError):
+        return None
+    return plan.objective
+
+
+def _judged(heldout: Heldout | None) -> tuple[Reason, ...]:
+    return () if heldout else (Reason(NOT_JUDGED),)
+
+
+def frontier(problem: PriceProblem, settings: Settings, choice: PriceChoice) -> list[dict[str, float | None]]:
+    """Best gain at each width of the index band (None is free), under the same rules; None where they leave no plan."""
     points: list[dict[str, float | None]] = []
     for band in FRONTIER_BANDS:
-        plan = solve_prices(
-            replace(problem, index_band=band), gap=_EXPLORATORY_GAP, seconds=settings.pricing.seconds / 4
-        )
-        points.append({"band": band, "gain": plan.objective, "index_change": price_index_change(problem, plan.price)})
+        posed, seconds = replace(problem, index_band=band), settings.pricing.seconds / 4
+        try:
+            plan = choice.by_mean().try_out(posed, _EXPLORATORY_GAP, seconds)
+        except (InfeasibleError, PlanError):
+            points.append({"band": band, "gain": None, "index_change": None})
+        else:
+            change = price_index_change(problem, plan.price)
+            points.append({"band": band, "gain": plan.objective, "index_change": change})
     return points
 
 

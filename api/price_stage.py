@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from api.rule_stage import PriceRules, price_rules, rule_evidence
+from api.price_choice import ChosenPrices, price_choice, risk_of_lines
+from api.rule_stage import price_rules, rule_evidence
 from engine.demand.level import LevelForecast, fit_level, forecast
 from engine.demand.response import Response, estimate_response
 from engine.panel import Panel, build_panel, current_prices
@@ -19,10 +20,10 @@ from engine.proposal import PriceLine, Reason
 from engine.settings import Settings
 from engine.shop import Shop
 from engine.text import embed_texts
-from optimizers.prices import PriceOutcome, PricePlan, PriceProblem, evaluate_prices, solve_prices
-from optimizers.prices.check import check_price_plan
+from optimizers.prices import PriceOutcome, PricePlan, PriceProblem, evaluate_prices
 from optimizers.prices.explain import explain_line
-from optimizers.rules.plan import RuledPlan, solve_under_rules, with_rule, without_fines
+from optimizers.prices.robust import RobustPlan
+from optimizers.rules.plan import with_rule
 
 Floats = npt.NDArray[np.float64]
 
@@ -61,14 +62,8 @@ class PriceResult:
     """The same horizon at today's prices."""
     lines: tuple[PriceLine, ...]
     evidence: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class _Solved:
-    """A plan that was checked, with what the business rules did to it; None without rules."""
-
-    plan: PricePlan
-    ruled: RuledPlan | None = None
+    robust: RobustPlan | None = None
+    """What each risk setting counts of the plan; None where `pricing.risk` counts line by line."""
 
 
 def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceResult:
@@ -102,27 +97,16 @@ def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceRes
     demand = Demand(panel, price, level, response, features)
     with watch.stage("price plan"):
         problem = price_problem(demand, settings)
-        solved = _solve(problem, rules, settings)
-        plan = solved.plan
+        choice = price_choice(rules, settings)
+        chosen = choice.choose(problem, gap=settings.pricing.gap, seconds=settings.pricing.seconds)
+        plan = chosen.plan
     outcome = evaluate_prices(problem, plan.price)
     current = evaluate_prices(problem, problem.current_price)
-    lines = price_lines(demand, problem, solved, outcome, current)
+    lines = price_lines(demand, problem, chosen, outcome, current)
     with watch.stage("evidence"):
-        evidence = gather_evidence(shop, settings, demand, problem, plan, watch.listener)
-        evidence["rules"] = rule_evidence(rules, solved.ruled)
-    return PriceResult(demand, problem, plan, outcome, current, lines, evidence)
-
-
-def _solve(problem: PriceProblem, rules: PriceRules, settings: Settings) -> _Solved:
-    """Choose the prices and check them again."""
-    gap, seconds = settings.pricing.gap, settings.pricing.seconds
-    if rules.facts is None:
-        plan = solve_prices(problem, gap=gap, seconds=seconds)
-        check_price_plan(problem, plan)
-        return _Solved(plan)
-    ruled = solve_under_rules(problem, rules.facts, rules.rules, gap=gap, seconds=seconds)
-    check_price_plan(problem, without_fines(ruled))
-    return _Solved(ruled.plan, ruled)
+        evidence = gather_evidence(shop, settings, demand, problem, plan, watch.listener, choice)
+        evidence["rules"] = rule_evidence(rules, chosen.ruled)
+    return PriceResult(demand, problem, plan, outcome, current, lines, evidence, chosen.robust)
 
 
 def describe_products(shop: Shop, panel: Panel, settings: Settings) -> DemandFeatures:
@@ -163,7 +147,7 @@ def price_problem(demand: Demand, settings: Settings) -> PriceProblem:
         min_margin=rules.min_margin,
         max_changed=rules.max_changed,
         endings=rules.endings,
-        risk=rules.risk,
+        risk=risk_of_lines(settings),
         price_low=response.price_low,
         price_high=response.price_high,
         curvature=float(drawn.curvature.mean()),
@@ -178,10 +162,10 @@ def _centred(scale: Floats) -> Floats:
 
 
 def price_lines(
-    demand: Demand, problem: PriceProblem, solved: _Solved, outcome: PriceOutcome, current: PriceOutcome
+    demand: Demand, problem: PriceProblem, chosen: ChosenPrices, outcome: PriceOutcome, current: PriceOutcome
 ) -> tuple[PriceLine, ...]:
     """One line for each product, with its reason in words."""
-    response, products, plan = demand.response, demand.panel.products, solved.plan
+    response, products, plan = demand.response, demand.panel.products, chosen.plan
     return tuple(
         PriceLine(
             product_id=product_id,
@@ -199,13 +183,13 @@ def price_lines(
             elasticity=float(response.elasticity[i]),
             elasticity_se=float(response.elasticity_se[i]),
             identified=bool(response.identified[i]),
-            reason=_reason(response, problem, solved, i),
+            reason=_reason(response, problem, chosen, i),
         )
         for i, product_id in enumerate(problem.product_ids)
     )
 
 
-def _reason(response: Response, problem: PriceProblem, solved: _Solved, product: int) -> Reason:
+def _reason(response: Response, problem: PriceProblem, chosen: ChosenPrices, product: int) -> Reason:
     """Why the price is what it is, with the business rule that bound it."""
-    own = explain_line(problem, solved.plan, product) if response.identified[product] else response.verdict[product]
-    return own if solved.ruled is None else with_rule(own, solved.ruled, product)
+    own = explain_line(problem, chosen.plan, product) if response.identified[product] else response.verdict[product]
+    return own if chosen.ruled is None else with_rule(own, chosen.ruled, product)

@@ -141,7 +141,7 @@ def _backtest_chart(tested: Mapping[str, Any], words: Words) -> str:
 
 
 def _frontier_chart(points: Sequence[Mapping[str, float | None]], words: Words) -> str:
-    bounded = [point for point in points if point["band"] is not None]
+    bounded = [point for point in points if point["band"] is not None and point["gain"] is not None]
     if len(bounded) < 2:
         return ""
     curve = charts.Line(

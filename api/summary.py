@@ -68,11 +68,13 @@ def _promise(
 
 def _price(prices: PriceResult) -> dict[str, Any]:
     plan, problem = prices.plan, prices.problem
+    proven = prices.robust or plan
     return {
-        "status": plan.status,
-        "objective": plan.objective,
-        "bound": plan.bound,
-        "gap": plan.gap,
+        "status": proven.status,
+        "objective": proven.objective,
+        "bound": proven.bound,
+        "gap": proven.gap,
+        "risk": _risk(prices),
         "shadow_prices": dict(plan.shadow_prices),
         "changed": int(np.sum(plan.price != problem.current_price)),
         "held_unidentified": int(np.sum(~prices.demand.response.identified)),
@@ -81,6 +83,15 @@ def _price(prices: PriceResult) -> dict[str, Any]:
         "index_neutral_gain": prices.evidence["frontier"][0]["gain"],
         "gain_at_margin": prices.evidence["margins"],
     }
+
+
+def _risk(prices: PriceResult) -> dict[str, Any]:
+    """What was maximised, and what each way of counting risk makes of the plan."""
+    found = prices.robust
+    if found is None:
+        return {"setting": prices.problem.risk}
+    names = ("expected_gain", "tail_gain", "lower_gain", "worst_gain")
+    return {"setting": found.risk} | {name: getattr(found, name) for name in names}
 
 
 def _coupons(settings: Settings, coupons: CouponResult) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class PricingSettings(Section):
     max_changed: Annotated[int, Field(ge=0)] | Annotated[None, Optional_] = None
     endings: Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...] | None, BeforeValidator(_as_tuple)] = None
     rules: Annotated[str | tuple[dict[str, Any], ...] | None, Optional_] = None
-    risk: Literal["mean", "lower"] = "mean"
+    risk: Literal["mean", "lower", "tail", "worst"] = "mean"
     gap: Annotated[float, Field(gt=0, le=0.1)] = 1e-4
     seconds: Annotated[float, Field(ge=0, le=86_400)] = 60.0
 

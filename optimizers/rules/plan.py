@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from engine.errors import InfeasibleError, PlanError
 from engine.proposal import Reason
+from optimizers.prices.rows import PriceRows
 from optimizers.prices.solve import PricePlan, PriceProblem, problem_ladder, solve_prices
 from optimizers.rules.basis import Basis
 from optimizers.rules.binding import Bound, bound_by, breaks, breaks_today
@@ -51,8 +53,21 @@ class RuledPlan:
     """(P,) names of the rules that today's price of the product breaks."""
 
 
+class PriceSolver(Protocol):
+    """What `solve_prices` does."""
+
+    def __call__(self, problem: PriceProblem, *, rows: PriceRows | None, gap: float, seconds: float) -> PricePlan:
+        """Choose prices under rows."""
+
+
 def solve_under_rules(
-    problem: PriceProblem, facts: Facts, rules: Sequence[Rule], *, gap: float = 1e-4, seconds: float = 60.0
+    problem: PriceProblem,
+    facts: Facts,
+    rules: Sequence[Rule],
+    *,
+    gap: float = 1e-4,
+    seconds: float = 60.0,
+    solve: PriceSolver = solve_prices,
 ) -> RuledPlan:
     """Choose the prices that gain most under the settings and these rules.
 
@@ -62,6 +77,7 @@ def solve_under_rules(
         rules: the rules in force.
         gap: relative gap at which the solver may stop.
         seconds: time limit of the solver.
+        solve: the solver; another one chooses by another risk.
 
     Raises:
         ConfigurationError: a rule names what the shop does not have.
@@ -76,7 +92,7 @@ def solve_under_rules(
     if conflict is not None and (stuck or _exact(conflict, rules)):
         raise RuleConflictError(conflict)
     try:
-        plan = solve_prices(problem, rows=rows, gap=gap, seconds=seconds)
+        plan = solve(problem, rows=rows, gap=gap, seconds=seconds)
     except InfeasibleError as error:
         raise RuleConflictError(conflict or diagnose(basis, rules)) from error
     except PlanError as error:
@@ -92,6 +108,30 @@ def solve_under_rules(
         bound=bound_by(compiled, plan.price),
         broken_today=breaks_today(compiled),
     )
+
+
+def try_under_rules(
+    problem: PriceProblem,
+    facts: Facts,
+    rules: Sequence[Rule],
+    *,
+    gap: float = 1e-4,
+    seconds: float = 60.0,
+    solve: PriceSolver = solve_prices,
+) -> PricePlan:
+    """Choose prices as `solve_under_rules` does, without asking why where there are none: for plans that are compared.
+
+    Raises:
+        ConfigurationError, PlanError: as there.
+        InfeasibleError: no prices keep all hard rules; which of them is not looked for.
+    """
+    compiled = compile_rules(Basis(problem, problem_ladder(problem), facts), tuple(rules))
+    rows = compiled.rows()
+    if not rows.allowed.any(axis=1).all():
+        raise InfeasibleError("a product has no price that keeps all hard rules; `diagnose` says which contradict")
+    plan = solve(problem, rows=rows, gap=gap, seconds=seconds)
+    check_rules(problem, facts, rules, plan.price)
+    return plan
 
 
 def find_conflict(compiled: CompiledRules) -> Conflict | None:

@@ -1,0 +1,95 @@
+"""How prices are chosen: by which risk and under which business rules, the same for the plan and for what judges it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from api.rule_stage import PriceRules
+from engine.settings import Settings
+from optimizers.prices import PricePlan, PriceProblem, solve_prices
+from optimizers.prices.check import check_price_plan
+from optimizers.prices.robust import RobustPlan, solve_robust_prices
+from optimizers.prices.rows import PriceRows
+from optimizers.rules.plan import RuledPlan, solve_under_rules, try_under_rules, without_fines
+
+BY_LINE = ("mean", "lower")
+"""Settings of `pricing.risk` that the price problem itself counts; the others speak of the plan as a whole."""
+
+
+@dataclass(frozen=True)
+class ChosenPrices:
+    """A plan that was checked again."""
+
+    plan: PricePlan
+    ruled: RuledPlan | None = None
+    """What the business rules did to it; None without rules."""
+    robust: RobustPlan | None = None
+    """What each risk setting counts of it; None where the risk is counted line by line."""
+
+
+@dataclass(frozen=True)
+class PriceChoice:
+    """Risk and rules of one proposal."""
+
+    risk: str
+    rules: PriceRules
+
+    def by_mean(self) -> PriceChoice:
+        """The same rules, where the plan as a whole is judged by what it is expected to bring."""
+        return self if self.risk in BY_LINE else replace(self, risk="mean")
+
+    def choose(self, problem: PriceProblem, *, gap: float, seconds: float) -> ChosenPrices:
+        """Choose prices and check them again.
+
+        Raises:
+            ProblemError: a risk of the whole plan and a rule that is soft, or counted in units or money.
+            InfeasibleError: no prices keep the rules.
+            PlanError: the plan failed its re-check.
+        """
+        games: list[RobustPlan] = []
+        solve = solve_prices if self.risk in BY_LINE else partial(_play, self.risk, games)
+        if self.rules.facts is None:
+            plan = solve(problem, gap=gap, seconds=seconds)
+            check_price_plan(problem, plan)
+            return ChosenPrices(plan, robust=games[-1] if games else None)
+        ruled = solve_under_rules(problem, self.rules.facts, self.rules.rules, gap=gap, seconds=seconds, solve=solve)
+        check_price_plan(problem, without_fines(ruled))
+        return ChosenPrices(ruled.plan, ruled, games[-1] if games else None)
+
+    def try_out(self, problem: PriceProblem, gap: float, seconds: float) -> PricePlan:
+        """Choose prices for a comparison; what contradicts what is not looked for.
+
+        Raises:
+            ProblemError, InfeasibleError, PlanError: as `choose`.
+        """
+        solve = solve_prices if self.risk in BY_LINE else partial(_play, self.risk, [])
+        if self.rules.facts is None:
+            return solve(problem, gap=gap, seconds=seconds)
+        return try_under_rules(problem, self.rules.facts, self.rules.rules, gap=gap, seconds=seconds, solve=solve)
+
+
+def price_choice(rules: PriceRules, settings: Settings) -> PriceChoice:
+    """How the settings want prices chosen."""
+    return PriceChoice(settings.pricing.risk, rules)
+
+
+def risk_of_lines(settings: Settings) -> str:
+    """What the price problem itself counts: a risk of the whole plan is played over problems that count the mean."""
+    return settings.pricing.risk if settings.pricing.risk in BY_LINE else "mean"
+
+
+def _play(
+    risk: str,
+    games: list[RobustPlan],
+    problem: PriceProblem,
+    *,
+    rows: PriceRows | None = None,
+    gap: float,
+    seconds: float,
+) -> PricePlan:
+    """Choose by a risk of the whole plan; the game is kept beside the prices, which come back as a plan by mean."""
+    game = solve_robust_prices(problem, risk, rows=rows, gap=gap, seconds=seconds)
+    games.append(game)
+    assert game.price_plan is not None  # noqa: S101 - for the type checker: a game always ends with its prices
+    return game.price_plan
