@@ -48,9 +48,7 @@ _NAIVE = N_("Without regard to what units take from one another, the effect woul
 _SPENT = N_("Spent for each customer: {off:.4g} by the control, {on:.4g} by the treatment.")
 _NEIGHBOUR = N_("A product with its old price changes by {estimate:+.4g} beside neighbours with new prices.")
 NO_COVARIATE = N_("The table lacks {column}: read without it, the interval is wider than planned.")
-_UNFINISHED = N_(
-    "{count} steps of each region are no whole pair of periods, or beyond the schedule; they are left out."
-)
+_UNFINISHED = N_("{count} steps of each region make no whole pair of periods of the schedule; they are left out.")
 
 
 @dataclass(frozen=True)

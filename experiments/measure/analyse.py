@@ -160,7 +160,7 @@ def _analysis(units: Units, metrics: Sequence[Metric], how: _How) -> Analysis:
     if not read.effects:
         raise ProblemError(_nothing_left(read.refused))
     segments = [*units.segments, *units.earlier]
-    broken = read_breakdowns(found, summed.linear, summed.prepared.ranges, range(len(counts)), segments, rules)
+    broken = read_breakdowns(found, summed.prepared.ready, summed.prepared.ranges, range(len(counts)), segments, rules)
     modified = read_modifications(found, summed.linear, range(len(counts)), units.modifiers, rules)
     checks = (
         *how.checks,

@@ -1,5 +1,7 @@
 """Effects by segment: how large, whether they differ by more than chance, and what to expect of each."""
 
+# ruff: noqa: S608 - names are quoted by the dialect, literals too
+
 from __future__ import annotations
 
 import math
@@ -12,6 +14,8 @@ from engine.proposal import N_, Reason
 from experiments.measure.clusters import sum_clusters
 from experiments.measure.components import Components
 from experiments.measure.effects import Rules, read_effect
+from experiments.measure.metrics import Quantile
+from experiments.measure.quantiles import quantile_effect, read_quantiles
 from experiments.measure.reading import Breakdown, Effect, Refusal, SegmentEffect
 from experiments.measure.sums import Range, read_moments
 from experiments.measure.units import Inside
@@ -50,21 +54,53 @@ def read_breakdowns(
     """Break every metric and treatment down by each of the segments."""
     breakdowns: list[Breakdown] = []
     refused: list[Refusal] = []
+    quantiles = [one for one in ready if isinstance(one.metric, Quantile)]
+    linear = [one for one in ready if not isinstance(one.metric, Quantile)]
     for segment in segments:
-        by_level, components = _read(found, ready, ranges, segment)
-        if len(by_level) > MOST_LEVELS:
-            shown = {"segment": segment, "levels": len(by_level), "most": MOST_LEVELS}
+        levels = _levels(found, segment)
+        if len(levels) > MOST_LEVELS:
+            shown = {"segment": segment, "levels": len(levels), "most": MOST_LEVELS}
             refused += [Refusal(one.metric.name, None, Reason(_TOO_MANY, shown)) for one in ready]
             continue
-        for one in components:
-            for variant in variants[1:]:
-                found_effects, missed = _effects(one, by_level, segment, variant, rules)
+        by_level, components = _read(found, linear, ranges, segment) if linear else ({}, ())
+        for variant in variants[1:]:
+            read = [(one, _effects(one, by_level, segment, variant, rules)) for one in components]
+            read += [(one, _quantile_effects(found, one, levels, segment, variant, rules)) for one in quantiles]
+            for one, (found_effects, missed) in read:
                 refused += missed
                 if len(found_effects) > 1:
                     breakdowns.append(_breakdown(segment, one.metric.name, variant, found_effects, rules))
     adjusted = holm([one.differ_p for one in breakdowns]) if breakdowns else []
     corrected = [replace(one, differ_adjusted_p=p) for one, p in zip(breakdowns, adjusted, strict=True)]
     return Broken(tuple(corrected), tuple(refused))
+
+
+def _levels(found: Inside, segment: str) -> dict[str, str]:
+    """SQL that tells whether a row is in a level, by the level's name; one more than `MOST_LEVELS` are looked at."""
+    dialect = found.units.warehouse.dialect
+    column = dialect.column(segment)
+    text = f"CAST({column} AS {dialect.text})"
+    query = f"SELECT {column}, {text} FROM {found.relation} GROUP BY {column} ORDER BY 2 LIMIT {MOST_LEVELS + 1}"
+    levels = {}
+    for level, written in found.units.warehouse.rows(query):
+        name = MISSING if level is None else str(level)
+        levels[name] = f"{column} IS NULL" if level is None else f"{text} = {dialect.literal(str(written))}"
+    return levels
+
+
+def _quantile_effects(
+    found: Inside, one: Components, levels: Mapping[str, str], segment: str, variant: int, rules: Rules
+) -> tuple[dict[str, Effect], list[Refusal]]:
+    """The effect on a quantile in each level: the database sorts each level by itself."""
+    effects, missed = {}, []
+    for level, test in levels.items():
+        within = replace(found, relation=f"(SELECT * FROM {found.relation} WHERE {test}) one_level")
+        try:
+            effects[level] = quantile_effect(one, read_quantiles(within, one, [0, variant], rules), variant, rules)
+        except UnreadableError as error:
+            shown = {"segment": segment, "level": level, "reason": error.reason}
+            missed.append(Refusal(one.metric.name, variant, Reason(_IN_SEGMENT, shown)))
+    return effects, missed
 
 
 def _read(

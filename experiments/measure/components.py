@@ -47,17 +47,19 @@ class Prepared:
     exclusions: tuple[Exclusion, ...]
 
 
-def prepare(warehouse: Warehouse, relation: str, metrics: Sequence[Metric], predictions: Mapping[str, str]) -> Prepared:
+def prepare(
+    warehouse: Warehouse, relation: str, metrics: Sequence[Metric], predictions: Mapping[str, tuple[str, ...]]
+) -> Prepared:
     """Write each metric's components, look at their ranges, and apply the rule for bad values.
 
     Args:
         warehouse: where the relation is.
         relation: the rows inside the experiment.
         metrics: what to prepare.
-        predictions: SQL of a covariate by metric, in place of the declared one (CUPAC).
+        predictions: SQL of a covariate's components by metric, in place of the declared one (CUPAC).
     """
     dialect = warehouse.dialect
-    written = {metric.name: _write(metric, dialect, predictions.get(metric.name)) for metric in metrics}
+    written = {metric.name: _write(metric, dialect, predictions.get(metric.name, ())) for metric in metrics}
     asked = [e for one in written.values() for e in (*one.expressions, *_filter_count(one.metric, dialect))]
     rows, ranges = read_ranges(warehouse, relation, asked)
     ready: list[Components] = []
@@ -75,7 +77,7 @@ def prepare(warehouse: Warehouse, relation: str, metrics: Sequence[Metric], pred
     return Prepared(tuple(ready), ranges, tuple(refused), tuple(exclusions))
 
 
-def _write(metric: Metric, dialect: Dialect, prediction: str | None) -> Components:
+def _write(metric: Metric, dialect: Dialect, prediction: tuple[str, ...]) -> Components:
     columns = [dialect.column(name) for name in metric.columns]
     if isinstance(metric, Profit):
         outcome, value = [f"({columns[0]} - {columns[1]})"], Value(0)
@@ -83,7 +85,7 @@ def _write(metric: Metric, dialect: Dialect, prediction: str | None) -> Componen
         outcome, value = columns, Value(0, 1)
     else:
         outcome, value = columns, Value(0)
-    before = [prediction] if prediction else [dialect.column(name) for name in metric.covariate_columns]
+    before = list(prediction) or [dialect.column(name) for name in metric.covariate_columns]
     size = len(outcome)
     covariate = None if not before else Value(size) if len(before) == 1 else Value(size, size + 1)
     filtered = [_where(metric, dialect, e) for e in (*outcome, *before)]

@@ -1,8 +1,10 @@
 """CUPAC: a covariate that XGBoost predicts from what was known before exposure (Tang et al. 2020).
 
 The model learns on a sample that the database draws, and goes back to it as SQL, so that the units are predicted where
-they are. It is cross-fitted: a unit is predicted by the model that has not seen its half, so that however well the
-model remembers, the effect is not touched (Guo, Coey, Konutgan, Li, Schoener and Goldman 2021).
+they are. Of a ratio, numerator and denominator are predicted each by itself, and the ratio of the two predictions is
+its covariate, by the delta method like the ratio. It is cross-fitted: a unit is predicted by the model that has not
+seen its half, so that however well the model remembers, the effect is not touched (Guo, Coey, Konutgan, Li, Schoener
+and Goldman 2021).
 """
 
 # ruff: noqa: S608 - names are quoted by the dialect
@@ -37,8 +39,8 @@ _FEWEST = 200
 _TABLE = f"{KEPT}_predicted"
 
 
-def predict_covariates(found: Inside, metrics: Sequence[Metric]) -> tuple[Inside, dict[str, str]]:
-    """Add a prediction of each metric that asks for one to the rows, and say which column holds it.
+def predict_covariates(found: Inside, metrics: Sequence[Metric]) -> tuple[Inside, dict[str, tuple[str, ...]]]:
+    """Add a prediction of each metric that asks for one to the rows, and say which columns hold it: two of a ratio.
 
     Raises:
         ProblemError: there is no identifier to split the units by, or too few units to learn from.
@@ -47,37 +49,43 @@ def predict_covariates(found: Inside, metrics: Sequence[Metric]) -> tuple[Inside
     if not asked:
         return found, {}
     warehouse, dialect = found.units.warehouse, found.units.warehouse.dialect
-    marked = _marked(found)
+    named = list(dict.fromkeys(name for metric in asked for name in metric.feature_columns))
+    marked = _marked(found, named)
     # A refused metric is refused again, by name, when all metrics are prepared.
     bare = [replace(metric, covariate=None) for metric in asked]
-    ready = {one.metric.name: one.expressions[0] for one in prepare(warehouse, found.relation, bare, {}).ready}
-    columns, predictions = [], {}
-    for place, metric in enumerate(asked):
-        if metric.name in ready:
-            sql = _prediction(found, marked, metric, ready[metric.name])
-            predictions[metric.name] = dialect.column(f"k_prediction_{place}")
-            columns.append(f", {sql} AS {predictions[metric.name]}")
-        else:
-            predictions[metric.name] = dialect.column(metric.feature_columns[0])
+    ready = {one.metric.name: one.expressions for one in prepare(warehouse, found.relation, bare, {}).ready}
+    columns: list[str] = []
+    predictions: dict[str, tuple[str, ...]] = {}
+    for metric in asked:
+        names = []
+        for outcome in ready.get(metric.name, ()):
+            names.append(dialect.column(f"k_prediction_{len(columns)}"))
+            features = [f"k_feature_{named.index(name)}" for name in metric.feature_columns]
+            columns.append(f", {_prediction(found, marked, metric.name, features, outcome)} AS {names[-1]}")
+        predictions[metric.name] = tuple(names) or (dialect.column(metric.feature_columns[0]),)
     warehouse.keep(_TABLE, f"SELECT m.*{''.join(columns)} FROM {marked} m")
     return replace(found, relation=_TABLE), predictions
 
 
-def _marked(found: Inside) -> str:
-    """The rows with their fold and their place in the sample, from a hash of what was randomised."""
+def _marked(found: Inside, features: Sequence[str]) -> str:
+    """The rows with their fold and their place in the sample, from a hash of what was randomised; and the features.
+
+    These have names of their own, for each stands in hundreds of branches of the trees.
+    """
     dialect = found.units.warehouse.dialect
     name = found.units.cluster or found.units.unit
     if name is None:
         raise ProblemError("a predicted covariate needs the unit's identifier to split the units by; name its column")
     code = dialect.hash(dialect.column(name))
     fold = f"CASE WHEN SUBSTR({code}, 1, 1) < '8' THEN 0 ELSE 1 END"
-    return f"(SELECT r.*, {fold} AS k_fold, SUBSTR({code}, 2, 7) AS k_draw, {code} AS k_order FROM {found.relation} r)"
+    places = [f"{fold} AS k_fold", f"SUBSTR({code}, 2, 7) AS k_draw", f"{code} AS k_order"]
+    places += [f"{_feature(dialect.column(name), dialect)} AS k_feature_{place}" for place, name in enumerate(features)]
+    return f"(SELECT r.*, {', '.join(places)} FROM {found.relation} r)"
 
 
-def _prediction(found: Inside, marked: str, metric: Metric, outcome: str) -> str:
+def _prediction(found: Inside, marked: str, metric: str, features: Sequence[str], outcome: str) -> str:
     """SQL of a metric's prediction: for each fold, the trees that learnt from the other one."""
     dialect = found.units.warehouse.dialect
-    features = [_feature(dialect.column(name), dialect) for name in metric.feature_columns]
     # Seven hexadecimal digits below this one: the share of units that makes the sample.
     last = min(16**7, max(1, int(16**7 * SAMPLE_UNITS / max(found.rows, 1))))
     within = "" if last == 16**7 else f" AND k_draw < '{last:07x}'"
@@ -89,7 +97,7 @@ def _prediction(found: Inside, marked: str, metric: Metric, outcome: str) -> str
     fold = rows[:, 0].astype(np.int64)
     if min(np.bincount(fold, minlength=FOLDS)) < _FEWEST:
         raise ProblemError(
-            f"metric '{metric.name}': {len(rows)} units are too few to learn a covariate from; at least "
+            f"metric '{metric}': {len(rows)} units are too few to learn a covariate from; at least "
             f"{_FEWEST * FOLDS} are needed, or name a column as covariate"
         )
     cases = []
@@ -122,9 +130,11 @@ def _tree_sql(node: Mapping[str, Any], features: Sequence[str]) -> str:
     children = {child["nodeid"]: child for child in node["children"]}
     yes, no = (_tree_sql(children[node[answer]], features) for answer in ("yes", "no"))
     threshold = repr(float(np.float32(node["split_condition"])))
-    goes_left = "TRUE" if node["missing"] == node["yes"] else "FALSE"
-    test = f"COALESCE({features[int(node['split'][1:])]} < {threshold}, {goes_left})"
-    return f"CASE WHEN {test} THEN {yes} ELSE {no} END"
+    feature = features[int(node["split"][1:])]
+    # A missing feature fails either test, so the test is written for the branch that it does not take.
+    if node["missing"] == node["yes"]:
+        return f"CASE WHEN {feature} >= {threshold} THEN {no} ELSE {yes} END"
+    return f"CASE WHEN {feature} < {threshold} THEN {yes} ELSE {no} END"
 
 
 def _learn(features: Floats, outcome: Floats) -> _Trees:

@@ -218,8 +218,6 @@ class Ratio(Metric):
             raise ProblemError(f"metric '{self.name}' is a ratio: name the column of its denominator")
         if self.winsorise is not None:
             raise ProblemError(f"metric '{self.name}': winsorising has no meaning for a ratio; cap its columns before")
-        if isinstance(self.covariate, Predicted):
-            raise ProblemError(f"metric '{self.name}': a ratio takes a column or a look-back as covariate")
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """CUPAC and the A/A replay: what a model and random splits add to a reading."""
 
+import hashlib
+
 import duckdb
 import numpy as np
 import pandas as pd
@@ -82,8 +84,65 @@ def test_what_cannot_be_learnt_is_refused():
         analyse(units, [LEARNT], unit="user")
     with pytest.raises(ProblemError, match="one feature"):
         Predicted(())
-    with pytest.raises(ProblemError, match="ratio"):
-        Ratio("m", "spend", denominator="first", covariate=Predicted(("first",)))
+
+
+PER_VISIT = Ratio("r", "spend", denominator="visits", covariate=Predicted(("first", "second")))
+
+
+def visited(n=2_000, seed=5):
+    """Spending and visits that both follow the habits, neither along a line."""
+    units = bent_table(n, seed)
+    rng = np.random.default_rng(seed + 100)
+    return units.assign(visits=1.0 + rng.poisson(2 + 2 * (units["first"] > 0) + 3 * (units["second"] ** 2 > 1)))
+
+
+def learnt_by_hand(units, outcome):
+    """Cross-fitted predictions of a column, with XGBoost alone."""
+    import xgboost
+
+    code = np.array([hashlib.md5(str(user).encode(), usedforsecurity=False).hexdigest() for user in units["user"]])
+    fold, order = np.array([int(one[0], 16) >= 8 for one in code]), np.argsort(code)
+    features = units[["first", "second"]].to_numpy(dtype=np.float32)
+    said = np.empty(len(units))
+    settings = {"max_depth": 3, "eta": 0.1, "nthread": 1, "seed": 0, "tree_method": "hist"}
+    for left_out in (False, True):
+        rows = order[fold[order] != left_out]
+        data = xgboost.DMatrix(features[rows], label=units[outcome].to_numpy()[rows], feature_names=["f0", "f1"])
+        model = xgboost.train({**settings, "objective": "reg:squarederror"}, data, num_boost_round=60)
+        there = fold == left_out
+        said[there] = model.predict(xgboost.DMatrix(features[there], feature_names=["f0", "f1"]))
+    return said
+
+
+def test_a_ratio_with_learnt_covariates_is_what_the_delta_method_says():
+    units = visited()
+    found = analyse(units, [PER_VISIT], unit="user").effects[0]
+    above, below = learnt_by_hand(units, "spend"), learnt_by_hand(units, "visits")
+    y, x, arm = (units[name].to_numpy(dtype=float) for name in ("spend", "visits", "variant"))
+    linear = (y - y.mean() / x.mean() * x) / x.mean()
+    guess = (above - above.mean() / below.mean() * below) / below.mean()
+    slope = np.cov(linear, guess)[0, 1] / guess.var(ddof=1)
+    sides = []
+    for on in (0, 1):
+        mine = arm == on
+        ratio, foreseen = y[mine].mean() / x[mine].mean(), above[mine].mean() / below[mine].mean()
+        left = (y[mine] - ratio * x[mine]) / x[mine].mean()
+        left = left - slope * (above[mine] - foreseen * below[mine]) / below[mine].mean()
+        sides.append((ratio - slope * foreseen, left.var(ddof=1) / mine.sum()))
+    assert found.estimate == pytest.approx(sides[1][0] - sides[0][0], rel=1e-6)
+    assert found.error == pytest.approx(np.sqrt(sides[0][1] + sides[1][1]), rel=1e-6)
+    assert found.variance_ratio < 0.6
+
+
+def test_a_ratio_of_clusters_takes_learnt_covariates_too():
+    rows = visited(3_000).assign(store=lambda table: table["user"] // 6)
+    rows["variant"] = rows["store"] % 2
+    plain, learnt = (
+        analyse(rows, [Ratio("r", "spend", denominator="visits", covariate=covariate)], cluster="store").effects[0]
+        for covariate in (None, Predicted(("first", "second")))
+    )
+    assert learnt.variance_ratio < 0.6
+    assert (learnt.control_count, learnt.control_mean) == (plain.control_count, plain.control_mean)
 
 
 def historical(frame, **named):
