@@ -114,8 +114,7 @@ def _write(path: Path, ending: str, staged: Staged, plan: PartitionedPlan) -> It
     with make(path, schema) as writer:
         for number, chunk in _numbered(staged):
             found = _decide(number, chunk, plan)
-            listed = found.choice > 0 if found.explored is None else (found.choice > 0) | found.explored.explored
-            who = np.flatnonzero(listed)
+            who = found.listed
             picked = found.choice[who]
             names = chunk.customers().take(pa.array(who))
             values = [chunk.part(name)[who, picked].astype(np.float64) for name in ("profit", "cost")]

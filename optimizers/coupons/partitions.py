@@ -113,6 +113,13 @@ class Decided:
     explored: Exploration | None
     """Who of them was drawn at random; None: nobody is explored."""
 
+    @property
+    def listed(self) -> Ints:
+        """Customers who are sent a coupon or explored."""
+        logged = self.choice > 0
+        found: Ints = np.flatnonzero(logged if self.explored is None else logged | self.explored.explored)
+        return found
+
 
 def decided(number: int, partition: Partition, plan: PartitionedPlan) -> Decided:
     """The offers of a partition under a plan, with what was drawn at random."""

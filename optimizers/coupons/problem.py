@@ -124,6 +124,20 @@ def without_excluded(held: Bools | None, exclusive: tuple[tuple[int, ...], ...])
     return free
 
 
+def close(
+    profit: npt.NDArray[Any],
+    contacts: Ints | None,
+    limit: int | None,
+    held: Bools | None,
+    exclusive: tuple[tuple[int, ...], ...],
+) -> None:
+    """Put -inf into profit (N, O) wherever contacts or exclusions rule an offer out."""
+    for free in (within_contacts(contacts, limit, profit.shape[1]), without_excluded(held, exclusive)):
+        if free is not None:
+            profit[~free] = -np.inf
+    profit[:, 0] = 0.0
+
+
 def _money_matrix(name: str, values: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - whatever the caller handed in
     try:
         array = np.asarray(values)

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from engine.errors import DataError
-from optimizers.coupons.partitions import PartitionedPlan
-from optimizers.coupons.questions import Placement, Work, offers_of
+from optimizers.coupons.by_name import Limits
+from optimizers.coupons.long_table import REQUIRED, read_contacts, read_held
+from optimizers.coupons.partitions import PartitionedPlan, decided
+from optimizers.coupons.problem import close
+from optimizers.coupons.questions import Work
 from optimizers.coupons.sums import Box, Partition, Screened, Sums, no_sums, screen
 
 if TYPE_CHECKING:
@@ -57,27 +60,60 @@ class SparkPartitions:
             total = total + settled
         return SparkPartitions(kept.map(lambda item: (item[0], item[1]))), total
 
+    def changed(self, work: Work[Partition], argument: Any) -> SparkPartitions:  # noqa: ANN401
+        """The customers that `work` makes of each partition, where they are."""
+        sent = self.rdd.context.broadcast(argument)
+        return SparkPartitions(self.rdd.map(lambda item: (item[0], work(item[0], item[1], sent.value))))
+
 
 def _keep(number: int, partition: Partition, box: Box) -> tuple[int, Partition, Sums]:
     found: Screened = screen(partition, box)
     return number, partition.take(np.flatnonzero(found.open)), found.settled
 
 
-def dense_table(values: DataFrame, offers: Sequence[str], segments: Sequence[str], partitions: int) -> DataFrame:
+@dataclass(frozen=True)
+class _Form:
+    """What the matrices of a partition are made of."""
+
+    offers: tuple[str, ...]
+    segments: tuple[str, ...]
+    contact_limit: int | None
+    exclusive: tuple[tuple[int, ...], ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """That the long table has to have."""
+        asked = ((self.segments, "segment"), (self.contact_limit is not None, "contacts"), (self.exclusive, "held"))
+        return [*REQUIRED, *(name for wanted, name in asked if wanted)]
+
+
+def dense_table(
+    values: DataFrame, offers: Sequence[str], segments: Sequence[str], partitions: int, limits: Limits | None = None
+) -> DataFrame:
     """Deal a long table of values over partitions, each as dense matrices in one row.
 
     Args:
-        values: columns customer_id, offer_id, profit, cost, and segment where there are segments.
+        values: columns customer_id, offer_id, profit, cost, and segment where there are segments; contacts and held
+            where `limits` need them.
         offers: identifiers without the empty one; offer o of the plan is `offers[o - 1]`.
         segments: names; empty: one segment.
         partitions: into how many parts the customers are divided; the plan depends on it within the gap.
+        limits: of which those of single customers (contacts, exclusions) are applied here; budgets, numbers sent and
+            caps belong to the rules of `allocate_partitions`.
 
     Raises:
-        DataError: a value that cannot be used, with its customer and offer; an offer or segment not listed.
+        DataError: a value that cannot be used, with its customer and offer; an offer or segment not listed; a column
+            that a limit needs and the table has not.
+        ProblemError: a limit names an offer that is not listed.
     """
-    names = ["customer_id", "offer_id", "profit", "cost", *(["segment"] if segments else [])]
-    dealt = values.select(*names).repartition(partitions, "customer_id").sortWithinPartitions("customer_id", "offer_id")
-    dense = dealt.mapInArrow(partial(_densify, offers=tuple(offers), segments=tuple(segments)), DENSE).persist()
+    limits = limits or Limits()
+    form = _Form(tuple(offers), tuple(segments), limits.contact_limit, limits.groups(("", *offers)))
+    missing = [name for name in form.columns if name not in values.columns]
+    if missing:
+        raise DataError(f"the table of values has no column {', '.join(missing)}; it has {', '.join(values.columns)}")
+    chosen = values.select(*form.columns)
+    dealt = chosen.repartition(partitions, "customer_id").sortWithinPartitions("customer_id", "offer_id")
+    dense = dealt.mapInArrow(partial(_densify, form=form), DENSE).persist()
     faults = [row.fault for row in dense.filter("fault is not null").select("fault").collect()]
     if faults:
         raise DataError("the table of values cannot be used: " + "\n  ".join(sorted(faults)[:20]))
@@ -95,15 +131,18 @@ def spark_partitions(dense: DataFrame, offers: int) -> SparkPartitions:
 
 
 def chosen_coupons(dense: DataFrame, offers: Sequence[str], plan: PartitionedPlan) -> DataFrame:
-    """The coupons of a plan as a Spark table customer_id, offer_id, profit, cost; nothing passes the driver."""
-    sent = dense.sparkSession.sparkContext.broadcast((("", *offers), plan.placement))
+    """The coupons of a plan as a Spark table customer_id, offer_id, profit, cost; nothing passes the driver.
+
+    With exploration also explored and propensity, and a line with an empty offer_id for each explored customer who was
+    drawn no coupon.
+    """
+    sent = dense.sparkSession.sparkContext.broadcast((("", *offers), plan))
     schema = "customer_id string, offer_id string, profit double, cost double"
-    return dense.mapInArrow(partial(_chosen, sent=sent), schema)
+    logged = "" if plan.slice is None else ", explored boolean, propensity double"
+    return dense.mapInArrow(partial(_chosen, sent=sent), schema + logged)
 
 
-def _densify(
-    batches: Iterator[pa.RecordBatch], offers: tuple[str, ...], segments: tuple[str, ...]
-) -> Iterator[pa.RecordBatch]:
+def _densify(batches: Iterator[pa.RecordBatch], form: _Form) -> Iterator[pa.RecordBatch]:
     """All rows of one Spark partition, sorted by customer, as one row of matrices."""
     import pyarrow as pa
     from pyspark import TaskContext
@@ -111,7 +150,7 @@ def _densify(
     context = TaskContext.get()
     parts = list(batches)
     table = pa.Table.from_batches(parts) if parts else None
-    customers, partition, fault = _matrices(table, offers, segments)
+    customers, partition, fault = _matrices(table, form)
     row = {
         "number": pa.array([context.partitionId() if context else 0], pa.int32()),
         "customers": pa.array([_packed_names(customers)], pa.binary()),
@@ -123,19 +162,19 @@ def _densify(
     yield pa.RecordBatch.from_pydict(row)
 
 
-def _matrices(
-    table: pa.Table | None, offers: tuple[str, ...], segments: tuple[str, ...]
-) -> tuple[Any, Partition, str | None]:
+def _matrices(table: pa.Table | None, form: _Form) -> tuple[Any, Partition, str | None]:
     import pyarrow as pa
 
-    width = len(offers) + 1
+    width = len(form.offers) + 1
     if table is None or not table.num_rows:
         return pa.array([], pa.string()), _partition(np.zeros((0, width)), np.zeros((0, width)), np.zeros(0)), None
     coded = table.column("customer_id").cast(pa.string()).combine_chunks().dictionary_encode()
     customer = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    offer = _numbered(table.column("offer_id"), offers) + 1
+    offer = _numbered(table.column("offer_id"), form.offers) + 1
     money = [np.asarray(table.column(n).cast(pa.float64()).to_numpy(), dtype=np.float64) for n in ("profit", "cost")]
-    place = _numbered(table.column("segment"), segments) if segments else np.zeros(len(offer), dtype=np.int64)
+    place = np.zeros(len(offer), dtype=np.int64)
+    if form.segments:
+        place = _numbered(table.column("segment"), form.segments)
     fault = _fault(table, customer, offer, money, place, width)
     many = len(coded.dictionary)
     profit, cost = np.full((many, width), -np.inf), np.zeros((many, width))
@@ -144,7 +183,25 @@ def _matrices(
     if fault is None:
         profit[customer, offer], cost[customer, offer] = money
         segment[customer] = place
+        fault = _close(table, customer, offer, form, profit)
     return coded.dictionary, _partition(profit, cost, segment), fault
+
+
+def _close(table: pa.Table, customer: np.ndarray, offer: np.ndarray, form: _Form, profit: np.ndarray) -> str | None:
+    """Mark what contacts and exclusions rule out; the first fault of their columns."""
+    faults: list[str] = []
+    contacts = held = None
+    if form.contact_limit is not None:
+        given, faults = read_contacts(table)
+        contacts = np.zeros(len(profit), dtype=np.int64)
+        np.maximum.at(contacts, customer, given)
+    if form.exclusive:
+        mine, found = read_held(table)
+        faults += found
+        held = np.zeros(profit.shape, dtype=np.bool_)
+        held[customer, offer] = mine
+    close(profit, contacts, form.contact_limit, held, form.exclusive)
+    return faults[0] if faults else None
 
 
 def _partition(profit: np.ndarray, cost: np.ndarray, segment: np.ndarray) -> Partition:
@@ -207,20 +264,22 @@ def _chosen(batches: Iterator[pa.RecordBatch], sent: Any) -> Iterator[pa.RecordB
     import pyarrow as pa
 
     offers: tuple[str, ...]
-    placement: Placement
-    offers, placement = sent.value
+    plan: PartitionedPlan
+    offers, plan = sent.value
     for batch in batches:
         for row in batch.to_pylist():
             number, partition = _unpacked(row, len(offers))
-            choice = offers_of(number, partition, placement).astype(np.int64)
-            who = np.flatnonzero(choice)
+            found = decided(number, partition, plan)
+            listed = found.listed
             names = pa.ipc.open_stream(row["customers"]).read_all().column(0).combine_chunks()
-            picked = choice[who]
-            yield pa.RecordBatch.from_pydict(
-                {
-                    "customer_id": names.take(pa.array(who)),
-                    "offer_id": pa.array(offers, pa.string()).take(pa.array(picked)),
-                    "profit": pa.array(partition.profit[who, picked].astype(np.float64)),
-                    "cost": pa.array(partition.cost[who, picked].astype(np.float64)),
-                }
-            )
+            picked = found.choice[listed]
+            columns = {
+                "customer_id": names.take(pa.array(listed)),
+                "offer_id": pa.array(offers, pa.string()).take(pa.array(picked)),
+                "profit": pa.array(partition.profit[listed, picked].astype(np.float64)),
+                "cost": pa.array(partition.cost[listed, picked].astype(np.float64)),
+            }
+            if found.explored is not None:
+                columns["explored"] = pa.array(found.explored.explored[listed])
+                columns["propensity"] = pa.array(found.explored.propensity[listed])
+            yield pa.RecordBatch.from_pydict(columns)

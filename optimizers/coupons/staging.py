@@ -19,7 +19,7 @@ from engine.errors import DataError
 from optimizers.coupons import long_table
 from optimizers.coupons.by_name import Limits
 from optimizers.coupons.long_table import REQUIRED, Asked
-from optimizers.coupons.problem import Ints, within_contacts, without_excluded
+from optimizers.coupons.problem import Ints, close
 from optimizers.coupons.sums import Partition
 
 BATCH = 500_000
@@ -304,7 +304,7 @@ def _condense(bucket: Path, chunk: Chunk, rules: _OfCustomers) -> tuple[list[str
     if not faults:
         profit[customer, offer] = table.column("profit").to_numpy()
         cost[customer, offer] = table.column("cost").to_numpy()
-        _close(table, customer, offer, rules, profit, cost)
+        _close(table, customer, offer, rules, profit)
     chunk.save(profit, cost, **by_customer)
     feather.write_feather(
         pa.table({"customer_id": coded.dictionary}), chunk.folder / f"{chunk.number:05d}.customers", compression="lz4"
@@ -325,7 +325,6 @@ def _close(
     offer: Ints,
     rules: _OfCustomers,
     profit: np.ndarray,
-    cost: np.ndarray,
 ) -> None:
     """Mark what contacts and exclusions rule out."""
     contacts = held = None
@@ -335,10 +334,4 @@ def _close(
     if rules.exclusive:
         held = np.zeros(profit.shape, dtype=np.bool_)
         held[customer, offer] = table.column("held").to_numpy()
-    for free in (
-        within_contacts(contacts, rules.contact_limit, rules.offers),
-        without_excluded(held, rules.exclusive),
-    ):
-        if free is not None:
-            profit[~free], cost[~free] = -np.inf, 0.0
-    profit[:, 0] = 0.0
+    close(profit, contacts, rules.contact_limit, held, rules.exclusive)

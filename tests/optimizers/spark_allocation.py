@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizers.coupons.partitions import allocate_partitions
-from optimizers.coupons.questions import Chunks, offers_of
+from optimizers.coupons.by_name import Limits
+from optimizers.coupons.partitions import allocate_partitions, decided
+from optimizers.coupons.questions import Chunks
 from optimizers.coupons.spark import SparkPartitions, chosen_coupons, dense_table, spark_partitions
 from optimizers.coupons.sums import Rules
 
@@ -45,6 +46,9 @@ class Killing:
         Path(self.marker).touch()  # from now on: the next question kills its worker
         return Killing(kept, self.marker), settled
 
+    def changed(self, work, argument):
+        return Killing(self.inner.changed(work, argument), self.marker)
+
 
 def main(path, partitions, folder):
     from pyspark.sql import SparkSession
@@ -59,17 +63,20 @@ def main(path, partitions, folder):
         .config("spark.local.dir", folder)
         .getOrCreate()
     )
-    rules = Rules(562.5, np.array([225.0, np.inf]), 825.0, np.inf, np.full(4, np.inf))
-    dense = dense_table(session.read.parquet(path), OFFERS, SEGMENTS, partitions)
+    rules = Rules(375.0, np.array([150.0, np.inf]), 450.0, 800.0, np.array([np.inf, 200.0, np.inf, 300.0]))
+    alone = Limits(contact_limit=3, exclusive=[["o1", "o2"]])
+    asked = {"gap": 1e-5, "explore": 0.1, "seed": 4}
+    dense = dense_table(session.read.parquet(path), OFFERS, SEGMENTS, partitions, alone)
     there = spark_partitions(dense, len(OFFERS) + 1)
-    plan = allocate_partitions(there, rules, gap=1e-5)
+    plan = allocate_partitions(there, rules, **asked)
     marker = Path(folder) / "kill"
-    survived = allocate_partitions(Killing(there, str(marker)), rules, gap=1e-5)
+    survived = allocate_partitions(Killing(there, str(marker)), rules, **asked)
     coupons = chosen_coupons(dense, OFFERS, plan).toArrow().to_pandas()
     held = [partition for _, partition in sorted(there.rdd.collect(), key=lambda pair: pair[0])]
     here = Chunks([lambda partition=partition: partition for partition in held])
-    local = allocate_partitions(here, rules, gap=1e-5)
-    choices = [offers_of(number, partition, local.placement) for number, partition in enumerate(held)]
+    local = allocate_partitions(here, rules, **asked)
+    choices = [decided(number, partition, local).choice for number, partition in enumerate(held)]
+    coupons.to_parquet(Path(folder) / "coupons.parquet")
     columns = "customer_id string, offer_id string, profit double, cost double, segment string"
     bad = session.createDataFrame([("c1", "o1", 1.0, -2.0, "a")], columns)
     try:
@@ -89,7 +96,8 @@ def main(path, partitions, folder):
         "survived_objective": survived.objective,
         "survived_bound": survived.bound,
         "killed": not marker.exists(),
-        "written": len(coupons),
+        "written": int((coupons["offer_id"] != "").sum()),
+        "explored": int(coupons["explored"].sum()),
         "written_profit": float(coupons["profit"].sum()),
         "written_cost": float(coupons["cost"].sum()),
         "customers_twice": int(coupons["customer_id"].duplicated().sum()),

@@ -29,6 +29,8 @@ def figures(tmp_path_factory):
             "profit": rng.gamma(2, 1, 3 * CUSTOMERS) - 1,
             "cost": rng.gamma(2, 0.5, 3 * CUSTOMERS),
             "segment": np.repeat(rng.choice(["a", "b"], CUSTOMERS), 3),
+            "contacts": np.repeat(rng.integers(0, 5, CUSTOMERS), 3),
+            "held": (rng.random(3 * CUSTOMERS) < 0.1).astype(int),
         }
     )
     table.to_parquet(folder / "values.parquet")
@@ -41,7 +43,7 @@ def figures(tmp_path_factory):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return json.loads(done.stdout.strip().splitlines()[-1]) | {"folder": folder}
 
 
 @pytest.mark.spark
@@ -50,7 +52,7 @@ def test_spark_and_local_agree_to_the_last_digit(figures):
     for name in ("objective", "bound", "sent"):
         assert figures[name] == figures[f"local_{name}"]
     assert figures["gap"] <= 1e-4
-    assert figures["spend"] <= 0.375 * CUSTOMERS * (1 + 1e-9)
+    assert figures["spend"] <= 375 * (1 + 1e-9)
 
 
 @pytest.mark.spark
@@ -66,6 +68,22 @@ def test_the_coupons_are_written_on_the_executors(figures):
     assert figures["customers_twice"] == 0
     assert figures["written_profit"] == pytest.approx(figures["objective"], rel=1e-12)
     assert figures["written_cost"] == pytest.approx(figures["spend"], rel=1e-12)
+
+
+@pytest.mark.spark
+def test_every_limit_holds_in_what_is_written(figures):
+    """Budgets, numbers sent, caps, contacts and exclusions, with a tenth of the customers drawn at random."""
+    written, asked = (pd.read_parquet(figures["folder"] / f"{name}.parquet") for name in ("coupons", "values"))
+    sent = written[written["offer_id"] != ""].merge(asked, on=["customer_id", "offer_id"], suffixes=("", "_asked"))
+    assert 450 <= len(sent) == figures["sent"] <= 800
+    assert sent.loc[sent["segment"] == "a", "cost"].sum() <= 150 * (1 + 1e-9)
+    assert (sent["offer_id"] == "o1").sum() <= 200
+    assert (sent["offer_id"] == "o3").sum() <= 300
+    assert (sent["contacts"] < 3).all()
+    holders = asked.loc[asked["offer_id"].isin(["o1", "o2"]) & (asked["held"] == 1), "customer_id"]
+    assert not (sent["offer_id"].isin(["o1", "o2"]) & sent["customer_id"].isin(holders)).any()
+    assert figures["explored"] == written["explored"].sum() == pytest.approx(0.1 * CUSTOMERS, rel=0.25)
+    assert (written.loc[~written["explored"], "propensity"] == 1).all()
 
 
 @pytest.mark.spark
