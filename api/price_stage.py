@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from api.line_words import line_reasons
 from api.price_choice import ChosenPrices, price_choice, risk_of_lines
 from api.rule_stage import price_rules, rule_evidence
 from engine.demand.level import LevelForecast, fit_level, forecast
@@ -16,14 +17,12 @@ from engine.demand.response import Response, estimate_response
 from engine.panel import Panel, build_panel, current_prices
 from engine.profiles import build_profiles, profile_mix
 from engine.progress import Stopwatch
-from engine.proposal import PriceLine, Reason
+from engine.proposal import PriceLine
 from engine.settings import Settings
 from engine.shop import Shop
 from engine.text import embed_texts
 from optimizers.prices import PriceOutcome, PricePlan, PriceProblem, evaluate_prices
-from optimizers.prices.explain import explain_line
 from optimizers.prices.robust import RobustPlan
-from optimizers.rules.plan import with_rule
 
 Floats = npt.NDArray[np.float64]
 
@@ -166,6 +165,7 @@ def price_lines(
 ) -> tuple[PriceLine, ...]:
     """One line for each product, with its reason in words."""
     response, products, plan = demand.response, demand.panel.products, chosen.plan
+    reasons = line_reasons(response, problem, chosen)
     return tuple(
         PriceLine(
             product_id=product_id,
@@ -183,13 +183,7 @@ def price_lines(
             elasticity=float(response.elasticity[i]),
             elasticity_se=float(response.elasticity_se[i]),
             identified=bool(response.identified[i]),
-            reason=_reason(response, problem, chosen, i),
+            reason=reasons[i],
         )
         for i, product_id in enumerate(problem.product_ids)
     )
-
-
-def _reason(response: Response, problem: PriceProblem, chosen: ChosenPrices, product: int) -> Reason:
-    """Why the price is what it is, with the business rule that bound it."""
-    own = explain_line(problem, chosen.plan, product) if response.identified[product] else response.verdict[product]
-    return own if chosen.ruled is None else with_rule(own, chosen.ruled, product)

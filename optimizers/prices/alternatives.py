@@ -32,8 +32,15 @@ class Alternative:
     planned one; None: none within 3 of the estimate."""
 
 
-def best_alternatives(problem: PriceProblem, plan: PricePlan) -> tuple[Alternative | None, ...]:
+def best_alternatives(
+    problem: PriceProblem, plan: PricePlan, allowed: npt.NDArray[np.bool_] | None = None
+) -> tuple[Alternative | None, ...]:
     """Find the best other rung of every product, (P,); None where there is no other.
+
+    Args:
+        problem: what was asked.
+        plan: the answer.
+        allowed: (P, K) rungs that the rules permit; None: all.
 
     Gains are by exact demand for the product's own move, and to first order for what it does to its family; the index
     and the limit on changes are charged at `plan.shadow_prices`. Other rules are not charged.
@@ -41,7 +48,11 @@ def best_alternatives(problem: PriceProblem, plan: PricePlan) -> tuple[Alternati
     ladder = problem_ladder(problem)
     model = rung_model(problem, Families.of(problem), ladder, plan.price)
     toll = _tolls(problem, plan, ladder)
-    return tuple(_alternative(problem, plan, ladder, model, toll, i) for i in range(len(problem.product_ids)))
+    open_rungs = ladder.rungs if allowed is None else ladder.rungs & allowed
+    return tuple(
+        _alternative(problem, plan, ladder, model, toll, np.flatnonzero(open_rungs[i]), i)
+        for i in range(len(problem.product_ids))
+    )
 
 
 def _tolls(problem: PriceProblem, plan: PricePlan, ladder: Ladder) -> Floats:
@@ -53,9 +64,14 @@ def _tolls(problem: PriceProblem, plan: PricePlan, ladder: Ladder) -> Floats:
 
 
 def _alternative(
-    problem: PriceProblem, plan: PricePlan, ladder: Ladder, model: RungModel, toll: Floats, i: int
+    problem: PriceProblem,
+    plan: PricePlan,
+    ladder: Ladder,
+    model: RungModel,
+    toll: Floats,
+    rungs: npt.NDArray[np.int64],
+    i: int,
 ) -> Alternative | None:
-    rungs = np.flatnonzero(ladder.rungs[i])
     if len(rungs) < 2:
         return None
     price = ladder.price[i, rungs]
