@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from api.line_words import line_reasons
-from api.price_choice import ChosenPrices, price_choice, risk_of_lines
-from api.rule_stage import price_rules, rule_evidence
+from api.price_choice import ChosenPrices, PriceChoice, price_choice, risk_of_lines
+from api.rule_stage import PriceRules, price_rules, rule_evidence
 from engine.demand.level import LevelForecast, fit_level, forecast
 from engine.demand.response import Response, estimate_response
 from engine.panel import Panel, build_panel, current_prices
@@ -65,16 +65,22 @@ class PriceResult:
     """What each risk setting counts of the plan; None where `pricing.risk` counts line by line."""
 
 
-def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceResult:
-    """Estimate demand and choose prices.
+@dataclass(frozen=True)
+class PosedPrices:
+    """What is known before any price is chosen."""
+
+    demand: Demand
+    problem: PriceProblem
+    rules: PriceRules
+
+
+def pose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PosedPrices:
+    """Estimate demand and pose the price problem with its rules.
 
     Raises:
         DataError: nothing that could be priced.
         ConfigurationError: business rules that cannot be read, or name what the shop does not have.
-        InfeasibleError: no price vector satisfies the rules.
     """
-    from api.price_evidence import gather_evidence
-
     with watch.stage("panel"):
         panel = build_panel(shop, settings)
         rules = price_rules(shop, panel, settings)
@@ -94,9 +100,33 @@ def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceRes
     with watch.stage("price response"):
         response = estimate_response(panel, settings, text=features.text, seed=settings.seed)
     demand = Demand(panel, price, level, response, features)
+    return PosedPrices(demand, price_problem(demand, settings), rules)
+
+
+def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceResult:
+    """Estimate demand and choose prices.
+
+    Raises:
+        DataError: nothing that could be priced.
+        ConfigurationError: business rules that cannot be read, or name what the shop does not have.
+        InfeasibleError: no price vector satisfies the rules.
+    """
+    posed = pose_prices(shop, settings, watch)
+    return choose_posed(shop, settings, watch, posed, price_choice(posed.rules, settings))
+
+
+def choose_posed(
+    shop: Shop, settings: Settings, watch: Stopwatch, posed: PosedPrices, choice: PriceChoice
+) -> PriceResult:
+    """Choose prices and gather what speaks for and against them.
+
+    Raises:
+        InfeasibleError: no price vector satisfies the rules.
+    """
+    from api.price_evidence import gather_evidence
+
+    demand, problem = posed.demand, posed.problem
     with watch.stage("price plan"):
-        problem = price_problem(demand, settings)
-        choice = price_choice(rules, settings)
         chosen = choice.choose(problem, gap=settings.pricing.gap, seconds=settings.pricing.seconds)
         plan = chosen.plan
     outcome = evaluate_prices(problem, plan.price)
@@ -104,7 +134,7 @@ def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceRes
     lines = price_lines(demand, problem, chosen, outcome, current)
     with watch.stage("evidence"):
         evidence = gather_evidence(shop, settings, demand, problem, plan, watch.listener, choice)
-        evidence["rules"] = rule_evidence(rules, chosen.ruled)
+        evidence["rules"] = rule_evidence(posed.rules, chosen.ruled)
     return PriceResult(demand, problem, plan, outcome, current, lines, evidence, chosen.robust)
 
 
