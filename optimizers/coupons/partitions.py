@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import InfeasibleError, PlanError
+from engine.errors import InfeasibleError, ProblemError
 from optimizers.coupons import dual as coupon_dual
 from optimizers.coupons import repair as coupon_repair
 from optimizers.coupons.dual import Answer, Dual
@@ -66,6 +66,8 @@ MOST_OPEN = 3_000_000
 """Customers kept after screening, about: 84 bytes each with ten offers."""
 POOL = 4_000
 """Customers nearest to indifference who come to the driver, about."""
+NOTHING = 1e-9
+"""Share of the floor that may be missing by rounding."""
 
 
 @dataclass(frozen=True)
@@ -181,21 +183,21 @@ def _allocate_beside_slice(
 
 def _allocate(partitions: Partitions, rules: Rules, gap: float, watch: Watch) -> PartitionedPlan:
     customers = sum(partitions.map(count_customers, None))
-    if not customers and not rules.floor:
-        return _nobody(rules, Dual(no_prices(rules), 0.0, (), np.zeros((0, len(rules.segment_budget))), 0), 0, 0)
+    if not customers:
+        return _of_nobody(rules)
     sample = _sample(partitions, rules, customers)
-    if rules.floor > 0:
-        check_floor(partitions, rules, sample, watch)
     search = _search(partitions, rules, sample, customers, watch)
     kinds = _gather(search, rules)
     try:
         choice, stopped = _decide(kinds, search.dual, gap, watch)
     except InfeasibleError:
         if search.dual.stopped is None:
+            check_floor(partitions, rules, sample, watch)
             raise
         if rules.floor > 0:
-            raise PlanError(
-                "time was up before a plan was found that sends as many as min_sent asks for; give more seconds"
+            raise ProblemError(
+                f"the search was stopped ({search.dual.stopped}) before a plan was found that sends min_sent = "
+                f"{rules.floor:,.0f}; give it more time"
             ) from None
         return _nobody(rules, search.dual, search.customers, search.kept)
     objective = profit_of(kinds.rows, choice)
@@ -211,6 +213,13 @@ def _allocate(partitions: Partitions, rules: Rules, gap: float, watch: Watch) ->
         passes=search.dual.passes,
         kept=search.kept,
     )
+
+
+def _of_nobody(rules: Rules) -> PartitionedPlan:
+    """The plan of no customers."""
+    if rules.floor > 0:
+        raise InfeasibleError(f"min_sent = {rules.floor:,.0f} cannot be reached: there are no customers; lower it")
+    return _nobody(rules, Dual(no_prices(rules), 0.0, (), np.zeros((0, len(rules.segment_budget))), 0), 0, 0)
 
 
 def _nobody(rules: Rules, dual: Dual, customers: int, kept: int) -> PartitionedPlan:
@@ -247,7 +256,10 @@ class _Search:
 
 
 def _search(partitions: Partitions, rules: Rules, sample: Rows, customers: int, watch: Watch) -> _Search:
-    centre = coupon_dual.minimise_rows(sample, [no_prices(rules)], watch, tolerance=1e-6).multipliers
+    coarse = coupon_dual.minimise_rows(sample, [no_prices(rules)], watch, tolerance=1e-6)
+    centre = coarse.multipliers
+    if coarse.missing > NOTHING * rules.floor:  # the customers may have more than the sample
+        check_floor(partitions, rules, sample, watch)
     reach = coupon_dual.REACH * math.sqrt(coupon_dual.COARSE_ROWS / max(len(sample.member), 1))
     passes = 2
     for attempt in range(coupon_dual.MAX_NEIGHBOURHOODS):
@@ -258,6 +270,8 @@ def _search(partitions: Partitions, rules: Rules, sample: Rows, customers: int, 
         if not dual.left_box or dual.stopped or attempt == coupon_dual.MAX_NEIGHBOURHOODS - 1:
             break
         centre, reach = dual.multipliers, reach * coupon_dual.WIDER
+    if dual.missing > NOTHING * rules.floor and not dual.stopped:
+        check_floor(partitions, rules, sample, watch)
     dual = replace(dual, **_active(dual), passes=passes)
     count = sum(kept.map(count_customers, None))
     return _Search(dual, box, kept, settled, _threshold(sample, dual, customers), customers, count)
