@@ -26,15 +26,17 @@ from engine.demand.channels import PROMOTION, Channels, split_prices
 from engine.demand.fitting import fit_panel
 from engine.demand.noise import noise_precision, unshrunken
 from engine.demand.response import Response, estimate_response
-from engine.panel import Panel, build_panel
+from engine.panel import Panel, build_panel, split_panel
 from engine.settings import load_settings
 from engine.sources import open_shop
 
 Floats = npt.NDArray[np.float64]
 RESULTS = Path(__file__).parent / "results"
-BARE = frozenset({"category weeks", "trend", "season", "stockpiling"})
+BARE = frozenset({"category weeks", "trend", "season", "stockpiling", "rivals' prices"})
 LAGS = 4
 REDRAWS = 2000
+HALVES = (1, 2)
+"""Seeds of the ways to halve the stores."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--home", default=".offerwright")
     options = parser.parse_args(arguments)
     settings = load_settings(None, [f"data.home={options.home}"])
-    panel = build_panel(open_shop("orange_juice", settings), settings)
+    shop = open_shop("orange_juice", settings)
+    panel = build_panel(shop, settings)
     response = estimate_response(panel, settings, seed=settings.seed)
-    text = report(panel, response)
+    halves = [half for seed in HALVES for half in split_panel(shop, panel, settings, seed)[:2]]
+    text = report(panel, response, [estimate_response(half, settings, seed=settings.seed) for half in halves])
     print(text)
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "orange_juice.md").write_text(text, encoding="utf-8")
 
 
-def report(panel: Panel, response: Response) -> str:
-    """Put the comparison into Markdown, brand by brand."""
+def report(panel: Panel, response: Response, halves: Sequence[Response]) -> str:
+    """Put the comparison into Markdown, brand by brand; `halves`: responses of halves of the stores."""
     steps = reference_steps(panel)
-    ours = Slopes(response.elasticity, response.elasticity_se)
+    ours, cross = Slopes(response.elasticity, response.elasticity_se), Slopes(response.cross, response.cross_se)
+    answers = rivals_answers(panel)
     names = list(steps)
     brand = panel.products["title"].astype(str).tolist()
     compared = {**steps, **same_questions(panel), "ours, everyday": ours}
@@ -84,6 +89,11 @@ def report(panel: Panel, response: Response) -> str:
             + f". The first column, drawn again within its own errors, agrees with itself at "
             f"{agreement_with_itself(steps[names[0]]):.2f} on average.",
             "",
+            *_by_chance(steps[names[0]], Slopes(response.raw, response.raw_se)),
+            "Responses of halves of the stores agree with the first column at "
+            + ", ".join(f"{rank(steps[names[0]].value, half.elasticity):.2f}" for half in halves)
+            + ".",
+            "",
             "## Where ours parts from the reference",
             "",
             "Each step is the change that it makes to the reference; together they add up to the difference. The last",
@@ -93,6 +103,16 @@ def report(panel: Panel, response: Response) -> str:
             _table(
                 ["brand", "difference", *names[1:], "rest", "standard errors", "same question"],
                 [[brand[i], *_parting(list(steps.values()), ours, i)] for i in range(len(brand))],
+            ),
+            "",
+            "## Answers to the rivals' prices",
+            "",
+            "Elasticity to the price index of the other brands: ordinary least squares beside everyday price,",
+            "promotion, leaflet and trend, and ours (all of it, category weeks included; kept at zero or above).",
+            "",
+            _table(
+                ["brand", "fixed effects", "ours"],
+                [[brand[i], _cell(answers, i), _cell(cross, i)] for i in range(len(brand))],
             ),
             "",
         ]
@@ -114,6 +134,15 @@ def reference_steps(panel: Panel) -> dict[str, Slopes]:
         "beside rivals' prices": fixed_effects(panel, [everyday, promotion, leaflet, rivals]),
         "beside a trend": fixed_effects(panel, [everyday, promotion, leaflet, rivals, clock]),
     }
+
+
+def rivals_answers(panel: Panel) -> Slopes:
+    """Fixed-effects slopes in the rivals' prices, in the last design of `reference_steps`."""
+    channels = split_prices(panel)
+    promotion, price = channels.column(PROMOTION), np.log(panel.price)
+    clock = np.broadcast_to(np.linspace(-0.5, 0.5, price.shape[1]), price.shape)
+    everyday = channels.values.sum(axis=2) - promotion
+    return fixed_effects(panel, [rival_index(panel, price), everyday, promotion, panel.mailer, clock])
 
 
 def same_questions(panel: Panel) -> dict[str, Slopes]:
@@ -181,6 +210,21 @@ def agreement_with_itself(slopes: Slopes) -> float:
     """Mean rank correlation of slopes with themselves drawn again within their errors: what noise lets anyone reach."""
     drawn = slopes.value + slopes.se * np.random.default_rng(0).standard_normal((REDRAWS, len(slopes.value)))
     return float(np.mean([rank(slopes.value, values) for values in drawn]))
+
+
+def _by_chance(reference: Slopes, own: Slopes) -> list[str]:
+    """How far two readings with these errors agree when both read the same truth."""
+    weight = [slopes.se**-2 for slopes in (reference, own)]
+    truth = (weight[0] * reference.value + weight[1] * own.value) / (weight[0] + weight[1])
+    rng, shape = np.random.default_rng(1), (REDRAWS, len(truth))
+    drawn = [truth + slopes.se * rng.standard_normal(shape) for slopes in (reference, own)]
+    found = [rank(a, b) for a, b in zip(*drawn, strict=True)]
+    low, high = np.quantile(found, (0.05, 0.95))
+    return [
+        f"Two readings of one truth with the errors of the first column and of our own evidence agree at "
+        f"{np.mean(found):.2f} on average ({low:.2f} … {high:.2f}, 90 %).",
+        "",
+    ]
 
 
 def rank(a: Floats, b: Floats) -> float:
