@@ -39,14 +39,16 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Search = Callable[[Ints, Ints, Floats, Floats], tuple[Ints, Floats]]
+"""From a choice (P,), groups asked, worth and dent: better choices and their scores."""
 
 ROUNDS = 40
 """Rounds of columns at most."""
-PROOFS = 6
+PROOFS = 12
 """How often the whole is bounded at most."""
 EARLY = 0.99
 """A plan worth less than this share of the relaxation is not waited with until the columns are complete."""
-TAIL = 3.0
+TAIL = 20.0
 """Columns that would bring less than this share of the gap altogether are not waited for."""
 SHORT_WORK = Work(nodes=25, first=60, later=12)
 WORK = Work(nodes=25_000, first=150, later=12)
@@ -212,7 +214,8 @@ class PriceSearch:
         master = Master(system.coupling.arrays, Columns(self._everything, value, activity), self._hard_money)
         self.build_seconds += master.build_seconds
         self._choices = self._parts(begin, self._everything)
-        mixture = self._grow(master)
+        mixture = self._grow(master, self._by_moves, 0.0)
+        mixture = self._grow(master, self._by_branching, TAIL)
         self._round(master, mixture)
         # First bounds until the prices have settled; then, where few enough, all columns that could still matter: a
         # third of the way first, as what that finds shortens the rest.
@@ -228,7 +231,7 @@ class PriceSearch:
             if settled and not new and part == 1.0:
                 break
             part = 1.0 if settled else part
-            mixture = self._grow(master)
+            mixture = self._grow(master, self._by_moves, 0.0)
             self._round(master, mixture)
         if self.choice is None:
             raise InfeasibleError("no prices were found that satisfy the rules; " + self._remedy())
@@ -236,30 +239,29 @@ class PriceSearch:
     def _begin(self) -> Ints:
         return self.start if self.choice is None else self.choice
 
-    def _grow(self, master: Master) -> Mixture:
-        """Add columns until none pays; return the relaxation.
+    def _grow(self, master: Master, search: Search, tail: float) -> Mixture:
+        """Add columns that a search finds until none pays, or a round brings less than `tail` gaps.
 
-        By moves of one product first, then by short branch and bound, where the moves have run dry.
+        Groups that had nothing to offer are asked again when those that had run dry. Returns the relaxation.
         """
         mixture = self._relax(master)
-        for search, tail in ((self._by_moves, 0.0), (self._by_branching, TAIL)):
-            asked = self._everything
-            for _ in range(ROUNDS):
-                self._check_time()
-                self.rounds += 1
-                worth, dent = priced(self.system, mixture.price)
-                choice, score = search(self._heaviest(master, mixture), asked, worth, dent)
-                pays = np.where(score > -np.inf, score - mixture.worth, 0.0)
-                promising = np.flatnonzero(pays > 1e-9 * (1 + np.abs(mixture.worth)))
-                added = self._add(master, promising, self._parts(choice, promising))
-                few = float(np.maximum(pays, 0).sum()) <= tail * self.gap * abs(mixture.objective)
-                if (not added or few) and len(asked) == self.system.size:
-                    break
-                # Groups that had nothing to offer are asked again when those that had run dry.
-                asked = self._everything if not added or few or tail == 0 else promising
+        asked = self._everything
+        for _ in range(ROUNDS):
+            self._check_time()
+            self.rounds += 1
+            worth, dent = priced(self.system, mixture.price)
+            choice, score = search(self._heaviest(master, mixture), asked, worth, dent)
+            pays = np.where(score > -np.inf, score - mixture.worth, 0.0)
+            promising = np.flatnonzero(pays > 1e-9 * (1 + np.abs(mixture.worth)))
+            added, before = self._add(master, promising, self._parts(choice, promising)), mixture.objective
+            if added:
                 mixture = self._relax(master)
-                if tail and self.value < EARLY * mixture.objective:
-                    self._hold(master, mixture)
+            few = mixture.objective - before <= tail * self.gap * abs(mixture.objective)
+            if few and (tail or len(asked) == self.system.size):
+                break
+            asked = promising if added and tail else self._everything
+            if tail and self.value < EARLY * mixture.objective:
+                self._hold(master, mixture)
         return mixture
 
     def _by_moves(self, choice: Ints, asked: Ints, worth: Floats, _: Floats) -> tuple[Ints, Floats]:
