@@ -257,7 +257,7 @@ def _analyse_design(
     if in_json:
         print_json(readings[-1])
     else:
-        _print_reading(reading, stored.promise)
+        _print_reading(reading, made, stored.promise)
 
 
 @experiment.command(epilog=example("offerwright experiment end spring --why 'shipped: +0.4 a customer'"))
@@ -317,7 +317,7 @@ def _print_checks(checks: Sequence[Check]) -> None:
             click.echo(f"{'NOT TRUSTWORTHY' if check.verdict == 'broken' else 'notice'}: {check.reason.english()}")
 
 
-def _print_reading(reading: DesignReading, promise: Mapping[str, Any]) -> None:
+def _print_reading(reading: DesignReading, made: Design, promise: Mapping[str, Any]) -> None:
     _print_checks(reading.checks)
     for row in reading.effects:
         interval = f"[{row.low:+.4g}, {row.high:+.4g}]"
@@ -325,8 +325,10 @@ def _print_reading(reading: DesignReading, promise: Mapping[str, Any]) -> None:
     if reading.measured is not None:
         measured = reading.measured
         click.echo(f"measured gain      {measured.gain:,.0f} ({measured.low:,.0f} … {measured.high:,.0f})")
+        if made.promise_scale is not None:
+            click.echo(f"promised for it    {made.sizing.effect * made.promise_scale:,.0f}")
         if promise.get("promised_gain") is not None:
-            click.echo(f"promised gain      {promise['promised_gain']:,.0f}")
+            click.echo(f"promised in all    {promise['promised_gain']:,.0f}")
     for verdict in reading.verdicts:
         click.echo(f"decision           {verdict.action}")
         for reason in verdict.reasons:
