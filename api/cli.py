@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "serve": "api.commands.serve:serve",
     "data": "api.commands.data:data",
     "simulate": "api.commands.data:simulate",
+    "rules": "api.commands.rules:rules",
     "allocate": "api.commands.allocate:allocate",
     "experiment": "api.commands.experiment:experiment",
     "jobs": "api.commands.jobs:jobs",
