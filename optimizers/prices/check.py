@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.errors import PlanError
-from optimizers.prices.solve import PricePlan, PriceProblem
+from optimizers.prices.rows import LinearRow, PriceRows
+from optimizers.prices.solve import PricePlan, PriceProblem, problem_ladder
 
 Floats = npt.NDArray[np.float64]
 
 MONEY = 1e-6
 """Relative tolerance on sums of money; prices, moves and the index are held to 1e-9."""
 EXACT = 1e-9
+CENT = 0.01
 
 
-def check_price_plan(problem: PriceProblem, plan: PricePlan) -> None:
+def check_price_plan(problem: PriceProblem, plan: PricePlan, rows: PriceRows | None = None) -> None:
     """Make sure that a plan keeps every rule to the cent and that its figures are right.
+
+    Args:
+        problem: what the plan answers.
+        plan: the plan; its objective is less the fines of soft rows, where rows are given.
+        rows: the further rules that it was made under. Without them only what `problem` states itself is checked:
+            business rules are then checked as they are written, by `optimizers.rules.check`.
 
     Raises:
         PlanError: a price that is not permitted, a rule between products that is broken, a gain that is not what exact
@@ -31,9 +40,76 @@ def check_price_plan(problem: PriceProblem, plan: PricePlan) -> None:
     """
     faults = list(_price_faults(problem, plan))
     if not faults:
-        faults = [*_coupling_faults(problem, plan), *_figure_faults(problem, plan)]
+        gain = exact_gain(problem, plan.price)
+        seen = () if rows is None else _activities(problem, rows, plan.price, gain)
+        fines = None if rows is None else math.fsum(each.fine for each in seen)
+        faults = [*_coupling_faults(problem, plan), *_figure_faults(problem, plan, gain, fines)]
+        faults += [] if rows is None else _row_faults(problem, plan.price, rows, seen)
     if faults:
         raise PlanError("the price plan failed its re-check and was not used: " + "; ".join(faults[:20]))
+
+
+class _Seen(NamedTuple):
+    """What one row adds up to."""
+
+    row: LinearRow
+    activity: float
+    unit: float
+    """Money that counts for one unit of its violation: a missing margin is fined in profit."""
+
+    @property
+    def off(self) -> float:
+        return max(self.row.low - self.activity, self.activity - self.row.high, 0.0)
+
+    @property
+    def fine(self) -> float:
+        return 0.0 if self.row.penalty is None else self.row.penalty * self.off * self.unit
+
+
+def _activities(problem: PriceProblem, rows: PriceRows, price: Floats, gain: Floats) -> tuple[_Seen, ...]:
+    """Measure every row at prices (P,) with gains (D, P)."""
+    ladder = problem_ladder(problem).price
+    return tuple(
+        _linear(row, ladder, price) if row.measure == "linear" else _measured(problem, row, price, gain)
+        for row in rows.rows
+    )
+
+
+def _linear(row: LinearRow, ladder: Floats, price: Floats) -> _Seen:
+    taken = np.abs(ladder[row.product, row.rung] - price[row.product]) < CENT / 2
+    return _Seen(row, math.fsum(row.coefficient[taken].tolist()), 1.0)
+
+
+def _measured(problem: PriceProblem, row: LinearRow, price: Floats, gain: Floats) -> _Seen:
+    units = revenue = profit = 0.0
+    for i in row.product.tolist():
+        today = problem.base_units[i] * problem.base_scale[:, i] * (problem.current_price[i] - problem.unit_cost[i])
+        sold = _units(problem, price, i)
+        units, revenue = units + sold, revenue + sold * float(price[i])
+        profit += float((gain[:, i] + today).mean())
+    if row.measure == "margin":
+        return _Seen(row, profit / revenue if revenue > 0 else 0.0, revenue)
+    return _Seen(row, {"units": units, "revenue": revenue, "profit": profit}[row.measure], 1.0)
+
+
+def _units(problem: PriceProblem, price: Floats, i: int) -> float:
+    """Expected units of one product."""
+    index = _rest_index(problem, price, np.flatnonzero(problem.family == problem.family[i]), i)
+    return float(_units_by_draw(problem, i, float(price[i] / problem.current_price[i]), index).mean())
+
+
+def _row_faults(problem: PriceProblem, price: Floats, rows: PriceRows, seen: tuple[_Seen, ...]) -> list[str]:
+    ladder = problem_ladder(problem).price
+    at = np.argmin(np.abs(np.where(np.isfinite(ladder), ladder, np.inf) - price[:, None]), axis=1)
+    faults = [
+        f"product {problem.product_ids[i]}: the rules forbid {price[i]}"
+        for i in np.flatnonzero(~rows.allowed[np.arange(len(price)), at]).tolist()
+    ]
+    for row, found, _ in seen:
+        size = max(abs(found), *(abs(side) for side in (row.low, row.high) if math.isfinite(side)), 1.0)
+        if row.penalty is None and max(row.low - found, found - row.high) > MONEY * size:
+            faults.append(f"the rule {row.name!r} allows {row.low:g} to {row.high:g}, the plan makes {found:.9g}")
+    return faults
 
 
 def exact_gain(problem: PriceProblem, price: Floats) -> Floats:
@@ -42,18 +118,28 @@ def exact_gain(problem: PriceProblem, price: Floats) -> Floats:
     for code in np.unique(problem.family):
         members = np.flatnonzero(problem.family == code)
         ratios = price[members] / problem.current_price[members]
-        for place, i in enumerate(members):
-            weight = problem.current_price[members] * problem.base_units[members]
-            if problem.index_weight is not None:
-                weight = problem.index_weight[members].copy()
-            weight[place] = 0.0
-            index = float(np.prod(ratios ** (weight / weight.sum()))) if weight.sum() > 0 else 1.0
-            base = problem.base_units[i] * problem.base_scale[:, i]
-            ratio = float(price[i] / problem.current_price[i])
-            units = base * np.exp(problem.own[:, i] * bent(ratio, problem.curvature)) * index ** problem.cross[:, i]
-            today = base * (problem.current_price[i] - problem.unit_cost[i])
+        for place, i in enumerate(members.tolist()):
+            units = _units_by_draw(problem, i, float(ratios[place]), _rest_index(problem, price, members, i))
+            today = problem.base_units[i] * problem.base_scale[:, i] * (problem.current_price[i] - problem.unit_cost[i])
             gain[:, i] = units * (price[i] - problem.unit_cost[i]) - today
     return gain
+
+
+def _rest_index(problem: PriceProblem, price: Floats, members: npt.NDArray[np.int64], i: int) -> float:
+    """Price index of the family's members other than product i."""
+    weight = problem.current_price[members] * problem.base_units[members]
+    if problem.index_weight is not None:
+        weight = problem.index_weight[members].copy()
+    weight[members == i] = 0.0
+    ratios = price[members] / problem.current_price[members]
+    return float(np.prod(ratios ** (weight / weight.sum()))) if weight.sum() > 0 else 1.0
+
+
+def _units_by_draw(problem: PriceProblem, i: int, ratio: float, index: float) -> Floats:
+    """Units of a product (D,) at a ratio to today's price and an index of the rest of its family."""
+    base = problem.base_units[i] * problem.base_scale[:, i]
+    moved = np.exp(problem.own[:, i] * bent(ratio, problem.curvature))
+    return np.asarray(base * moved * index ** problem.cross[:, i])
 
 
 def bent(ratio: float, curvature: float) -> float:
@@ -109,13 +195,14 @@ def price_index_change(problem: PriceProblem, price: Floats) -> float:
     return math.fsum(r / total * m for r, m in zip(revenue, moves, strict=True)) if total > 0 else 0.0
 
 
-def _figure_faults(problem: PriceProblem, plan: PricePlan) -> Iterator[str]:
-    gain = exact_gain(problem, plan.price)
+def _figure_faults(problem: PriceProblem, plan: PricePlan, gain: Floats, fines: float | None) -> Iterator[str]:
+    """`fines` is None where there are no further rules: then nothing can force a loss."""
     value = float((gain.mean(axis=0) if problem.risk == "mean" else np.quantile(gain, 0.10, axis=0)).sum())
+    value -= fines or 0.0
     scale = max(float(np.abs(gain).mean(axis=0).sum()), abs(plan.bound))
     if abs(value - plan.objective) > MONEY * scale:
         yield f"the objective is given as {plan.objective}, exact demand gives {value}"
-    if value < -MONEY * scale:
+    if value < -MONEY * scale and fines is None:
         yield f"the plan loses {-value} against today's prices, which were allowed"
     if plan.bound < plan.objective - MONEY * scale:
         yield f"the bound {plan.bound} lies below the objective {plan.objective}"
