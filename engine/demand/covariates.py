@@ -2,8 +2,7 @@
 
 A shop earns where its customers mind prices least (Lerner 1934: at the optimum margin = -1 / elasticity), so the margin
 it takes tells something about the elasticity it believes in. A prior that ignores this promises too much: the plan
-raises the very prices whose low margins say that customers do mind. Regression within the Fay and Herriot (1979) model:
-the estimate, net of its category's mean, on standardised covariates, each product weighted by what its data know.
+raises the very prices whose low margins say that customers do mind. The slopes are learned in `log_normal`.
 """
 
 from __future__ import annotations
@@ -11,13 +10,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engine.demand.shrinkage import Shrunken
 from engine.panel import Panel
 
 Floats = npt.NDArray[np.float64]
 
-PRIOR_SD = 0.3
-"""Elasticity points that one standard deviation of a covariate may explain before the data speak."""
 LARGEST = 3.0
 """Standardised covariates are cut here, so that one odd cost does not carry a product's response away."""
 
@@ -53,27 +49,3 @@ def _standardised(values: Floats, panel: Panel) -> Floats:
     centred = np.where(known, values - mean[category], 0.0)
     spread = float(np.sqrt(np.mean(centred[known] ** 2))) if known.any() else 0.0
     return np.clip(centred / spread, -LARGEST, LARGEST) if spread > 1e-9 else np.zeros_like(values)
-
-
-def covariate_offsets(covariates: Floats, shrunken: Shrunken, estimate: Floats, precision: Floats) -> Floats:
-    """(P, K) shift of each product's expected coefficients that its covariates foretell.
-
-    Args:
-        covariates: (P, Q) standardised.
-        shrunken: a first posterior, without offsets.
-        estimate: (P, K) unshrunken coefficients.
-        precision: (P, K, K) their noise precision.
-    """
-    centre = shrunken.category_mean[shrunken.category]
-    offset = np.zeros_like(estimate)
-    ridge = np.eye(covariates.shape[1]) / PRIOR_SD**2
-    for k in range(estimate.shape[1]):
-        own = precision[:, k, k]
-        use = own > 0
-        noise = float(shrunken.sigma[k, k]) + np.divide(1.0, own, out=np.ones_like(own), where=use)
-        weighted = covariates * (use / noise)[:, None]
-        slope = np.linalg.solve(
-            weighted.T @ covariates + ridge, weighted.T @ np.where(use, estimate[:, k] - centre[:, k], 0.0)
-        )
-        offset[:, k] = covariates @ slope
-    return offset

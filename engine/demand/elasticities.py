@@ -1,4 +1,7 @@
-"""Elasticities of many products: the hierarchy of `shrinkage` with what is known about price responses.
+"""Elasticities of many products: the hierarchies of `shrinkage` and `log_normal`, with what is known beforehand.
+
+The normal one tells what each product's own data say and what its words foretell; the one on the log scale, which keeps
+every elasticity negative, is the posterior that is acted on.
 
 Priors: mean elasticity of packaged goods from the literature (Tellis, JMR 1988: -1.8; Bijmolt, van Heerde & Pieters,
 JMR 2005: -2.6), made wide.
@@ -12,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.demand.channels import EXPERIMENT, PROMOTION, REGULAR
-from engine.demand.covariates import covariate_offsets
+from engine.demand.log_normal import sample_hierarchy
 from engine.demand.neighbours import text_offsets
-from engine.demand.shrinkage import Prior, Shrunken, shrink
+from engine.demand.shrinkage import Prior, Shrunken, shrink, trusted_precision
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -25,15 +28,18 @@ EVERYDAY_RATIO = 0.85
 EVERYDAY_SD = 0.45
 """How far the mean everyday elasticity may lie from that ratio: ±0.25 at a promotion elasticity of -1.8."""
 EXPERIMENT_SD = 0.8
-RELATIVE_POWER = 0.6
-"""How the spread of elasticities grows with their size; 1 would be spreads that are wholly relative."""
-LARGEST_RELATIVE = 3.0
+LOG_TYPICAL_SD, LOG_EVERYDAY_SD, LOG_EXPERIMENT_SD = 0.6, 0.35, 0.45
+"""The same three on the log scale."""
+LOG_SPREADS = (0.35, 0.25, 0.2)
+"""Spread of a category's products: of promotion elasticities, everyday ones given those, random ones given both."""
 EVERY_WIDTH = 1.1
-"""What the normal hierarchy leaves out of every width: noise that placebos do not show makes the spread of products
-look smaller than it is, and the slopes of the covariates are taken as known."""
+"""What the hierarchy leaves out of every width: the noise and the words' worth are taken as known."""
 FIRST_STATES = 10
 LEAST_TO_LEARN = 20
 """With fewer products nothing can be learned of what words, margins or price levels are worth."""
+LEAST_CENTRE = 0.2
+LARGEST_WORDS = 0.9
+"""Log points by which words may move an elasticity."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +57,14 @@ class Elasticities:
     shop_mean: Floats
     """(K,) mean elasticity of the shop."""
     shop_sd: Floats
-    widening: Floats = field(repr=False)
-    """(P, K) factor on the width of the shrunken posterior."""
-    shrunken: Shrunken = field(repr=False)
+    sampled: Floats = field(repr=False)
+    """(D, P, K) joint posterior draws."""
 
     def draws(self, n: int, rng: np.random.Generator) -> Floats:
-        """(n, P, K) joint posterior draws."""
-        return self.mean + self.widening * (self.shrunken.draws(n, rng) - self.mean)
+        """(n, P, K) of the joint posterior draws, each as often as any other while there are enough."""
+        available = len(self.sampled)
+        order = np.concatenate([rng.permutation(available) for _ in range(-(-n // available))])
+        return np.asarray(self.sampled[order[:n]])
 
 
 def default_prior(names: tuple[str, ...]) -> Prior:
@@ -78,6 +85,24 @@ def default_prior(names: tuple[str, ...]) -> Prior:
     )
 
 
+def log_prior(names: tuple[str, ...]) -> Prior:
+    """`default_prior` for the log of minus the elasticities."""
+    full = (PROMOTION, REGULAR, EXPERIMENT)
+    link = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    chain = np.linalg.inv(np.eye(3) - link)
+    innovation = np.diag([LOG_TYPICAL_SD**2, LOG_EVERYDAY_SD**2, LOG_EXPERIMENT_SD**2])
+    slope = np.array([[0.0, 0.0, 0.0], [0.8, 0.0, 0.0], [0.2, 0.6, 0.0]])
+    keep = [full.index(name) for name in names]
+    return Prior(
+        mean=(chain @ np.array([np.log(-TYPICAL), np.log(EVERYDAY_RATIO), 0.0]))[keep],
+        covariance=(chain @ innovation @ chain.T)[np.ix_(keep, keep)],
+        log_sd=np.log(LOG_SPREADS)[keep],
+        log_sd_sd=np.full(len(keep), 0.6),
+        slope=slope[np.ix_(keep, keep)],
+        slope_sd=np.full((len(keep), len(keep)), 0.35),
+    )
+
+
 def shrink_elasticities(
     estimate: Floats,
     precision: Floats,
@@ -85,6 +110,7 @@ def shrink_elasticities(
     names: tuple[str, ...],
     *,
     rng: np.random.Generator,
+    draws: int,
     text: Floats | None = None,
     covariates: Floats | None = None,
 ) -> Elasticities:
@@ -95,39 +121,47 @@ def shrink_elasticities(
         precision: (P, K, K) inverse noise covariance; zero rows where a channel says nothing.
         category: (P,) 0…C-1.
         names: (K,) channels.
-        rng: draws the spreads.
+        rng: draws the spreads and the posterior.
+        draws: number of posterior draws.
         text: (P, E) embeddings of the products' words; None: no neighbours.
         covariates: (P, Q) standardised descriptors of the products; None: none.
     """
-    prior = default_prior(names)
-    offset = np.zeros_like(estimate)
-    if len(estimate) >= LEAST_TO_LEARN:
-        for learn, described in ((covariate_offsets, covariates), (text_offsets, text)):
-            if described is not None:
-                rest = estimate - offset
-                first = shrink(rest, precision, category, prior, rng=rng, states=FIRST_STATES)
-                offset = offset + learn(described, first, rest, precision)
-    shrunken = shrink(estimate, precision, category, prior, rng=rng, offset=offset)
-    widening = _widening(shrunken)
+    normal = shrink(estimate, precision, category, default_prior(names), rng=rng, states=FIRST_STATES)
+    trusted = trusted_precision(estimate, precision, category, default_prior(names))
+    learn = len(estimate) >= LEAST_TO_LEARN
+    words = _words_worth(text, normal, estimate, precision) if learn and text is not None else None
+    sampled = sample_hierarchy(
+        estimate,
+        trusted,
+        category,
+        log_prior(names),
+        rng=rng,
+        draws=draws,
+        offset=words,
+        covariates=covariates[:, covariates.any(axis=0)] if learn and covariates is not None else None,
+    )
+    elasticity = _widened(sampled.log_size)
     return Elasticities(
-        mean=shrunken.mean,
-        sd=widening * np.sqrt(np.maximum(np.diagonal(shrunken.covariance, axis1=1, axis2=2), 1e-12)),
-        own_estimate=shrunken.own_estimate,
-        own_se=shrunken.own_se,
-        shop_mean=shrunken.shop_mean,
-        shop_sd=np.sqrt(np.diagonal(shrunken.shop_covariance)),
-        widening=widening,
-        shrunken=shrunken,
+        mean=elasticity.mean(axis=0),
+        sd=elasticity.std(axis=0),
+        own_estimate=normal.own_estimate,
+        own_se=normal.own_se,
+        shop_mean=sampled.shop.mean(axis=0),
+        shop_sd=sampled.shop.std(axis=0),
+        sampled=elasticity,
     )
 
 
-def _widening(shrunken: Shrunken) -> Floats:
-    """(P, K) how much wider than the normal hierarchy says the strongest responses are.
+def _words_worth(text: Floats, normal: Shrunken, estimate: Floats, precision: Floats) -> Floats:
+    """(P, K) what text neighbours foretell about the log of a product's elasticity, beside its category's."""
+    centre = np.minimum(normal.category_mean[normal.category], -LEAST_CENTRE)
+    shifted = np.minimum(centre + text_offsets(text, normal, estimate, precision), -1e-3)
+    return np.asarray(np.clip(np.log(shifted / centre), -LARGEST_WORDS, LARGEST_WORDS))
 
-    Products with strong responses differ more from each other than products with weak ones, and one common spread is
-    too narrow for them. Only widths change: a spread that follows the estimate would shrink the mean less the luckier
-    the noise.
-    """
-    typical = np.maximum(np.abs(shrunken.shop_mean), 0.3)
-    relative = np.maximum(-shrunken.mean, 0.0) / typical
-    return EVERY_WIDTH * np.clip(relative, 1.0, LARGEST_RELATIVE) ** RELATIVE_POWER
+
+def _widened(log_size: Floats) -> Floats:
+    """(D, P, K) elasticities `EVERY_WIDTH` times as far apart in logs, with the same mean."""
+    mean = -np.exp(log_size).mean(axis=0)
+    middle = log_size.mean(axis=0)
+    wide = np.exp(middle + EVERY_WIDTH * (log_size - middle))
+    return np.asarray(wide * (mean / wide.mean(axis=0)))

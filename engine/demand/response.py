@@ -136,7 +136,14 @@ def estimate_response(
     words = None if text is None else np.asarray(text, dtype=np.float64)
     category = panel.category_code
     posterior = shrink_elasticities(
-        estimate, precision, category, channels.names, rng=rng, text=words, covariates=product_covariates(panel)
+        estimate,
+        precision,
+        category,
+        channels.names,
+        rng=rng,
+        draws=settings.demand.draws,
+        text=words,
+        covariates=product_covariates(panel),
     )
     elasticity = posterior.mean[:, channels.target]
     substitution = estimate_substitution(panel, channels, with_rivals(fit), elasticity, rng)

@@ -142,6 +142,12 @@ def shrink(
     return _summary(levels, kept, shift, _unpack(points.mean(axis=0), len(prior.mean))[0])
 
 
+def trusted_precision(estimate: Floats, precision: Floats, category: Ints, prior: Prior) -> Floats:
+    """(P, K, K) noise precision with the channels of outlying estimates taken down, as `shrink` takes them."""
+    levels = _Levels(estimate, precision, category, int(category.max(initial=-1)) + 1, prior)
+    return _trusted_mode(levels)[0].precision
+
+
 def _trusted_mode(levels: _Levels) -> tuple[_Levels, Floats]:
     """The estimates with outliers taken down, and the mode of the spreads' parameters."""
     prior, precision = levels.prior, levels.precision
