@@ -3,7 +3,8 @@
     python -m benchmarks.bandits [--seeds 20]
 
 Regret is the expected reward of the best arm less that of the arm chosen, summed over the rounds, learning after every
-batch; both sides see the same problems. Writes benchmarks/results/bandits.md.
+batch; both sides see the same problems. Exploration is the share of the rounds in which the arm was not the one with
+the largest estimated mean. Writes benchmarks/results/bandits.md.
 """
 
 from __future__ import annotations
@@ -60,10 +61,10 @@ def by_context(rng: np.random.Generator) -> tuple[Floats, Floats]:
     return chance, context
 
 
-def our_regret(design: BanditDesign[Any], problem: Chances, seed: int) -> float:
-    """Regret of one of ours on one problem."""
+def our_run(design: BanditDesign[Any], problem: Chances, seed: int) -> tuple[float, float]:
+    """Regret and exploration of one of ours on one problem."""
     chance, context = problem(np.random.default_rng(seed))
-    rng, state, regret = np.random.default_rng([seed, 1]), start(design), 0.0
+    rng, state, regret, explored = np.random.default_rng([seed, 1]), start(design), 0.0, 0
     for rows in batches():
         size = rows.stop - rows.start
         if rows.start == 0:
@@ -71,12 +72,21 @@ def our_regret(design: BanditDesign[Any], problem: Chances, seed: int) -> float:
         else:
             decisions, state = decide(design, state, rng=rng, context=context[rows], rows=size)
             arm = decisions.arm
+            explored += int((arm != _our_means(design, state.learned, context[rows]).argmax(axis=1)).sum())
         got = chance[rows][np.arange(size), arm]
         reward = (rng.random(size) < got).astype(float)
         at = np.full(size, float(rows.start))
         state = learn(design, state, arm=arm, reward=reward, context=context[rows], at=at)
         regret += float((chance[rows].max(axis=1) - got).sum())
-    return regret
+    return regret, explored / (ROUNDS - FIRST)
+
+
+def _our_means(design: BanditDesign[Any], learned: Any, context: Floats) -> Floats:  # noqa: ANN401 - sums of any policy
+    """(rows, A) estimated means of a linear policy; nought without a context."""
+    if context.shape[1] == 0 or not isinstance(design.policy, LinearThompson | LinearUcb):
+        return np.zeros((len(context), ARMS))
+    means: Floats = LinearThompson(ARMS, context.shape[1]).belief(learned, context).mean
+    return means
 
 
 def batches() -> list[slice]:
@@ -84,12 +94,16 @@ def batches() -> list[slice]:
     return [slice(0, FIRST), *(slice(first, first + BATCH) for first in range(FIRST, ROUNDS, BATCH))]
 
 
-def their_regret(policy: Any, problem: Chances, seed: int) -> float:  # noqa: ANN401 - a MABWiser policy
-    """Regret of one of MABWiser's on the same problem."""
+def their_run(policy: Any, problem: Chances, seed: int, *, apart: bool = False) -> tuple[float, float]:  # noqa: ANN401
+    """Regret and exploration of one of MABWiser's on the same problem.
+
+    `apart` gives each arm of a linear policy a stream of chance of its own: MABWiser copies one into all of them, so
+    that their draws correlate by .99 and the best estimate nearly always wins.
+    """
     from mabwiser.mab import MAB
 
     chance, context = problem(np.random.default_rng(seed))
-    rng, regret = np.random.default_rng([seed, 1]), 0.0
+    rng, regret, explored = np.random.default_rng([seed, 1]), 0.0, 0
     bandit = MAB(list(range(ARMS)), policy, seed=seed)
     seen = context.shape[1] > 0
     for rows in batches():
@@ -98,14 +112,19 @@ def their_regret(policy: Any, problem: Chances, seed: int) -> float:  # noqa: AN
             arm = np.arange(size) % ARMS
         elif seen:
             arm = np.array(bandit.predict(context[rows]))
+            weights = np.array([bandit._imp.arm_to_model[one].beta for one in range(ARMS)])
+            explored += int((arm != (context[rows] @ weights.T).argmax(axis=1)).sum())
         else:
             arm = np.array([bandit.predict() for _ in range(size)])
         got = chance[rows][np.arange(size), arm]
         reward = (rng.random(size) < got).astype(int)
         teach = bandit.fit if rows.start == 0 else bandit.partial_fit
         teach(arm, reward, context[rows]) if seen else teach(arm, reward)
+        if apart and rows.start == 0:
+            for one, model in bandit._imp.arm_to_model.items():
+                model.rng = type(model.rng)(1_000 * seed + one)
         regret += float((chance[rows].max(axis=1) - got).sum())
-    return regret
+    return regret, explored / (ROUNDS - FIRST)
 
 
 def contenders() -> dict[str, tuple[Chances, dict[str, BanditDesign[Any]], dict[str, Any]]]:
@@ -155,8 +174,8 @@ def regrets(seeds: int) -> list[str]:
     """Markdown rows of mean regret with standard errors."""
     rows = []
     for problem, (chances, ours, theirs) in contenders().items():
-        found = {("Offerwright", name): [our_regret(d, chances, s) for s in range(seeds)] for name, d in ours.items()}
-        found |= {("MABWiser", name): [their_regret(p, chances, s) for s in range(seeds)] for name, p in theirs.items()}
+        found = {("Offerwright", name): [our_run(d, chances, s)[0] for s in range(seeds)] for name, d in ours.items()}
+        found |= {("MABWiser", name): [their_run(p, chances, s)[0] for s in range(seeds)] for name, p in theirs.items()}
         best = min(np.mean(found["MABWiser", name]) for name in theirs)
         for (side, name), values in sorted(found.items(), key=lambda item: float(np.mean(item[1]))):
             error = np.std(values, ddof=1) / np.sqrt(seeds)
@@ -165,6 +184,68 @@ def regrets(seeds: int) -> list[str]:
             )
             print(rows[-1], flush=True)
     return rows
+
+
+def same_policies(seeds: int) -> list[str]:
+    """Markdown rows of the same policy at the same parameter, on the same problems: ratio of the regrets."""
+    rows = []
+    for problem, (chances, ours, theirs) in contenders().items():
+        for name in ours.keys() & theirs.keys() if problem != "by context" else ("LinUCB (.5)", "LinUCB (.25)"):
+            mine = np.array([our_run(ours[name], chances, s)[0] for s in range(seeds)])
+            other = np.array([their_run(theirs[name], chances, s)[0] for s in range(seeds)])
+            rows.append(_ratio_row(problem, name, mine, other))
+    return sorted(rows)
+
+
+def _ratio_row(problem: str, name: str, mine: Floats, other: Floats) -> str:
+    ratio = mine.mean() / other.mean()
+    error = np.std(mine - ratio * other, ddof=1) / np.sqrt(mine.size) / other.mean()
+    return f"| {problem} | {name} | {mine.mean():.1f} | {other.mean():.1f} | {ratio:.2f} ± {error:.2f} |"
+
+
+def equal_exploration(seeds: int) -> list[str]:
+    """Markdown rows of linear Thompson by context: at equal width, MABWiser's arms apart, at equal exploration."""
+    from mabwiser.mab import LearningPolicy as Theirs
+
+    rows = []
+    for width in (0.12, 0.25, 0.5):
+        theirs = Theirs.LinTS(alpha=width)
+        sides = {
+            "MABWiser": np.array([their_run(theirs, by_context, s) for s in range(seeds)]),
+            "MABWiser, arms drawn apart": np.array(
+                [their_run(theirs, by_context, s, apart=True) for s in range(seeds)]
+            ),
+            "Offerwright, equal width": _linear_runs(width, seeds),
+        }
+        same = _width_exploring(float(sides["MABWiser"][:, 1].mean()), seeds)
+        sides[f"Offerwright, equal exploration (width {same:.3f})"] = _linear_runs(same, seeds)
+        other = sides["MABWiser"][:, 0]
+        for name, found in sides.items():
+            error = np.std(found[:, 0], ddof=1) / np.sqrt(seeds)
+            rows.append(
+                f"| {width:g} | {name} | {found[:, 1].mean():.1%} | {found[:, 0].mean():.1f} ± {error:.1f} | "
+                f"{found[:, 0].mean() / other.mean():.2f} |"
+            )
+            print(rows[-1], flush=True)
+    return rows
+
+
+def _linear_runs(width: float, seeds: int) -> Floats:
+    """(seeds, 2) regret and exploration of our linear Thompson."""
+    design = BanditDesign(LinearThompson(ARMS, 5, width=width))
+    return np.array([our_run(design, by_context, s) for s in range(seeds)])
+
+
+def _width_exploring(share: float, seeds: int) -> float:
+    """Width at which ours explores in this share of the rounds, by bisection; exploration grows with it."""
+    low, high = 1e-3, 1.0
+    for _ in range(8):
+        middle = float(np.sqrt(low * high))
+        if _linear_runs(middle, min(seeds, 10))[:, 1].mean() < share:
+            low = middle
+        else:
+            high = middle
+    return float(np.sqrt(low * high))
 
 
 def speeds() -> list[str]:
@@ -224,9 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "",
         f"`python -m benchmarks.bandits --seeds {asked.seeds}`, one thread. Regret: {ROUNDS:,} rounds, {ARMS} arms,",
         f"learning after every {BATCH} rounds; mean over {asked.seeds} problems ± its standard error, and its ratio to",
-        "MABWiser's best. The width in brackets is not the same exploration for LinTS: MABWiser 2.7 gives all arms",
-        "nearly the same draw (they correlate by .99), so it explores less than its posterior; ours are independent,",
-        "as the posterior is, and a smaller width brings the same exploration.",
+        "MABWiser's best, over all widths (in brackets). The tables below compare at equal exploration.",
         "",
         "| what | Offerwright | MABWiser |",
         "| --- | --- | --- |",
@@ -235,6 +314,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "| problem | whose | policy | regret | ÷ MABWiser's best |",
         "| --- | --- | --- | --- | --- |",
         *regrets(asked.seeds),
+        "",
+        "The same policy at the same parameter, on the same problems (± of the ratio, paired):",
+        "",
+        "| problem | policy | Offerwright | MABWiser | ratio |",
+        "| --- | --- | --- | --- | --- |",
+        *same_policies(asked.seeds),
+        "",
+        "Linear Thompson by context. MABWiser 2.7 gives all arms one stream of chance, so that their draws correlate",
+        "by .99 and it explores less than its posterior asks for; ours are independent. So it is shown at equal width,",
+        "with MABWiser's arms drawn apart, and at equal exploration: the share of the rounds in which the arm was not",
+        "the one with the largest estimated mean.",
+        "",
+        "| MABWiser's width | whose | exploration | regret | ÷ MABWiser as it is |",
+        "| --- | --- | --- | --- | --- |",
+        *equal_exploration(asked.seeds),
         "",
     ]
     RESULTS.mkdir(exist_ok=True)

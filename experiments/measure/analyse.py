@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from engine.errors import ProblemError
 from engine.proposal import N_, Reason
@@ -35,6 +35,9 @@ from experiments.statistics.posterior import Prior
 from experiments.trust.check import Check, is_trustworthy
 from experiments.trust.exposures import check_exposures, check_gaps
 from experiments.trust.sample_ratio import sample_ratio_p
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _NOT_SHARES = N_("column {column} holds values other than 0 and 1; use a mean")
 _ROWS = ""
