@@ -141,7 +141,7 @@ def _draw_line(frame: Frame, line: Line) -> None:
 def _legend(frame: Frame, lines: Sequence[Line]) -> None:
     place = frame.width - RIGHT
     for line in reversed([line for line in lines if line.label]):
-        place -= 12 + 7 * sum(2 if ord(sign) > 0x2E80 else 1 for sign in line.label)
+        place -= 20 + 7 * sum(2 if ord(sign) > 0x2E80 else 1 for sign in line.label)
         frame.parts.append(_text(place, 11, f"■ {line.label}", "start", line.colour))
 
 

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "data": "api.commands.data:data",
     "simulate": "api.commands.data:simulate",
     "rules": "api.commands.rules:rules",
+    "frontier": "api.commands.frontier:frontier",
     "allocate": "api.commands.allocate:allocate",
     "experiment": "api.commands.experiment:experiment",
     "jobs": "api.commands.jobs:jobs",

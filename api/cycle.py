@@ -50,7 +50,6 @@ def run_cycle(
         InputError: data or configuration are refused; nothing is stored.
         InfeasibleError: no plan satisfies the rules; the proposal is stored with the explanation first.
     """
-    from api.outputs import render_outputs, write_outputs
     from engine.sources import open_shop
     from engine.store import open_store
 
@@ -65,11 +64,33 @@ def run_cycle(
     except InfeasibleError as error:
         store.save_proposal(_infeasible(shop, settings, error, now=now, created_by=created_by))
         raise
+    return keep_proposal(shop, settings, prices, coupons, watch, now=now, created_by=created_by, out=out)
+
+
+def keep_proposal(
+    shop: Shop,
+    settings: Settings,
+    prices: PriceResult | None,
+    coupons: CouponResult | None,
+    watch: Stopwatch,
+    *,
+    now: datetime,
+    created_by: str,
+    out: Path | None,
+) -> Proposal:
+    """Store what the stages found as a draft, and write its files.
+
+    Raises:
+        StorageError: disk or database did not take it; nothing half is kept.
+    """
+    from api.outputs import render_outputs, write_outputs
+    from engine.store import open_store
+
     proposal = assemble(shop, settings, prices, coupons, watch.seconds, now=now, created_by=created_by)
     with watch.stage("store"):
         # Rendered before anything is kept: a report that cannot be drawn must not leave a proposal without one.
         files = render_outputs(proposal, language=settings.server.language) if out else {}
-        store.save_proposal(proposal)
+        open_store(settings.store_url, upgrade=True).save_proposal(proposal)
         if out is not None:
             write_outputs(files, out)
     return proposal

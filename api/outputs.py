@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from engine.files import to_json, write_text
-from engine.proposal import Proposal
+from engine.proposal import PriceLine, Proposal
 
 PRICE_COLUMNS = (
     "product_id",
@@ -59,7 +59,12 @@ def write_outputs(files: Mapping[str, str], out: Path) -> None:
 
 def price_table(proposal: Proposal) -> str:
     """prices.csv as text."""
-    return _table(PRICE_COLUMNS, ([getattr(line, name) for name in PRICE_COLUMNS] for line in proposal.prices))
+    return price_lines_table(proposal.prices)
+
+
+def price_lines_table(lines: Iterable[PriceLine]) -> str:
+    """Price lines in the form of prices.csv."""
+    return _table(PRICE_COLUMNS, ([getattr(line, name) for name in PRICE_COLUMNS] for line in lines))
 
 
 def coupon_table(proposal: Proposal) -> str:

@@ -6,13 +6,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from api.rule_stage import PriceRules
+from engine.errors import PlanError
 from engine.settings import Settings
+from optimizers.budget.frontier import limited, measure_prices
 from optimizers.prices import PricePlan, PriceProblem, solve_prices
 from optimizers.prices.check import check_price_plan
 from optimizers.prices.robust import RobustPlan, solve_robust_prices
 from optimizers.prices.rows import PriceRows
-from optimizers.rules.plan import RuledPlan, solve_under_rules, try_under_rules, without_fines
+from optimizers.rules.plan import PriceSolver, RuledPlan, solve_under_rules, try_under_rules, without_fines
 
+FLOORS = ("units", "revenue")
+BEYOND = 1e-6
+"""Share of a limit that is rounding."""
 BY_LINE = ("mean", "lower")
 """Settings of `pricing.risk` that the price problem itself counts; the others speak of the plan as a whole."""
 
@@ -29,15 +34,34 @@ class ChosenPrices:
 
 
 @dataclass(frozen=True)
+class PriceLimit:
+    """One point of a frontier: what is limited, and to what (`optimizers.budget.frontier.MEASURES`)."""
+
+    measure: str
+    level: float
+
+
+@dataclass(frozen=True)
 class PriceChoice:
-    """Risk and rules of one proposal."""
+    """Risk, rules and limit of one proposal."""
 
     risk: str
     rules: PriceRules
+    limit: PriceLimit | None = None
+
+    def pose(self, problem: PriceProblem) -> PriceProblem:
+        """The problem that is solved: a limit on the index takes the place of the settings' band."""
+        if self.limit is None or self.limit.measure != "index":
+            return problem
+        return replace(problem, index_band=self.limit.level)
 
     def by_mean(self) -> PriceChoice:
         """The same rules, where the plan as a whole is judged by what it is expected to bring."""
         return self if self.risk in BY_LINE else replace(self, risk="mean")
+
+    def free_of(self, measure: str) -> PriceChoice:
+        """The same without a limit on this measure."""
+        return replace(self, limit=None) if self.limit is not None and self.limit.measure == measure else self
 
     def choose(self, problem: PriceProblem, *, gap: float, seconds: float) -> ChosenPrices:
         """Choose prices and check them again.
@@ -48,9 +72,9 @@ class PriceChoice:
             PlanError: the plan failed its re-check.
         """
         games: list[RobustPlan] = []
-        solve = solve_prices if self.risk in BY_LINE else partial(_play, self.risk, games)
+        solve, problem = self._solver(games), self.pose(problem)
         if self.rules.facts is None:
-            plan = solve(problem, gap=gap, seconds=seconds)
+            plan = solve(problem, rows=None, gap=gap, seconds=seconds)
             check_price_plan(problem, plan)
             return ChosenPrices(plan, robust=games[-1] if games else None)
         ruled = solve_under_rules(problem, self.rules.facts, self.rules.rules, gap=gap, seconds=seconds, solve=solve)
@@ -63,10 +87,14 @@ class PriceChoice:
         Raises:
             ProblemError, InfeasibleError, PlanError: as `choose`.
         """
-        solve = solve_prices if self.risk in BY_LINE else partial(_play, self.risk, [])
+        solve, problem = self._solver([]), self.pose(problem)
         if self.rules.facts is None:
-            return solve(problem, gap=gap, seconds=seconds)
+            return solve(problem, rows=None, gap=gap, seconds=seconds)
         return try_under_rules(problem, self.rules.facts, self.rules.rules, gap=gap, seconds=seconds, solve=solve)
+
+    def _solver(self, games: list[RobustPlan]) -> PriceSolver:
+        solve: PriceSolver = solve_prices if self.risk in BY_LINE else partial(_play, self.risk, games)
+        return solve if self.limit is None else partial(_within, self.limit, solve)
 
 
 def price_choice(rules: PriceRules, settings: Settings) -> PriceChoice:
@@ -77,6 +105,25 @@ def price_choice(rules: PriceRules, settings: Settings) -> PriceChoice:
 def risk_of_lines(settings: Settings) -> str:
     """What the price problem itself counts: a risk of the whole plan is played over problems that count the mean."""
     return settings.pricing.risk if settings.pricing.risk in BY_LINE else "mean"
+
+
+def _within(
+    limit: PriceLimit, solve: PriceSolver, problem: PriceProblem, *, rows: PriceRows | None, gap: float, seconds: float
+) -> PricePlan:
+    """Choose within a limit, and measure what was chosen again.
+
+    Raises:
+        PlanError: the prices are beyond the limit.
+    """
+    posed, ruled = limited(problem, limit.measure, limit.level, rows)
+    plan = solve(posed, rows=ruled, gap=gap, seconds=seconds)
+    reached = measure_prices(problem, limit.measure, plan.price)
+    beyond = limit.level - reached if limit.measure in FLOORS else abs(reached) - limit.level
+    if beyond > BEYOND * max(abs(limit.level), 1.0):
+        raise PlanError(
+            f"the price plan stands at {reached:.6g} of {limit.measure}, beyond its limit {limit.level:.6g}"
+        )
+    return plan
 
 
 def _play(

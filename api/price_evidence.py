@@ -142,7 +142,7 @@ def frontier(problem: PriceProblem, settings: Settings, choice: PriceChoice) -> 
     for band in FRONTIER_BANDS:
         posed, seconds = replace(problem, index_band=band), settings.pricing.seconds / 4
         try:
-            plan = choice.by_mean().try_out(posed, _EXPLORATORY_GAP, seconds)
+            plan = choice.by_mean().free_of("index").try_out(posed, _EXPLORATORY_GAP, seconds)
         except (InfeasibleError, PlanError):
             points.append({"band": band, "gain": None, "index_change": None})
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from api.line_words import line_reasons
-from api.price_choice import ChosenPrices, PriceChoice, price_choice, risk_of_lines
+from api.price_choice import PriceChoice, price_choice, risk_of_lines
 from api.rule_stage import PriceRules, price_rules, rule_evidence
 from engine.demand.level import LevelForecast, fit_level, forecast
 from engine.demand.response import Response, estimate_response
 from engine.panel import Panel, build_panel, current_prices
 from engine.profiles import build_profiles, profile_mix
 from engine.progress import Stopwatch
-from engine.proposal import PriceLine
+from engine.proposal import PriceLine, Reason
 from engine.settings import Settings
 from engine.shop import Shop
 from engine.text import embed_texts
@@ -125,13 +125,13 @@ def choose_posed(
     """
     from api.price_evidence import gather_evidence
 
-    demand, problem = posed.demand, posed.problem
+    demand, problem = posed.demand, choice.pose(posed.problem)
     with watch.stage("price plan"):
         chosen = choice.choose(problem, gap=settings.pricing.gap, seconds=settings.pricing.seconds)
         plan = chosen.plan
     outcome = evaluate_prices(problem, plan.price)
     current = evaluate_prices(problem, problem.current_price)
-    lines = price_lines(demand, problem, chosen, outcome, current)
+    lines = price_lines(demand, problem, plan.price, line_reasons(demand.response, problem, chosen), outcome, current)
     with watch.stage("evidence"):
         evidence = gather_evidence(shop, settings, demand, problem, plan, watch.listener, choice)
         evidence["rules"] = rule_evidence(posed.rules, chosen.ruled)
@@ -191,18 +191,22 @@ def _centred(scale: Floats) -> Floats:
 
 
 def price_lines(
-    demand: Demand, problem: PriceProblem, chosen: ChosenPrices, outcome: PriceOutcome, current: PriceOutcome
+    demand: Demand,
+    problem: PriceProblem,
+    price: Floats,
+    reasons: Sequence[Reason],
+    outcome: PriceOutcome,
+    current: PriceOutcome,
 ) -> tuple[PriceLine, ...]:
-    """One line for each product, with its reason in words."""
-    response, products, plan = demand.response, demand.panel.products, chosen.plan
-    reasons = line_reasons(response, problem, chosen)
+    """One line for each product at prices (P,), with its reason in words."""
+    response, products = demand.response, demand.panel.products
     return tuple(
         PriceLine(
             product_id=product_id,
             title=str(products["title"].iat[i]),
             category=str(products["category"].iat[i]),
             current_price=float(problem.current_price[i]),
-            proposed_price=float(plan.price[i]),
+            proposed_price=float(price[i]),
             unit_cost=float(problem.unit_cost[i]),
             units_current=float(current.units[i]),
             units_proposed=float(outcome.units[i]),

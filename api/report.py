@@ -28,8 +28,9 @@ STATUSES = {
 
 
 @cache
-def _environment(language: str) -> Environment:
-    environment = Environment(
+def environment(language: str) -> Environment:
+    """What every template of a report can use, in one language."""
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
@@ -37,13 +38,13 @@ def _environment(language: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.install_gettext_translations(translations(language), newstyle=False)  # type: ignore[attr-defined]
-    environment.filters["money"] = money
-    environment.filters["percent"] = percent
+    made.install_gettext_translations(translations(language), newstyle=False)  # type: ignore[attr-defined]
+    made.filters["money"] = money
+    made.filters["percent"] = percent
     words = translations(language).gettext
-    environment.globals["say"] = partial(say, translate=words)
-    environment.filters["status"] = lambda status: words(STATUSES[status])
-    return environment
+    made.globals["say"] = partial(say, translate=words)
+    made.filters["status"] = lambda status: words(STATUSES[status])
+    return made
 
 
 def money(value: float | None, digits: int = 0) -> str:
@@ -64,14 +65,14 @@ def render_report(proposal: Proposal, *, language: str = "en") -> str:
         language: which of the two languages is shown first; the page has a switch.
     """
     bodies = {name: render_body(proposal, name) for name in LANGUAGES}
-    page = _environment("en").get_template("report.html")
+    page = environment("en").get_template("report.html")
     return page.render(bodies=bodies, languages=LANGUAGES, first=language, proposal=proposal)
 
 
 def render_body(proposal: Proposal, language: str) -> str:
     """The report's content in one language, without the page around it."""
     evidence = plain(proposal.evidence)
-    template = _environment(language).get_template("report_body.html")
+    template = environment(language).get_template("report_body.html")
     return template.render(
         proposal=proposal,
         summary=plain(proposal.summary),

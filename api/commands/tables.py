@@ -21,6 +21,16 @@ def read_shares(_context: click.Context, _option: click.Parameter, text: str | N
         raise click.BadParameter(f"{text!r}: write shares separated by commas, for example 0.5,0.5") from error
 
 
+def read_numbers(_context: click.Context, _option: click.Parameter, text: str | None) -> list[float] | None:
+    """Read numbers such as 0.002,0.005."""
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: write numbers separated by commas, for example 0.002,0.005") from error
+
+
 def read_table(path: Path, needed: list[str], *, identifiers: tuple[str, ...] = ()) -> pd.DataFrame:
     """Read a CSV or Parquet file and make sure that it has the columns.
 

@@ -106,7 +106,7 @@ def price_frontier(
     found: list[tuple[float, float, float, Floats]] = []
     unreachable = []
     for number, level in enumerate(widening):
-        posed, ruled = _limited(problem, measure, level, rows)
+        posed, ruled = limited(problem, measure, level, rows)
         try:
             plan = solve_prices(posed, rows=ruled, gap=gap, seconds=seconds / len(widening))
         except InfeasibleError:
@@ -123,10 +123,10 @@ def price_frontier(
     return Frontier(measure, _points(problem, measure, found), tuple(unreachable))
 
 
-def _limited(
+def limited(
     problem: PriceProblem, measure: str, level: float, rows: PriceRows | None
 ) -> tuple[PriceProblem, PriceRows | None]:
-    """The problem and rules under one level of the limit."""
+    """State the problem and its rules under one level of a limit; see `price_frontier`."""
     if measure == "index":
         return replace(problem, index_band=level), rows
     if measure == "investment":
