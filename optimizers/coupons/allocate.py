@@ -93,16 +93,25 @@ def allocate_coupons(
     """
     if method not in {"auto", "exact", "dual"}:
         raise ProblemError(f"method {method!r} is unknown; choose auto, exact or dual")
-    if not (isinstance(gap, float | int) and 0 < gap < 1):
-        raise ProblemError(f"gap = {gap!r} is refused; give a number above 0 and below 1, such as 1e-4")
-    if not (isinstance(seconds, float | int) and seconds >= 0):
-        raise ProblemError(f"seconds = {seconds!r} is refused; give a time limit of at least 0")
+    check_stopping(gap, seconds)
     watch = Watch(float(seconds), cancelled, progress)
     if problem.explore > 0:
         plan = _allocate_beside_exploration(problem, method, float(gap), watch, np.random.default_rng(seed))
     else:
         plan = _allocate(problem, method, float(gap), watch)
     return replace(plan, seconds=watch.elapsed)
+
+
+def check_stopping(gap: float, seconds: float) -> None:
+    """Refuse a gap or a time limit that is none.
+
+    Raises:
+        ProblemError: with its value and the remedy.
+    """
+    if not (isinstance(gap, float | int) and 0 < gap < 1):
+        raise ProblemError(f"gap = {gap!r} is refused; give a number above 0 and below 1, such as 1e-4")
+    if not (isinstance(seconds, float | int) and seconds >= 0):
+        raise ProblemError(f"seconds = {seconds!r} is refused; give a time limit of at least 0")
 
 
 def _allocate_beside_exploration(

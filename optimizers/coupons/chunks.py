@@ -7,13 +7,15 @@ fails; the result itself appears whole or not at all.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import math
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import numpy as np
 
 from engine.files import atomic_file
 from optimizers.coupons import check_partitions as check
+from optimizers.coupons.allocate import check_stopping
 from optimizers.coupons.by_name import Limits
 from optimizers.coupons.parity import Moments, ParityReport, check_groups, moments_of, refuse_as_segment, report
 from optimizers.coupons.partitions import Decided, PartitionedPlan, allocate_partitions, decided
@@ -31,6 +34,9 @@ from optimizers.coupons.rows import make_rules
 from optimizers.coupons.staging import Chunk, Staged, stage
 from optimizers.coupons.sums import Rules
 from optimizers.coupons.watch import Standing, Watch
+
+WORK = ".allocate-"
+"""How the names of work folders begin."""
 
 
 def allocate_large_file(
@@ -72,6 +78,7 @@ def allocate_large_file(
         parity=parity,
     )
     limits.check()
+    check_stopping(gap, seconds)
     with _work_folder(work or (out or path).parent) as folder:
         staged = stage(path, folder, limits)
         check_groups(parity or "", len(staged.groups))
@@ -224,10 +231,32 @@ def _parity(attribute: str, staged: Staged, limits: Limits, seen: Sequence[_Seen
 
 @contextmanager
 def _work_folder(under: Path) -> Iterator[Path]:
-    """A folder for the chunks: removed at the end, whatever happens."""
+    """A folder for the chunks: removed at the end, whatever happens; after a kill, by the next run.
+
+    Who works in a folder holds a lock on it, which the system lets go of when the process ends, however it ends.
+    """
     under.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".allocate-", dir=under))
+    for left in under.glob(f"{WORK}*"):
+        with suppress(OSError), _locked(left):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=WORK, dir=under))
     try:
-        yield folder
+        with _locked(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder.
+
+    Raises:
+        OSError: another process holds it, or the folder is gone.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)

@@ -217,10 +217,11 @@ def minimise_rows(
 
 
 def mean_profit(rows: Rows) -> float:
-    """Mean absolute profit of a coupon, over some of the rows."""
+    """Mean absolute profit of a coupon, over some of the rows; 1 where all are 0."""
     some = rows.profit[:: max(1, len(rows.profit) // COARSE_ROWS), 1:]
     held = np.abs(some[np.isfinite(some)])
-    return max(float(held.mean(dtype=np.float64)), 1e-300) if len(held) else 1.0
+    mean = float(held.mean(dtype=np.float64)) if len(held) else 0.0
+    return mean if mean > 0 else 1.0
 
 
 def box_about(sample: Rows, centre: Multipliers, reach: float) -> Box:
@@ -228,9 +229,9 @@ def box_about(sample: Rows, centre: Multipliers, reach: float) -> Box:
     money = np.maximum(centre.money, 0.1 * centre.money.max())
     counted = sample.rules.floor > 0 or math.isfinite(sample.rules.ceiling) or np.isfinite(sample.rules.cap[1:]).any()
     sums = evaluate(sample.partition, centre)
-    worth = sums.value(centre) / max(float(sums.sent.sum()), 1.0)
+    worth = abs(sums.value(centre)) / max(float(sums.sent.sum()), 1.0) or mean_profit(sample)
     tolls = np.where(np.isfinite(centre.toll), np.abs(centre.toll), 0.0)
-    tolls = np.maximum(tolls, centre.floor) + 0.2 * abs(worth)
+    tolls = np.maximum(tolls, centre.floor) + 0.2 * worth
     return Box(centre, reach * money, reach * tolls if counted else np.zeros(len(tolls)))
 
 

@@ -20,6 +20,8 @@ from optimizers.coupons.problem import Bools, Floats, Ints
 REQUIRED = ("customer_id", "offer_id", "profit", "cost")
 MOST_CONTACTS = 2**31
 """More contacts than this count as so many."""
+MOST_MONEY = 1e30
+"""Larger amounts cannot be added up in the precision in which values are held."""
 MOST_FAULTS = 20
 
 
@@ -104,15 +106,16 @@ def empty(name: str, nothing: Bools, first: int = 0) -> list[str]:
 def money_faults(profit: Floats, cost: Floats, first: int = 0) -> list[str]:
     """Profit and cost that are none."""
     return [
-        *bad("profit", profit, ~_holds(profit), "is not a finite number of money; give one", first),
-        *bad("cost", cost, ~_holds(cost), "is not a finite number of money; give one", first),
+        *bad(
+            "profit", profit, ~_is_money(profit), f"is not a finite number; give money, at most {MOST_MONEY:g}", first
+        ),
+        *bad("cost", cost, ~_is_money(cost), f"is not a finite number; give money, at most {MOST_MONEY:g}", first),
         *bad("cost", cost, cost < 0, "is negative; a coupon never costs less than 0", first),
     ]
 
 
-def _holds(values: Floats) -> Bools:
-    """What float32, in which values are held, can hold."""
-    found: Bools = np.abs(values) <= float(np.finfo(np.float32).max)
+def _is_money(values: Floats) -> Bools:
+    found: Bools = np.abs(values) <= MOST_MONEY
     return found
 
 

@@ -47,8 +47,8 @@ def solve_master(answers: Sequence[Sums], rules: Rules, penalty: float, box: Box
     profit, cost = (np.concatenate([getattr(a, name) for a in answers]) for name in ("profit", "cost"))
     sent = np.concatenate([a.sent for a in answers])
     k, s = len(answers), len(rules.segment_budget)
-    scale = SCALE / max(float(np.abs(profit).max()), 1e-300)
-    money, heads = 1 / max(float(cost.max()), 1e-300), 1 / max(float(sent.sum(axis=1).max()), 1.0)
+    scale = SCALE / (float(np.abs(profit).max()) or penalty)  # where nothing earns anything, what is missing counts
+    money, heads = 1 / (float(cost.max()) or 1.0), 1 / max(float(sent.sum(axis=1).max()), 1.0)
     limited = np.flatnonzero(np.isfinite(rules.segment_budget))
     capped = np.flatnonzero(np.isfinite(rules.cap) & (rules.cap > 0))
     dense = np.vstack([cost * money, sent.sum(axis=1) * heads, sent[:, capped].T * heads])

@@ -74,16 +74,20 @@ class Parted:
 
 def make_rows(problem: CouponProblem) -> Rows:
     """Bring a problem into the form of the kernels."""
+    whole = make_partition(problem)
+    first, member, count = collapse(whole.profit, whole.cost, whole.segment)
+    whole = replace(whole if first is None else whole.take(first), count=count)
+    return Rows(whole, member, make_rules(problem))
+
+
+def make_partition(problem: CouponProblem) -> Partition:
+    """The customers, one a row; what cannot be sent has a profit of -inf."""
     n = problem.n_customers
     limited = problem.segment is not None and problem.segment_budget is not None
     segment = problem.segment if limited else np.zeros(n, dtype=np.int64)
     assert segment is not None  # noqa: S101 - for the type checker: `limited` says so
     profit, cost = _mask(problem)
-    first, member, count = collapse(profit, cost, segment)
-    whole = Partition(profit, cost, np.ascontiguousarray(segment), count)
-    if first is not None:
-        whole = replace(whole, profit=profit[first], cost=cost[first], segment=segment[first])
-    return Rows(whole, member, make_rules(problem))
+    return Partition(profit, cost, np.ascontiguousarray(segment), np.ones(n, dtype=np.int32))
 
 
 def make_rules(problem: CouponProblem) -> Rules:

@@ -97,7 +97,8 @@ def stage(path: Path, folder: Path, limits: Limits | None = None) -> Staged:
     dealt = _deal(path, folder, limits.asked)
     chunks, customers, faults = [], 0, list(dealt.faults)
     offers, segments = ("", *dealt.offers), tuple(dealt.segments) or ("",)
-    rules = _OfCustomers(len(offers), limits.contact_limit, limits.groups(offers) if not faults else (), limits.parity)
+    exclusive = () if faults else limits.groups(offers)
+    rules = _OfCustomers(len(offers), limits.contact_limit, exclusive, limits.parity, sound=not faults)
     for number, bucket in enumerate(sorted(folder.glob("bucket-*.parquet"))):
         chunk = Chunk(folder, number)
         found, many = _condense(bucket, chunk, rules)
@@ -118,6 +119,8 @@ class _OfCustomers:
     contact_limit: int | None
     exclusive: tuple[tuple[int, ...], ...]
     protected: str | None
+    sound: bool
+    """Whether every row can be used so far."""
 
 
 # --- from the long table to buckets
@@ -251,15 +254,16 @@ class _Dealer:
         profit, cost = long_table.numbers(table, "profit", first), long_table.numbers(table, "cost", first)
         offer = self.offers.codes(table.column("offer_id"))
         further, faults = self._further(table, first)
+        nobody, nothing = pc.equal(customer, "").to_numpy(), offer == self.offers.number.get("", -1)
         faults = [
-            *long_table.empty("customer_id", pc.equal(customer, "").to_numpy(), first),
-            *long_table.empty("offer_id", offer == self.offers.number.get("", -1), first),
+            *long_table.empty("customer_id", nobody, first),
+            *long_table.empty("offer_id", nothing, first),
             *long_table.money_faults(profit, cost, first),
             *faults,
         ]
         row = np.arange(first + 1, first + 1 + len(offer))
         columns = {"customer_id": customer, "offer": offer, "profit": profit, "cost": cost, "row": row, **further}
-        self.buckets.take(pa.table(columns))
+        self.buckets.take(pa.table(columns).filter(pa.array(~(nobody | nothing))))
         return faults
 
     def _further(self, table: Any, first: int) -> tuple[dict[str, Any], list[str]]:  # noqa: ANN401
@@ -301,7 +305,7 @@ def _condense(bucket: Path, chunk: Chunk, rules: _OfCustomers) -> tuple[list[str
     profit = np.full((many, rules.offers), -np.inf, dtype=np.float32)
     cost = np.zeros((many, rules.offers), dtype=np.float32)
     profit[:, 0] = 0.0
-    if not faults:
+    if rules.sound and not faults:
         profit[customer, offer] = table.column("profit").to_numpy()
         cost[customer, offer] = table.column("cost").to_numpy()
         _close(table, customer, offer, rules, profit)

@@ -56,6 +56,10 @@ def read_values(path: Path, asked: Asked | None = None) -> Values:
         *long_table.empty("customer_id", customer < 0),
         *long_table.empty("offer_id", offer < 0),
         *long_table.money_faults(profit, cost),
+    ]
+    if (customer < 0).any() or (offer < 0).any():  # whose rows these are cannot be said
+        long_table.refuse(path, faults)
+    faults += [
         *long_table.twice(customer * len(offer_ids) + offer, np.arange(1, len(customer) + 1)),
     ]
     segment, names, found = _by_customer(table, "segment", customer, len(customer_ids))
@@ -119,9 +123,8 @@ def _by_customer(
         return None, (), []
     codes, names = _codes(table, name)
     by_customer = np.full(n, -1, dtype=np.int64)
-    known = customer >= 0
-    by_customer[customer[known][::-1]] = codes[known][::-1]
-    faults = long_table.elsewhere(name, np.flatnonzero(known & (by_customer[customer] != codes)) + 1)
+    by_customer[customer[::-1]] = codes[::-1]
+    faults = long_table.elsewhere(name, np.flatnonzero(by_customer[customer] != codes) + 1)
     if (by_customer < 0).any():  # customers without one share one that has no name
         by_customer = np.where(by_customer < 0, len(names), by_customer)
         names = np.append(names, "")
@@ -131,8 +134,7 @@ def _by_customer(
 def _most(contacts: Ints, customer: Ints, n: int) -> Ints:
     """Contacts of each customer, the most of his rows."""
     most = np.zeros(n, dtype=np.int64)
-    known = customer >= 0
-    np.maximum.at(most, customer[known], contacts[known])
+    np.maximum.at(most, customer, contacts)
     return most
 
 

@@ -69,7 +69,7 @@ def located(chunks):
         first += len(partition.count)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(
     seed=st.integers(0, 10_000),
     n=st.integers(1, 400),
