@@ -8,6 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
+
 from api.frontier_chart import AXES, plot_frontier
 from api.outputs import price_lines_table
 from api.plan_page import Section, render_plan_page
@@ -22,6 +25,8 @@ from optimizers.prices.rows import PriceRows
 from optimizers.rules import Basis, compile_rules
 from optimizers.rules.check import check_rules
 
+Floats = npt.NDArray[np.float64]
+
 INDEX_LEVELS = (0.0005, 0.002, 0.005, 0.01, 0.02)
 """Where nobody says which levels to look at."""
 OF_INVESTMENT = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -29,6 +34,7 @@ OF_INVESTMENT = (0.0, 0.25, 0.5, 0.75, 1.0)
 ABOVE_BEST = (0.0, 0.0025, 0.005, 0.01, 0.02)
 """The same for units and revenue: how far beyond those of the best prices."""
 POINT = N_("price of the plan with: {axis} {level}")
+SHARED = N_("price of the plan that shares a budget with coupons and promotions")
 TITLE = N_("What a limit costs, point by point")
 HEADER = (N_("limit"), N_("reached"), N_("gain"), N_("bound"), N_("gap"), N_("prices that change"))
 POINTS = N_("The points, money in {currency}")
@@ -63,7 +69,7 @@ def frontier_of(
     if measure not in MEASURES:
         raise ConfigurationError(f"the measure {measure!r} is unknown; choose {', '.join(MEASURES)}")
     problem = replace(posed.problem, risk="mean")
-    rows = _rows(posed)
+    rows = hard_rows(posed)
     wanted = [*(levels or _levels(posed, measure, rows, settings)), *([] if take is None else [take])]
     found = price_frontier(
         problem,
@@ -80,7 +86,12 @@ def frontier_of(
     return found
 
 
-def _rows(posed: PosedPrices) -> PriceRows | None:
+def _point_reason(frontier: Frontier, point: FrontierPoint) -> Reason:
+    return Reason(POINT, {"axis": AXES[frontier.measure], "level": level_words(frontier.measure, point.level)})
+
+
+def hard_rows(posed: PosedPrices) -> PriceRows | None:
+    """The business rules over the problem's ladder; None without rules."""
     if posed.rules.facts is None:
         return None
     basis = Basis(posed.problem, problem_ladder(posed.problem), posed.rules.facts)
@@ -114,7 +125,7 @@ def nearest_point(frontier: Frontier, level: float) -> FrontierPoint:
 def render_frontier(posed: PosedPrices, frontier: Frontier, *, language: str, currency: str) -> dict[str, str]:
     """File name → content: frontier.csv, frontier.html, and the prices of every point."""
     files = {
-        f"prices_{number}.csv": price_lines_table(_lines(posed, frontier, point))
+        f"prices_{number}.csv": price_lines_table(_lines(posed, point.price, _point_reason(frontier, point)))
         for number, point in enumerate(frontier.points, 1)
     }
     return files | {
@@ -123,12 +134,15 @@ def render_frontier(posed: PosedPrices, frontier: Frontier, *, language: str, cu
     }
 
 
-def _lines(posed: PosedPrices, frontier: Frontier, point: FrontierPoint) -> tuple[PriceLine, ...]:
-    values = {"axis": AXES[frontier.measure], "level": level_words(frontier.measure, point.level)}
-    reasons = [Reason(POINT, values)] * len(point.price)
-    outcome = evaluate_prices(posed.problem, point.price)
+def _lines(posed: PosedPrices, price: Floats, reason: Reason) -> tuple[PriceLine, ...]:
+    outcome = evaluate_prices(posed.problem, price)
     current = evaluate_prices(posed.problem, posed.problem.current_price)
-    return price_lines(posed.demand, posed.problem, point.price, reasons, outcome, current)
+    return price_lines(posed.demand, posed.problem, price, [reason] * len(price), outcome, current)
+
+
+def point_prices(posed: PosedPrices, price: Floats) -> str:
+    """Prices (P,) that share a budget, in the form of prices.csv."""
+    return price_lines_table(_lines(posed, price, Reason(SHARED)))
 
 
 def level_words(measure: str, level: float) -> str:

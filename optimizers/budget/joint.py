@@ -54,7 +54,9 @@ class PricedPoint:
 class Stage(Protocol):
     """One way of spending money."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What pages call it."""
 
     def at_price(self, price: float, seconds: float) -> PricedPoint:
         """Return the point with the largest value - price · spend."""

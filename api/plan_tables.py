@@ -1,0 +1,253 @@
+"""Small tables that people write by hand (stocks, products, offers), read into the problems that they state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from engine.errors import DataError
+from optimizers.markdown import MarkdownProblem, advance_week
+from optimizers.promotions import PromotionProblem
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+LADDER = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+"""Markdown prices as shares of the price in force, where nobody says which."""
+LEVEL_SE = 0.2
+"""Relative standard error of expected units, where the table does not say."""
+
+
+def read_frame(path: Path, needed: Sequence[str], key: str) -> pd.DataFrame:
+    """Read a CSV or Parquet file whose column `key` holds names.
+
+    Raises:
+        DataError: it cannot be read, or a column is missing.
+    """
+    try:
+        is_parquet = path.suffix.lower() == ".parquet"
+        frame = pd.read_parquet(path) if is_parquet else pd.read_csv(path, dtype={key: str}, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); give a CSV or Parquet table") from error
+    missing = [name for name in needed if name not in frame.columns]
+    if missing:
+        raise DataError(f"{path}: no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
+    return frame
+
+
+@dataclass(frozen=True)
+class PlanTable:
+    """A table with one row for each product, and where it came from."""
+
+    path: Path
+    frame: pd.DataFrame
+
+    @classmethod
+    def read(cls, path: Path, needed: Sequence[str], key: str = "product_id") -> PlanTable:
+        """Read a CSV or Parquet file.
+
+        Raises:
+            DataError: it cannot be read, a column is missing, or a key is empty or stands twice.
+        """
+        frame = read_frame(path, needed, key)
+        keys = frame[key].astype("string").fillna("")
+        for words, bad in (("is empty", keys == ""), ("stands twice", keys.duplicated())):
+            if bad.any():
+                row = int(np.flatnonzero(bad)[0])
+                raise DataError(f"{path}: {key} {words} in row {row + 1} ({keys.iat[row]!r}); give each row its own")
+        return cls(path, frame.assign(**{key: keys.astype(str).to_numpy(dtype=object)}))
+
+    def texts(self, column: str) -> tuple[str, ...]:
+        """Values of a column of names; empty texts where there is no such column."""
+        if column not in self.frame:
+            return ("",) * len(self.frame)
+        return tuple("" if pd.isna(value) else str(value) for value in self.frame[column])
+
+    def numbers(self, column: str, default: float | None = None) -> Floats:
+        """Values of a column of numbers; `default` where it, or a value of it, is missing.
+
+        Raises:
+            DataError: a value that is no finite number, or a missing one without a default.
+        """
+        if column not in self.frame and default is not None:
+            return np.full(len(self.frame), default)
+        given = self.frame[column]
+        values = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64, copy=True)
+        if default is not None:
+            values[given.isna().to_numpy()] = default
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            row = int(wrong[0])
+            raise DataError(
+                f"{self.path}: column {column}, row {row + 1}: {given.iat[row]!r} is no finite number; give one"
+            )
+        return values
+
+    def weekly(self, column: str, weeks: int) -> Floats:
+        """(W, P) a column for each week, named `column`_1 …, or one column that holds for all of them."""
+        names = [f"{column}_{week}" for week in range(1, weeks + 1)]
+        if all(name in self.frame for name in names):
+            return np.array([self.numbers(name) for name in names])
+        if column not in self.frame:
+            raise DataError(
+                f"{self.path}: no column {column}, and not all of {names[0]} … {names[-1]}; give one or all"
+            )
+        return np.tile(self.numbers(column), (weeks, 1))
+
+
+@dataclass(frozen=True)
+class MarkdownRules:
+    """What all products of a markdown plan obey."""
+
+    weeks: int
+    ladder: tuple[float, ...] = LADDER
+    """Shares of the price in force; the price in force is always one."""
+    may_rise: bool = False
+    max_steps: int | None = None
+    min_weeks_between: int = 1
+    max_changed: int | None = None
+
+
+def markdown_problem(
+    table: PlanTable, rules: MarkdownRules, *, draws: int, rng: np.random.Generator
+) -> MarkdownProblem:
+    """State a markdown.
+
+    Args:
+        table: product_id, stock, price (in force), week_units (expected at that price), elasticity, and, where given,
+            elasticity_se, level_se, decay (factor from week to week), unit_cost, salvage, max_steps.
+        rules: of all products.
+        draws: futures that the plan is judged under.
+        rng: draws them.
+
+    Raises:
+        DataError, ProblemError: the table, or what it states, is refused by product and value.
+    """
+    price = table.numbers("price")
+    shares = np.array(sorted({1.0, *rules.ladder}))
+    ladder = np.round(price[:, None] * shares[None, :], 2)
+    ladder[:, 1:][np.diff(ladder, axis=1) <= 0] = np.nan
+    decay = table.numbers("decay", 1.0)[None, :] ** np.arange(rules.weeks)[:, None]
+    products = len(price)
+    spread = rng.standard_normal((2, draws, products))
+    level_se = table.numbers("level_se", LEVEL_SE)
+    steps = np.inf if rules.max_steps is None else float(rules.max_steps)
+    most = np.minimum(table.numbers("max_steps", np.finfo(np.float64).max), steps)
+    return MarkdownProblem(
+        product_ids=table.texts("product_id"),
+        stock=table.numbers("stock"),
+        ladder=ladder,
+        current_rung=np.full(products, int(np.flatnonzero(shares == 1.0)[0])),
+        week_units=table.weekly("week_units", rules.weeks) * decay,
+        reference_price=price,
+        own=table.numbers("elasticity") + table.numbers("elasticity_se", 0.0) * spread[0],
+        base_scale=np.exp(level_se * spread[1] - level_se**2 / 2),
+        unit_cost=table.numbers("unit_cost", 0.0),
+        salvage=table.numbers("salvage", 0.0),
+        non_increasing=not rules.may_rise,
+        max_steps=None if (most > rules.weeks).all() else np.minimum(most, rules.weeks).astype(np.int64),
+        min_weeks_between=rules.min_weeks_between,
+        max_changed=rules.max_changed,
+    )
+
+
+def after_sales(problem: MarkdownProblem, path: Path) -> tuple[MarkdownProblem, int]:
+    """The problem that is left after the weeks of a table: product_id, week (1 …), price, sold, stock (counted after).
+
+    Returns:
+        The problem, and how many weeks are over.
+
+    Raises:
+        DataError: the table is refused, a week lacks a product, or a price is not on the ladder.
+    """
+    table = PlanTable(path, read_frame(path, ("product_id", "week", "price", "sold", "stock"), "product_id"))
+    weeks = sorted({int(week) for week in table.numbers("week")})
+    if weeks != list(range(1, len(weeks) + 1)):
+        raise DataError(f"{path}: column week holds {weeks}; give the weeks that are over, counted from 1")
+    for week in weeks:
+        problem = _after_week(problem, table, week)
+    return problem, len(weeks)
+
+
+def _after_week(problem: MarkdownProblem, table: PlanTable, week: int) -> MarkdownProblem:
+    mine = table.frame[table.numbers("week") == week].set_index("product_id")
+    missing = [product for product in problem.product_ids if product not in mine.index]
+    if missing:
+        raise DataError(f"{table.path}: week {week} has no row for product {missing[0]}; give one for each product")
+    rows = PlanTable(table.path, mine.loc[list(problem.product_ids)].reset_index())
+    price = rows.numbers("price")
+    rung = np.nanargmin(np.abs(problem.ladder - price[:, None]), axis=1).astype(np.int64)
+    off = np.abs(np.take_along_axis(problem.ladder, rung[:, None], axis=1)[:, 0] - price)
+    if (off > 0.005).any():
+        i = int(np.argmax(off))
+        raise DataError(f"{table.path}: week {week}, product {problem.product_ids[i]}: {price[i]} is not on its ladder")
+    return advance_week(problem, rows.numbers("sold"), rows.numbers("stock"), rung)
+
+
+@dataclass(frozen=True)
+class CalendarRules:
+    """What all products of a promotion calendar obey."""
+
+    weeks: int
+    min_gap: int = 1
+    max_per_category: int | None = None
+    budget: float | None = None
+
+
+def promotion_problem(products: PlanTable, options: PlanTable, rules: CalendarRules) -> PromotionProblem:
+    """State a promotion calendar.
+
+    Args:
+        products: product_id, price, unit_cost, base_units (a week, without promotion), and, where given, category,
+            dip_1 … (share of the extra units missing in each week after), max_promotions, and lift_NAME, takes_NAME
+            where a product answers to the option NAME in its own way.
+        options: option, depth (share off the price), lift, and, where given, takes, fixed_cost, slot, slots (a week).
+        rules: of the calendar.
+
+    Raises:
+        DataError, ProblemError: a table, or what it states, is refused by name and value.
+    """
+    names = options.texts("option")
+    slot_names = options.texts("slot")
+    kinds = sorted({name for name in slot_names if name})
+    dips = [name for name in products.frame.columns if str(name).startswith("dip_")]
+    most = products.numbers("max_promotions", float(rules.weeks))
+    categories = products.texts("category")
+    known = sorted(set(categories))
+    return PromotionProblem(
+        product_ids=products.texts("product_id"),
+        price=products.numbers("price"),
+        unit_cost=products.numbers("unit_cost"),
+        base_units=products.weekly("base_units", rules.weeks),
+        category=np.array([known.index(one) for one in categories], dtype=np.int64),
+        depth=options.numbers("depth"),
+        lift=_by_option(products, "lift", names, options.numbers("lift")),
+        takes=_by_option(products, "takes", names, options.numbers("takes", 0.0)),
+        dip=np.array([products.numbers(str(name)) for name in dips]).T.reshape(len(categories), len(dips)),
+        fixed_cost=options.numbers("fixed_cost", 0.0),
+        slot=np.array([kinds.index(name) if name else -1 for name in slot_names], dtype=np.int64),
+        slots=_slots(options, slot_names, kinds, rules.weeks),
+        min_gap=rules.min_gap,
+        max_promotions=np.minimum(most, rules.weeks).astype(np.int64),
+        max_per_category=rules.max_per_category,
+        budget=rules.budget,
+    )
+
+
+def _by_option(products: PlanTable, column: str, names: Sequence[str], default: Floats) -> Floats:
+    """(P, O) what the options do, product by product."""
+    columns = [products.numbers(f"{column}_{name}", float(default[o])) for o, name in enumerate(names)]
+    return np.array(columns).T.reshape(len(products.frame), len(names))
+
+
+def _slots(options: PlanTable, slot_names: Sequence[str], kinds: Sequence[str], weeks: int) -> Floats:
+    """(S, W) places of each kind; the least that its options say, no limit where none does."""
+    places = options.numbers("slots", np.finfo(np.float64).max)
+    by_kind = [min(places[o] for o, name in enumerate(slot_names) if name == kind) for kind in kinds]
+    limits = np.array([np.inf if most == np.finfo(np.float64).max else most for most in by_kind])
+    return np.tile(limits.reshape(-1, 1), (1, weeks)).reshape(len(kinds), weeks)
