@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shelf_cases import make_shelf
 
 from engine.errors import InfeasibleError, ProblemError
 from optimizers.budget.frontier import MEASURES, measure_prices, price_frontier
@@ -16,30 +17,7 @@ from optimizers.prices import PriceProblem, evaluate_prices, problem_ladder, sol
 
 
 def shelf(seed: int, products: int = 3, **rules: Any) -> PriceProblem:
-    rng = np.random.default_rng(seed)
-    price = np.round(rng.uniform(2, 9, products), 2)
-    return PriceProblem(
-        **(
-            {
-                "product_ids": tuple(f"p{i}" for i in range(products)),
-                "current_price": price,
-                "unit_cost": price * rng.uniform(0.4, 0.8, products),
-                "base_units": rng.uniform(20, 300, products),
-                "own": rng.normal(-2.2, 0.8, products) + 0.2 * rng.standard_normal((8, products)),
-                "cross": np.zeros((8, products)),
-                "base_scale": np.ones((8, products)),
-                "family": np.zeros(products, dtype=np.int64),
-                "movable": np.ones(products, dtype=bool),
-                "max_change": 0.10,
-                "step": 0.05,
-                "index_band": None,
-                "min_margin": None,
-                "max_changed": None,
-                "endings": None,
-            }
-            | rules
-        )
-    )
+    return make_shelf(seed, products, slope=(-2.2, 0.8), draws=8, family=products, **rules)
 
 
 LEVELS = {

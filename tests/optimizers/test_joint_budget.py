@@ -29,6 +29,7 @@ from optimizers.prices import PriceProblem, evaluate_prices, problem_ladder, sol
 from optimizers.promotions import PromotionProblem, plan_promotions
 
 points = st.lists(st.tuples(st.integers(0, 60), st.integers(-20, 200)), min_size=1, max_size=8)
+from shelf_cases import make_shelf
 
 
 @settings(deadline=None, max_examples=150)
@@ -81,30 +82,7 @@ def calendar(seed: int, products: int = 12, weeks: int = 6) -> PromotionProblem:
 
 
 def shelf(seed: int, products: int = 15, **rules: Any) -> PriceProblem:
-    rng = np.random.default_rng(seed)
-    price = np.round(rng.uniform(2, 9, products), 2)
-    return PriceProblem(
-        **(
-            {
-                "product_ids": tuple(f"p{i}" for i in range(products)),
-                "current_price": price,
-                "unit_cost": price * rng.uniform(0.4, 0.8, products),
-                "base_units": rng.uniform(20, 300, products),
-                "own": rng.normal(-2.8, 0.6, products) + 0.2 * rng.standard_normal((20, products)),
-                "cross": np.zeros((20, products)),
-                "base_scale": np.ones((20, products)),
-                "family": np.arange(products) // 5,
-                "movable": np.ones(products, dtype=bool),
-                "max_change": 0.10,
-                "step": 0.025,
-                "index_band": None,
-                "min_margin": None,
-                "max_changed": None,
-                "endings": None,
-            }
-            | rules
-        )
-    )
+    return make_shelf(seed, products, slope=(-2.8, 0.6), draws=20, family=5, **({"step": 0.025} | rules))
 
 
 def test_prices_coupons_and_promotions_share_a_budget_and_the_last_unit_brings_the_same_everywhere() -> None:
