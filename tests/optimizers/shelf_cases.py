@@ -10,7 +10,7 @@ from optimizers.prices import PriceProblem
 
 
 def make_shelf(
-    seed: int, products: int, *, slope: tuple[float, float], draws: int, family: int, **rules: Any
+    seed: int, products: int, *, slope: tuple[float, float], draws: int, family_size: int, **rules: Any
 ) -> PriceProblem:
     """A price problem with own effects alone.
 
@@ -19,7 +19,7 @@ def make_shelf(
         products: P.
         slope: mean and spread of the own elasticities.
         draws: of the posterior.
-        family: products in a family.
+        family_size: products in a family.
         rules: fields of the problem to be set otherwise.
     """
     rng = np.random.default_rng(seed)
@@ -32,7 +32,7 @@ def make_shelf(
         "own": rng.normal(*slope, products) + 0.2 * rng.standard_normal((draws, products)),
         "cross": np.zeros((draws, products)),
         "base_scale": np.ones((draws, products)),
-        "family": np.arange(products) // family,
+        "family": np.arange(products) // family_size,
         "movable": np.ones(products, dtype=bool),
         "max_change": 0.10,
         "step": 0.05,

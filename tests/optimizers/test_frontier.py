@@ -17,7 +17,7 @@ from optimizers.prices import PriceProblem, evaluate_prices, problem_ladder, sol
 
 
 def shelf(seed: int, products: int = 3, **rules: Any) -> PriceProblem:
-    return make_shelf(seed, products, slope=(-2.2, 0.8), draws=8, family=products, **rules)
+    return make_shelf(seed, products, slope=(-2.2, 0.8), draws=8, family_size=products, **rules)
 
 
 LEVELS = {

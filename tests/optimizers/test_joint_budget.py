@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shelf_cases import make_shelf
 
 from engine.errors import InfeasibleError, PlanError, ProblemError
 from optimizers.budget.check import check_joint_plan
@@ -29,7 +30,6 @@ from optimizers.prices import PriceProblem, evaluate_prices, problem_ladder, sol
 from optimizers.promotions import PromotionProblem, plan_promotions
 
 points = st.lists(st.tuples(st.integers(0, 60), st.integers(-20, 200)), min_size=1, max_size=8)
-from shelf_cases import make_shelf
 
 
 @settings(deadline=None, max_examples=150)
@@ -82,7 +82,7 @@ def calendar(seed: int, products: int = 12, weeks: int = 6) -> PromotionProblem:
 
 
 def shelf(seed: int, products: int = 15, **rules: Any) -> PriceProblem:
-    return make_shelf(seed, products, slope=(-2.8, 0.6), draws=20, family=5, **({"step": 0.025} | rules))
+    return make_shelf(seed, products, slope=(-2.8, 0.6), draws=20, family_size=5, **({"step": 0.025} | rules))
 
 
 def test_prices_coupons_and_promotions_share_a_budget_and_the_last_unit_brings_the_same_everywhere() -> None:
