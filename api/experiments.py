@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from experiments.design import Design
-    from experiments.design_reading import DesignReading
+    from experiments.reading import DesignReading
 
 
 def keep_design(

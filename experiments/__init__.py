@@ -11,6 +11,7 @@ prices      switchback.py, switchback_minimax.py,
             synthetic_control.py                    over time, products, regions; never over persons
 budgets     shared_budget.py, budget_design.py      two policies on one budget
 after       measure/, statistics/, trust/           effects, valid intervals, whether to believe them
-            design_reading.py, decide.py            read as designed, decided by the rule
+            design_reading.py, drawn_reading.py,
+            design_logs.py, reading.py, decide.py   read as designed, decided by the rule
 learning    bandits/, off_policy.py                 while earning
 """

@@ -19,7 +19,6 @@ from engine.proposal import N_, Reason
 from experiments.design import Design
 from experiments.design_reading import (
     EXPOSED_AT,
-    DesignReading,
     from_analysis,
     plan_now,
     read_by_design,
@@ -27,6 +26,7 @@ from experiments.design_reading import (
     variants_of,
 )
 from experiments.measure import Logs, analyse_logs, duckdb_warehouse, metric_from
+from experiments.reading import DesignReading
 from experiments.trust.check import Check
 from experiments.trust.drawn import check_obeyed
 from experiments.trust.exposures import check_assigned

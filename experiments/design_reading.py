@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from engine.errors import ProblemError
 from engine.proposal import N_, Reason
 from experiments.assign import NOT_ASSIGNED, enrol
 from experiments.budget_design import budget_split_of
-from experiments.decide import Observed, Reading, Verdict, decide
+from experiments.decide import Observed, Reading, decide
 from experiments.design import DRAWN, Design
 from experiments.drawn_reading import (
     NO_COVARIATE,
@@ -27,7 +27,8 @@ from experiments.drawn_reading import (
     read_two_stage,
 )
 from experiments.measure import Analysis, Effect, Metric, analyse, metric_from
-from experiments.sequential import AnalysisPlan, Method, interval_multiplier
+from experiments.reading import DesignReading, Measured, Row
+from experiments.sequential import AnalysisPlan, interval_multiplier
 from experiments.trust.check import Check, is_trustworthy
 from experiments.trust.exposures import check_exposed_early
 from experiments.trust.outliers import check_miracle
@@ -38,53 +39,6 @@ if TYPE_CHECKING:
 EXPOSED_AT = "exposed_at"
 """Column of a table of units with the moment of their first exposure."""
 _STRAY = N_("{count} units of the table are not part of the design; they were left out.")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a reading, as pages show it."""
-
-    metric: str
-    variant: int
-    estimate: float
-    low: float
-    high: float
-    decision: str
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What the experiment earned, on the scale of the promise: money over the proposal's horizon."""
-
-    gain: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class DesignReading:
-    """A look at an experiment."""
-
-    effects: tuple[Row, ...]
-    verdicts: tuple[Verdict, ...]
-    """One for each treatment."""
-    units: int
-    trustworthy: bool
-    measured: Measured | None
-    """None where no promise is tested."""
-    notes: tuple[Reason, ...] = ()
-    checks: tuple[Check, ...] = ()
-    """Whether to believe it: a check that is broken makes it untrustworthy."""
-    interval: Method = "fixed"
-    """What the intervals are: those of the plan, or `always_valid` where a plan that is read once is read early."""
-    final: bool = True
-    """Whether the plan allows a decision at this look."""
-    looks: tuple[int, ...] = ()
-    """Units at each look so far, this one last."""
-    segments: tuple[Mapping[str, Any], ...] = ()
-    """segment, level, metric, estimate, low, high."""
-    analysis: Analysis | None = field(default=None, repr=False)
-    """The whole analysis, where units were compared."""
 
 
 def read_by_design(
@@ -217,14 +171,25 @@ def _with_variant(design: Design, table: pd.DataFrame, unit: str) -> tuple[pd.Da
     ids = table[unit].astype(str)
     variant = variants_of(design, ids.to_numpy(dtype=object), table)
     if "variant" in table.columns:
-        given = table["variant"].to_numpy()
+        given = _variant_numbers(table["variant"])
         wrong = np.flatnonzero((given >= 0) & (variant >= 0) & (given != variant))
         if wrong.size:
             raise ProblemError(
-                f"unit {ids.iloc[wrong[0]]!r} is in variant {given[wrong[0]]} in the table and {variant[wrong[0]]} in "
-                f"the design ({wrong.size:,} such units): the table belongs to another experiment, or units were moved"
+                f"unit {ids.iloc[wrong[0]]!r} is in variant {given[wrong[0]]:g} in the table and {variant[wrong[0]]} "
+                f"in the design ({wrong.size:,} such units): the table belongs to another experiment, or units were "
+                "moved"
             )
     return table.assign(variant=variant), int((variant < 0).sum()) if design.assigned is not None else 0
+
+
+def _variant_numbers(column: pd.Series) -> npt.NDArray[np.float64]:
+    try:
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise ProblemError(
+            f"column 'variant' holds {column.iloc[0]!r} …; write 0 for the control, 1, 2 … for the others, or leave "
+            "the column out: the design knows who is where"
+        ) from error
 
 
 def readable_metrics(design: Design, table: pd.DataFrame) -> tuple[list[Metric], tuple[Reason, ...]]:
@@ -274,6 +239,7 @@ def _at_fraction(plan: AnalysisPlan, units: int, fraction: float | None) -> Anal
 
 def from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, notes: tuple[Reason, ...]) -> DesignReading:
     """Put an analysis of compared units into the form of a reading, with the verdicts of the design's rule."""
+    _require_decisive(design, found)
     doubts = tuple(check.reason for check in found.checks if check.verdict == "broken")
     treatments = sorted({effect.variant for effect in found.effects})
     verdicts = []
@@ -307,6 +273,19 @@ def from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, notes: tu
         ),
         analysis=found,
     )
+
+
+def _require_decisive(design: Design, found: Analysis) -> None:
+    """Refuse a reading in which a metric of the rule could not be read, and say why it could not."""
+    read = {(effect.metric, effect.variant) for effect in found.effects}
+    variants = sorted({variant for _, variant in read})
+    for name in (design.rule.metric, *(guardrail.metric for guardrail in design.rule.guardrails)):
+        if all((name, variant) in read for variant in variants):
+            continue
+        why = next(
+            (one.reason.english() for one in found.refused if one.metric == name), "it is no metric of the design"
+        )
+        raise ProblemError(f"metric '{name}', which the rule decides by, cannot be read: {why}")
 
 
 def _observed(effect: Effect) -> Observed:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from engine.settings import Settings
     from experiments.design import Design
-    from experiments.design_reading import DesignReading
     from experiments.measure import Analysis
+    from experiments.reading import DesignReading
     from experiments.trust.check import Check
 
 

@@ -1,0 +1,60 @@
+"""The reading of an experiment by its design: records that commands, pages and the store share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.proposal import Reason
+from experiments.decide import Verdict
+from experiments.measure import Analysis
+from experiments.sequential import Method
+from experiments.trust.check import Check
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a reading, as pages show it."""
+
+    metric: str
+    variant: int
+    estimate: float
+    low: float
+    high: float
+    decision: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the experiment earned, on the scale of the promise: money over the proposal's horizon."""
+
+    gain: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class DesignReading:
+    """A look at an experiment."""
+
+    effects: tuple[Row, ...]
+    verdicts: tuple[Verdict, ...]
+    """One for each treatment."""
+    units: int
+    trustworthy: bool
+    measured: Measured | None
+    """None where no promise is tested."""
+    notes: tuple[Reason, ...] = ()
+    checks: tuple[Check, ...] = ()
+    """Whether to believe it: a check that is broken makes it untrustworthy."""
+    interval: Method = "fixed"
+    """What the intervals are: those of the plan, or `always_valid` where a plan that is read once is read early."""
+    final: bool = True
+    """Whether the plan allows a decision at this look."""
+    looks: tuple[int, ...] = ()
+    """Units at each look so far, this one last."""
+    segments: tuple[Mapping[str, Any], ...] = ()
+    """segment, level, metric, estimate, low, high."""
+    analysis: Analysis | None = field(default=None, repr=False)
+    """The whole analysis, where units were compared."""
