@@ -12,6 +12,8 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response
 
 from api.problems import wants_json
+from api.words import tell
+from engine.proposal import Reason
 from engine.store import Account, Role
 
 if TYPE_CHECKING:
@@ -70,12 +72,17 @@ def needs(role: Role) -> Callable[[Callable[Arguments, Answer]], Callable[Argume
             if account is None:
                 return _ask_to_sign_in()
             if not account.role.covers(role):
-                abort(HTTPStatus.FORBIDDEN, f"This needs the role {role}; yours is {account.role}.")
+                abort(HTTPStatus.FORBIDDEN, tell(needs_role(role, account.role)))
             return view(*args, **kwargs)
 
         return guarded
 
     return decorate
+
+
+def needs_role(role: Role, held: Role) -> Reason:
+    """Say that a role does not reach far enough."""
+    return Reason("This needs the role {role}; yours is {held}.", {"role": role.value, "held": held.value})
 
 
 def _ask_to_sign_in() -> Response:

@@ -147,6 +147,7 @@ def _infeasible(shop: Shop, settings: Settings, error: InfeasibleError, *, now: 
         "data": shop.name,
         "seed": settings.seed,
         "infeasible": str(error),
+        "explanation": error.sentence,
         "conflict": plain(getattr(error, "explanation", None)),
         "fingerprints": fingerprints,
     }

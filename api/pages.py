@@ -21,12 +21,12 @@ from flask import (
 )
 from werkzeug.wrappers import Response as AnyResponse
 
-from api.access import asker, current_account, current_time, local_path, needs, the_settings, the_store
+from api.access import asker, current_account, current_time, local_path, needs, needs_role, the_settings, the_store
 from api.drawings import draw_experiments, draw_proposal
 from api.language import LANGUAGES
-from api.words import COOKIE, word
+from api.words import COOKIE, tell, word
 from engine.errors import ConflictError, InputError, StateError
-from engine.proposal import TRANSITIONS, State
+from engine.proposal import TRANSITIONS, Reason, State
 from engine.store import Account, Order, ProposalHeader, Role, Shown
 
 pages = Blueprint("pages", __name__)
@@ -59,7 +59,8 @@ def start() -> AnyResponse:
 def choose_language(language: str) -> AnyResponse:
     """Remember the language and go back."""
     if language not in LANGUAGES:
-        abort(HTTPStatus.NOT_FOUND, f"No language {language!r}; there are {', '.join(LANGUAGES)}.")
+        known = {"language": language, "known": ", ".join(LANGUAGES)}
+        abort(HTTPStatus.NOT_FOUND, tell(Reason("No language {language!r}; there are {known}.", known)))
     answer = redirect(local_path(request.args.get("next")) or url_for("pages.proposals"))
     answer.set_cookie(COOKIE, language, max_age=_YEAR_SECONDS, httponly=True, samesite="Lax", secure=request.is_secure)
     return answer
@@ -128,11 +129,11 @@ def use_set_up(token: str) -> str | AnyResponse | tuple[str, int]:
         account = accounts.use_link(token, name=name, password=password, now=now)
     except InputError as error:
         link = accounts.look_up_link(token, now=now)
-        page = render_template("pages/set_up.html", name=name, link=link, problem=str(error))
+        page = render_template("pages/set_up.html", name=name, link=link, problem=tell(error.sentence))
         return page, HTTPStatus.UNPROCESSABLE_ENTITY
     signed_in = accounts.sign_in(account.name, password, now=now, hours=the_settings().server.session_hours)
     if signed_in is None:
-        raise ConflictError("the user was changed meanwhile; sign in again")
+        raise ConflictError(Reason("the user was changed meanwhile; sign in again"))
     _open_session(signed_in)
     return redirect(url_for("pages.proposals"))
 
@@ -207,12 +208,12 @@ def change_state(proposal_id: str, action: str) -> AnyResponse:
     to, role = ACTIONS[action]
     account = asker()
     if not account.role.covers(role):
-        abort(HTTPStatus.FORBIDDEN, f"This needs the role {role}; yours is {account.role}.")
+        abort(HTTPStatus.FORBIDDEN, tell(needs_role(role, account.role)))
     try:
         why = request.form.get("why", "")
         the_store().change_state(proposal_id, to, by=account.name, why=why, now=current_time())
     except (InputError, StateError, ConflictError) as error:
-        flash(str(error))
+        flash(tell(error.sentence))
     return redirect(url_for("pages.proposal", proposal_id=proposal_id))
 
 

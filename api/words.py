@@ -9,7 +9,9 @@ from flask import Flask, current_app, g, request
 
 from api import language
 from api.language import LANGUAGES, translations
+from api.problems import wants_json
 from api.report import money, percent
+from engine.proposal import Sentence, english
 
 COOKIE = "offerwright_language"
 
@@ -31,6 +33,11 @@ def word(message: str) -> str:
 def say(reason: object) -> str:
     """Write a reason, stored or in hand, in the language of this answer; plain text stays as it is."""
     return language.say(reason, word)
+
+
+def tell(reason: Sentence) -> str:
+    """Write a reason for whoever asks: English for a program, the language of this answer for a person."""
+    return english(reason) if wants_json() or "language" not in g else say(reason)
 
 
 def set_up_words(app: Flask) -> None:

@@ -17,11 +17,21 @@ Every message names the thing, its value and the remedy; the command line shows 
 
 from __future__ import annotations
 
+from engine.proposal import Sentence, english
+
 
 class OfferwrightError(Exception):
-    """Base of every error that Offerwright raises on purpose."""
+    """Base of every error that Offerwright raises on purpose.
+
+    Its text is English. What a page may show is given as a template with its values, and said there in the reader's
+    language.
+    """
 
     exit_status: int = 1
+
+    def __init__(self, message: Sentence = "") -> None:
+        super().__init__(english(message))
+        self.sentence = message
 
 
 class InputError(OfferwrightError):

@@ -20,10 +20,14 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from engine.errors import ConflictError, InputError, NotFoundError
+from engine.proposal import Reason
 from engine.store.audit import AuditEvent, append_event
 from engine.store.database import Database
 from engine.store.tables import ApiTokenRow, SessionRow, SetupLinkRow, SignInFailureRow, UserRow
 
+TOO_SHORT = "the password has {length} characters; take at least {least}"
+BAD_NAME = "the name {name!r} is refused; take 1 to 100 printable characters without ':'"
+TOO_LONG = "the password has {length} characters; take at most {most}"
 SHORTEST_PASSWORD = 12
 LONGEST_PASSWORD = 1024
 LINK_HOURS = 24
@@ -101,7 +105,7 @@ class Accounts:
                 _record(connection, by, f"user:{name}", "add_user", now, {"role": role.value})
                 return _add_link(connection, name, role, now)
         except IntegrityError as error:
-            raise ConflictError(f"user {name!r} exists already; choose another name") from error
+            raise ConflictError(Reason("user {name!r} exists already; choose another name", {"name": name})) from error
 
     def first_link(self, *, now: datetime) -> str:
         """Make a link that creates the first administrator; earlier unused ones stop working.
@@ -258,16 +262,16 @@ def checked_password(password: str) -> str:
         InputError: says which.
     """
     if len(password) < SHORTEST_PASSWORD:
-        raise InputError(f"the password has {len(password)} characters; take at least {SHORTEST_PASSWORD}")
+        raise InputError(Reason(TOO_SHORT, {"length": len(password), "least": SHORTEST_PASSWORD}))
     if len(password) > LONGEST_PASSWORD:
-        raise InputError(f"the password has {len(password)} characters; take at most {LONGEST_PASSWORD}")
+        raise InputError(Reason(TOO_LONG, {"length": len(password), "most": LONGEST_PASSWORD}))
     return password
 
 
 def _checked_name(name: str) -> str:
     name = name.strip()
     if not name or len(name) > 100 or not name.isprintable() or ":" in name:
-        raise InputError(f"the name {name!r} is refused; take 1 to 100 printable characters without ':'")
+        raise InputError(Reason(BAD_NAME, {"name": name}))
     return name
 
 
@@ -314,7 +318,9 @@ def _record(
 def _require_nobody(connection: Connection) -> None:
     query = select(func.count()).select_from(UserRow).where(UserRow.password_hash.is_not(None))
     if connection.execute(query).scalar():
-        raise ConflictError("there is a user already; ask an administrator for a link: offerwright user add NAME")
+        raise ConflictError(
+            Reason("there is a user already; ask an administrator for a link: offerwright user add NAME")
+        )
 
 
 def _add_link(connection: Connection, name: str | None, role: Role, now: datetime) -> str:
@@ -328,7 +334,7 @@ def _valid_link(connection: Connection, token: str, now: datetime) -> SetupLink:
     query = select(SetupLinkRow.__table__).where(SetupLinkRow.token_sha256 == _sha256(token))
     row = connection.execute(query).first()
     if row is None or row.used_at is not None or row.expires_at <= now:
-        raise NotFoundError("this set-up link is unknown, was used, or has expired; ask for a new one")
+        raise NotFoundError(Reason("this set-up link is unknown, was used, or has expired; ask for a new one"))
     return SetupLink(row.user_name, Role(row.role), row.expires_at)
 
 

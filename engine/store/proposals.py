@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from engine.errors import ConflictError, InputError, NotFoundError, StateError
 from engine.files import plain, to_json
-from engine.proposal import TRANSITIONS, CouponLine, PriceLine, Proposal, State
+from engine.proposal import N_, TRANSITIONS, CouponLine, PriceLine, Proposal, Reason, Sentence, State
 from engine.store.audit import AuditEvent, append_event, read_events
 from engine.store.database import Database
 from engine.store.lines import (
@@ -35,6 +35,13 @@ from engine.store.tables import CouponLineRow, PriceLineRow, ProposalRow
 
 RUN_KEY_PREFIX = "job:"
 """A proposal whose `created_by` starts like this belongs to one slot of a scheduled job; a slot has one proposal."""
+
+STORED_ALREADY = "proposal {proposal} (made by {author}) is stored already; open it instead of saving it again"
+NO_PROPOSAL = "no proposal {proposal!r}; list them at /proposals"
+WRONG_STEP = "proposal {proposal} is {state}, it cannot become {to}; possible: {possible}"
+NO_STEP = N_("nothing: its life has ended")
+OWN_PROPOSAL = "proposal {proposal} was submitted by {person}; somebody else has to approve it"
+SAY_WHY = "proposal {proposal}: say why it becomes {to}; the one who made it will read it"
 
 Item = TypeVar("Item")
 _NEEDS_A_REASON = frozenset({State.REJECTED, State.CHANGES_REQUESTED, State.ROLLED_BACK})
@@ -91,10 +98,8 @@ class Proposals:
                 insert_lines(connection, CouponLineRow, coupon_rows(number, proposal.coupons))
                 append_event(connection, _created(proposal, digest))
         except IntegrityError as error:
-            raise ConflictError(
-                f"proposal {proposal.proposal_id} (made by {proposal.created_by}) is stored already; "
-                "open it instead of saving it again"
-            ) from error
+            values = {"proposal": proposal.proposal_id, "author": proposal.created_by}
+            raise ConflictError(Reason(STORED_ALREADY, values)) from error
 
     def get(self, proposal_id: str) -> Proposal:
         """Read a proposal whole.
@@ -290,7 +295,7 @@ def _find(connection: Connection, proposal_id: str) -> Row[Any]:
     query = select(ProposalRow.__table__).where(ProposalRow.proposal_id == proposal_id)
     row = connection.execute(query).first()
     if row is None:
-        raise NotFoundError(f"no proposal {proposal_id!r}; list them at /proposals")
+        raise NotFoundError(Reason(NO_PROPOSAL, {"proposal": proposal_id}))
     return row
 
 
@@ -302,12 +307,28 @@ def _header(row: Row[Any]) -> ProposalHeader:
 def _require_allowed(row: Row[Any], to: State, by: str, why: str) -> None:
     state = State(row.state)
     if to not in TRANSITIONS[state]:
-        possible = ", ".join(sorted(TRANSITIONS[state])) or "nothing: its life has ended"
-        raise StateError(f"proposal {row.proposal_id} is {state}, it cannot become {to}; possible: {possible}")
+        possible = _named(sorted(TRANSITIONS[state]))
+        values = {"proposal": row.proposal_id, "state": _word(state), "to": _word(to), "possible": possible}
+        raise StateError(Reason(WRONG_STEP, values))
     if to is State.APPROVED and by == row.submitted_by:
-        raise StateError(f"proposal {row.proposal_id} was submitted by {by}; somebody else has to approve it")
+        raise StateError(Reason(OWN_PROPOSAL, {"proposal": row.proposal_id, "person": by}))
     if to in _NEEDS_A_REASON and not why.strip():
-        raise InputError(f"proposal {row.proposal_id}: say why it becomes {to}; the one who made it will read it")
+        raise InputError(Reason(SAY_WHY, {"proposal": row.proposal_id, "to": _word(to)}))
+
+
+def _word(state: State) -> str:
+    """Write a state as people read it."""
+    return state.value.replace("_", " ")
+
+
+def _named(states: Sequence[State]) -> Sentence:
+    """Name the states that are possible, so that each can be translated."""
+    if not states:
+        return NO_STEP
+    named: Sentence = _word(states[0])
+    for state in states[1:]:
+        named = Reason("{first}, {second}", {"first": named, "second": _word(state)})
+    return named
 
 
 def _created(proposal: Proposal, digest: str) -> AuditEvent:

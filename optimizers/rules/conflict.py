@@ -99,7 +99,7 @@ class RuleConflictError(InfeasibleError):
     """No plan keeps all rules; carries the explanation as a record."""
 
     def __init__(self, conflict: Conflict) -> None:
-        super().__init__(conflict.reason.english())
+        super().__init__(conflict.reason)
         self.conflict = conflict
 
     @property
