@@ -224,8 +224,10 @@ def _designed(experiment_id: str, asked: schemas.DesignIn, *, why: str) -> Store
 
 
 def _out(stored: StoredExperiment) -> schemas.ExperimentOut:
-    names = schemas.ExperimentOut.model_fields
-    return schemas.ExperimentOut(**{name: getattr(stored, name) for name in names})
+    design = stored.design
+    scale, sizing = design.get("promise_scale"), design.get("sizing") or {}
+    known = {name: getattr(stored, name) for name in schemas.ExperimentOut.model_fields if hasattr(stored, name)}
+    return schemas.ExperimentOut(**known, promised_for_tested=None if scale is None else scale * sizing["effect"])
 
 
 def _reading(kept: StoredReading) -> schemas.ReadingOut:

@@ -63,7 +63,9 @@ def _arriving(history: Past, name: str, split: Split, asked: Asked) -> Design:
 
     refuse_idle("units that turn up one by one", asked)
     needed = [
-        column for column in (asked["metric"], asked["denominator"], asked["cluster"], asked["first_week"]) if column
+        column
+        for column in (asked["metric"], asked["denominator"], asked["cost"], asked["cluster"], asked["first_week"])
+        if column
     ]
     table = history([*needed, *asked["covariates"]], ())
     outcome = _outcome(table, asked)
@@ -94,7 +96,8 @@ def _known(history: Past, name: str, asked: Asked) -> Design:
     refuse_idle("products or stores that are drawn as a whole", asked)
     covariates = list(asked["covariates"]) or [asked["metric"]]
     cluster = [asked["cluster"]] if asked["cluster"] else []
-    table = history([asked["unit"], asked["metric"], *covariates, *cluster], (asked["unit"],))
+    cost = [asked["cost"]] if asked["cost"] else []
+    table = history([asked["unit"], asked["metric"], *covariates, *cluster, *cost], (asked["unit"],))
     if cluster and asked["randomise"] != "product":
         raise InputError("--cluster of known units means the category of products; randomise the stores themselves")
     outcome = _outcome(table, asked)
@@ -171,6 +174,10 @@ def _outcome(table: Any, asked: Asked) -> Outcome:  # noqa: ANN401 - a data fram
     )
 
     values = table[asked["metric"]].to_numpy()
+    if (asked["kind"] == "profit") != (asked["cost"] is not None):
+        raise InputError("--kind profit and --cost go together: profit is the metric's column less its cost")
+    if asked["kind"] == "profit":
+        values = values - table[asked["cost"]].to_numpy()
     if asked["kind"] == "ratio":
         if not asked["denominator"]:
             raise InputError("--kind ratio needs --denominator")
@@ -197,11 +204,23 @@ def _metrics(asked: Asked) -> list[dict[str, Any]]:
     first: dict[str, Any] = {"name": asked["metric"], "column": asked["metric"], "kind": asked["kind"]}
     if asked["denominator"]:
         first["denominator"] = asked["denominator"]
+    if asked["cost"]:
+        first["cost"] = asked["cost"]
     if asked["lower_is_better"]:
         first["higher_is_better"] = False
     if len(asked["covariates"]) == 1 and asked["kind"] != "ratio":
         first["covariate"] = asked["covariates"][0]
-    return [first, *_guarded(asked)]
+    return [first, *_guarded(asked), *_also(asked)]
+
+
+def _also(asked: Asked) -> list[dict[str, Any]]:
+    """Metrics that are read and do not decide, as they were declared."""
+    from experiments.measure import metric_from
+
+    declared = [dict(one) for one in asked["also"]]
+    for one in declared:
+        metric_from(one)
+    return declared
 
 
 def _guarded(asked: Asked) -> list[dict[str, Any]]:

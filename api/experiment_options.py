@@ -15,6 +15,8 @@ DEFAULTS: Mapping[str, Any] = {
     "metric": None,
     "kind": "mean",
     "denominator": None,
+    "cost": None,
+    "also": (),
     "lower_is_better": False,
     "covariates": (),
     "cluster": None,
@@ -46,24 +48,25 @@ DEFAULTS: Mapping[str, Any] = {
 _SWITCHBACK_ONLY = ("steps", "periods", "carry_over")
 _HASH_ONLY = ("method", "looks", "coverage", "layers", "holdouts", "target")
 _RULE = ("smallest_gain", "futility", "cost_a_week", "decides_for")
-_OF_METRIC = ("kind", "denominator", "covariates", "cluster", "first_week", "effect", "relative_effect")
+_OF_METRIC = ("kind", "denominator", "cost", "also", "covariates", "cluster", "first_week", "effect", "relative_effect")
 IDLE: Mapping[str, tuple[str, ...]] = {
     "units that turn up one by one": (*_SWITCHBACK_ONLY, "part", "held_back", "cells"),
     "products or stores that are drawn as a whole": (
         *_SWITCHBACK_ONLY,
         *_HASH_ONLY,
-        *("part", "held_back", "budget", "cells", "first_week", "denominator"),
+        *("part", "held_back", "budget", "cells", "first_week", "denominator", "also"),
     ),
     "a switchback": (
         *_HASH_ONLY,
         *_RULE,
-        *("part", "held_back", "budget", "cells", "weights", "kind", "denominator", "covariates", "cluster"),
-        *("first_week", "relative_effect"),
+        *("part", "held_back", "budget", "cells", "weights", "kind", "denominator", "covariates", "cluster", "cost"),
+        *("first_week", "relative_effect", "also"),
     ),
     "a budget split": (
         *_SWITCHBACK_ONLY,
         *_HASH_ONLY,
         *("part", "held_back", "weights", "kind", "denominator", "cluster", "first_week", "lower_is_better"),
+        *("cost", "also"),
     ),
     "a proposal's prices": (
         *_SWITCHBACK_ONLY,
@@ -78,7 +81,7 @@ IDLE: Mapping[str, tuple[str, ...]] = {
         *_HASH_ONLY,
         *_RULE,
         *("treatment", "randomise", "effect", "relative_effect", "lower_is_better", "guardrails", "weights", "budget"),
-        *("cells", "first_week", "cluster"),
+        *("cells", "first_week", "cluster", "cost", "also"),
     ),
 }
 """What each kind of design cannot do: asked for, it is refused rather than passed over."""

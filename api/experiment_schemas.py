@@ -25,8 +25,12 @@ class DesignIn(Model):
     randomise: Literal["customer", "product", "store", "time"] = "customer"
     unit: str = Field("unit_id", description="Column of the history with the unit's (or region's) identifier.")
     metric: str | None = Field(None, description="Column that decides.")
-    kind: Literal["mean", "proportion", "ratio"] = "mean"
+    kind: Literal["mean", "proportion", "ratio", "profit"] = "mean"
     denominator: str | None = None
+    cost: str | None = Field(None, description="Column of the coupons' cost, for a profit.")
+    also: list[dict[str, Any]] = Field(
+        default_factory=list, description="Metrics that are read and do not decide, declared as data."
+    )
     lower_is_better: bool = False
     covariates: list[str] = Field(default_factory=list, description="Columns from before, for CUPED.")
     cluster: str | None = None
@@ -78,6 +82,9 @@ class ExperimentOut(Model):
     version: int = Field(description="Of the design, from 1.")
     design: dict[str, Any]
     promise: dict[str, Any] = Field(description="What the proposal promised; empty where none is tested.")
+    promised_for_tested: Number = Field(
+        description="Money promised for what is tested, over the proposal's horizon: what `measured` stands beside."
+    )
     created_at: datetime
     created_by: str
     started_at: datetime | None

@@ -29,6 +29,7 @@ BENCHMARKS = (
     "assignment",
     "experiments",
     "experiment_truth",
+    "experiment_looks",
     "bandits",
 )
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from engine.errors import ProblemError
 from engine.proposal import N_, Reason
@@ -28,7 +27,7 @@ from experiments.drawn_reading import (
 )
 from experiments.measure import Analysis, Effect, Metric, analyse, metric_from
 from experiments.reading import DesignReading, Measured, Row
-from experiments.sequential import AnalysisPlan, interval_multiplier
+from experiments.sequential import AnalysisPlan, early_widening
 from experiments.trust.check import Check, is_trustworthy
 from experiments.trust.exposures import check_exposed_early
 from experiments.trust.outliers import check_miracle
@@ -300,7 +299,7 @@ def _read_directly(
     Before the end its intervals are widened to those of the confidence sequence that is valid whenever somebody looks.
     """
     plan = _at_fraction(replace(design.plan, planned_units=got.units), got.units, fraction)
-    wider = interval_multiplier(plan, [got.units]) / float(stats.norm.ppf(1 - plan.alpha / 2))
+    wider = early_widening(plan, got.units)
     seen = tuple(_widened(one, wider) for one in got.seen)
     part = plan.fraction(got.units)
     checks = (*early, *got.checks, *_miracles(seen, decides=part >= 1.0))

@@ -194,6 +194,8 @@ def read_switchback(
     arm = ran.reshape(ran.shape[0], -1, length)[:, :, 0]
     apart = ((2 * arm - 1) * means).reshape(table.shape[0], -1, 2).sum(axis=2)
     together = apart.mean(axis=0) if ran.shape[0] > 1 and np.all(ran == ran[0]) else apart.ravel()
+    if together.size < 2:
+        raise ProblemError("all regions switched together in the one pair that has run: there is no variance yet")
     estimate, error, pairs = float(together.mean()), float(stats.sem(together)), together.size
     if error == 0.0:
         raise ProblemError("every pair of periods has the same difference; check the values of the test")

@@ -39,6 +39,12 @@ def _read_named_shares(_context: click.Context, option: click.Parameter, texts: 
     return shares
 
 
+def _read_metrics(
+    context: click.Context, option: click.Parameter, texts: tuple[str, ...]
+) -> tuple[dict[str, Any] | None, ...]:
+    return tuple(_read_rule(context, option, text) for text in texts)
+
+
 def _read_rule(_context: click.Context, _option: click.Parameter, text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
@@ -47,7 +53,7 @@ def _read_rule(_context: click.Context, _option: click.Parameter, text: str | No
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is no JSON ({error})") from error
     if not isinstance(rule, dict):
-        raise click.BadParameter(f'{text!r}: write a rule such as {{"country": "DE"}}')
+        raise click.BadParameter(f'{text!r}: write an object such as {{"country": "DE"}}')
     return rule
 
 
@@ -83,12 +89,21 @@ def _read_rule(_context: click.Context, _option: click.Parameter, text: str | No
 @click.option("--metric", help="Column of HISTORY that decides.")
 @click.option(
     "--kind",
-    type=click.Choice(["mean", "proportion", "ratio"]),
+    type=click.Choice(["mean", "proportion", "ratio", "profit"]),
     default="mean",
     show_default=True,
     help="What the metric is.",
 )
 @click.option("--denominator", help="Column below the metric, for a ratio.")
+@click.option("--cost", help="Column of the coupons' cost, for a profit: metric less cost.")
+@click.option(
+    "--also",
+    multiple=True,
+    callback=_read_metrics,
+    metavar="JSON",
+    help='Metric that is read and does not decide, such as {"kind": "quantile", "name": "p90", "column": "x", '
+    '"level": 0.9}; repeatable.',
+)
 @click.option("--lower-is-better", is_flag=True, help="A fall of the metric is a gain.")
 @click.option("--covariate", "covariates", multiple=True, help="Column from before, for CUPED; repeatable.")
 @click.option("--cluster", help="Column of what is randomised together, such as the store.")

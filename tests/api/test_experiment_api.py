@@ -209,6 +209,7 @@ def test_products_of_a_proposal_are_read_beside_its_promise(analyst, store, cloc
     assert answer.status_code == 200, answer.text
     assert (answer.json["proposal_id"], answer.json["design"]["draw"]) == ("P1", "two_stage")
     assert answer.json["promise"]["promised_gain"] == 120.5
+    assert answer.json["promised_for_tested"] == pytest.approx(80 * 6.01)
     analyst.post(f"{PATH}/prices/start")
     units = answer.json["design"]["assigned"]["units"]
     drawn = variants(analyst, units, "prices")

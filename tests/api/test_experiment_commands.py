@@ -206,9 +206,35 @@ def test_products_of_many_categories_are_drawn_in_two_stages(home, capsys):
     assert "drawn by rerandomised" in capsys.readouterr().out
 
 
+def test_profit_net_of_its_cost_decides_and_other_metrics_are_read_beside_it(home, capsys):
+    table = pd.read_csv("history.csv")
+    table["coupon_cost"] = 0.5
+    table["unit_id"] = [f"{i:05d}" for i in range(len(table))]
+    table.to_csv("costs.csv", index=False)
+    also = '{"kind": "quantile", "name": "p90", "column": "profit", "level": 0.9}'
+    words = ("costs.csv", "--name", "net", "--metric", "profit", "--kind", "profit", "--cost", "coupon_cost")
+    made = asked(capsys, "design", *words, "--effect", "0.8", "--also", also)
+    assert made["metrics"][0]["kind"] == "profit"
+    assert made["outcome"]["mean"] == pytest.approx(table["profit"].mean() - 0.5)
+    assert run_command(["experiment", "assign", "costs.csv", "--name", "net", "--out", "net.csv"]) == 0
+    drawn = pd.read_csv("net.csv", dtype={"unit_id": str})
+    assert drawn["unit_id"].tolist()[:2] == ["00000", "00001"], "an identifier keeps its zeros"
+    drawn = drawn.merge(table, on="unit_id")
+    drawn["profit"] += 3.0 * drawn["variant"]
+    drawn.drop(columns="variant").to_csv("seen.csv", index=False)
+    reading = asked(capsys, "analyse", "seen.csv", "--name", "net")
+    assert {row["metric"] for row in reading["effects"]} == {"profit", "p90"}
+    assert reading["verdicts"][0]["action"] == "ship"
+
+
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
+        ((*DESIGN, "--effect", "1", "--kind", "profit"), 2, "--cost go together"),
+        ((*DESIGN, "--effect", "1", "--also", '{"kind": "mode", "name": "x"}'), 2, "kind 'mode' is unknown"),
+        ((*DESIGN, "--effect", "1", "--steps", "20"), 2, "--steps has no meaning there"),
+        ((*DESIGN, "--effect", "1", "--randomise", "store", "--method", "always_valid"), 2, "read once, at its end"),
+        ((*DESIGN, "--effect", "1", "--randomise", "store", "--layer", "a=0.5"), 2, "--layer has no meaning there"),
         ((*DESIGN, "--effect", "1", "--treatment", "price"), 2, "two people would see two prices"),
         (DESIGN, 2, "--relative-effect"),
         (("design", "--name", "x"), 2, "HISTORY"),

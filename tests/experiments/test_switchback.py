@@ -106,3 +106,9 @@ def test_a_switchback_that_cannot_be_read_is_refused(change, says):
 def test_a_carry_over_that_no_period_outlasts_is_refused():
     with pytest.raises(InfeasibleError, match="outlasts"):
         plan_switchback(daily_sales(np.random.default_rng(1)), steps=28, effect=40.0, felt=[1.0] * 10, lengths=(7,))
+
+
+def test_one_pair_that_all_regions_switched_alike_has_no_variance():
+    ran = np.tile(np.repeat([1, 0], 7), (4, 1))
+    with pytest.raises(ProblemError, match="switched together in the one pair"):
+        read_switchback(np.random.default_rng(1).normal(100, 2, (4, 14)), ran, length=7, burn_in=1)
