@@ -1,14 +1,15 @@
 """Solve again after somebody fixed prices: only their families move, from the plan that is there.
 
 Everything else stays where the plan put it, and so does what it uses of the rules; the families of the fixed products
-are decided by branch and bound within what is left. Where that is impossible the whole problem is solved.
+are decided by branch and bound within what is left. Where that is impossible a few other families move with them, and
+only where that is not enough either, the whole problem is solved.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+HELPERS = (3, 9)
+"""Families that may move too where those of the fixed products cannot keep the rules by themselves."""
 
 
 def resolve_prices(
@@ -47,7 +51,7 @@ def resolve_prices(
         seconds: time limit.
 
     Returns:
-        A plan in which only families of fixed products moved, unless the rules leave no other way. `bound` is the old
+        A plan in which only families of fixed products moved, with as few others as the rules leave. `bound` is the old
         plan's, which still holds, as fixing prices only takes choices away.
 
     Raises:
@@ -64,29 +68,90 @@ def resolve_prices(
     if not len(touched):
         return plan
     deadline = begun + seconds
-    part, part_ladder = _part(problem, touched), Ladder(ladder.price[touched], ladder.today)
-    search: PriceSearch | None = None
+    for helpers in (0, *HELPERS):
+        moving = _with_helpers(problem, plan, touched, helpers)
+        found = _moved(problem, ladder, rules, rung, moving, plan, gap, deadline, alone=not helpers)
+        if found is not None:
+            return _joined(problem, plan, found, gap, begun)
+        if len(moving) == len(rung):
+            break
+    allowed = PriceRows(rules.allowed, () if rows is None else rows.rows)
+    return solve_prices(problem, rows=allowed, gap=gap, seconds=max(deadline - time.perf_counter(), 0.0))
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """New prices of some whole families, the rest of the plan standing still."""
+
+    products: Ints
+    part: PriceProblem
+    ladder: Ladder
+    rung: Ints
+    """(n,) rungs chosen."""
+    value: float
+    before: float
+    """What the plan's own prices of these products are worth, by the same measure; money."""
+
+
+def _with_helpers(problem: PriceProblem, plan: PricePlan, touched: Ints, helpers: int) -> Ints:
+    """Products of the touched families, and of those others with the most changed prices: they can give most back."""
+    if not helpers:
+        return touched
+    changed = np.bincount(problem.family, weights=plan.price != problem.current_price)
+    changed[problem.family[touched]] = -1.0
+    others = np.argsort(-changed, kind="stable")[:helpers]
+    mine = np.isin(problem.family, others[changed[others] >= 0])
+    mine[touched] = True
+    return np.flatnonzero(mine)
+
+
+def _moved(
+    problem: PriceProblem,
+    ladder: Ladder,
+    rules: PriceRows,
+    rung: Ints,
+    products: Ints,
+    plan: PricePlan,
+    gap: float,
+    deadline: float,
+    *,
+    alone: bool,
+) -> _Moved | None:
+    """Choose the prices of some whole families within what the others leave of the rules; None: there are none.
+
+    The families of the fixed products `alone` are decided by branch and bound in one piece; with helpers, families
+    are columns, and none is bounded, as the old plan's bound stands.
+    """
+    part, part_ladder = _part(problem, products), Ladder(ladder.price[products], ladder.today)
     try:
-        rest = _rest_of_rows(problem, ladder, rules.rows, rung, touched, plan.price)
+        rest = _rest_of_rows(problem, ladder, rules.rows, rung, products, plan.price)
         search = PriceSearch(
             part,
             part_ladder,
-            PriceRows(rules.allowed[touched], rest),
+            PriceRows(rules.allowed[products], rest),
             gap=gap,
             deadline=deadline,
-            whole=True,
-            allowance=gap / 4 * abs(plan.objective),
+            whole=alone,
+            allowance=gap / 2 * abs(plan.objective),
+            proofs=0,
         )
+        if not alone:
+            search.begin_from(_permitted(rules.allowed[products], rung[products]))
         search.run()
     except InfeasibleError:
-        search = None
-    if search is None or search.choice is None:
-        allowed = PriceRows(rules.allowed, () if rows is None else rows.rows)
-        return solve_prices(problem, rows=allowed, gap=gap, seconds=max(deadline - time.perf_counter(), 0.0))
+        return None
+    if search.choice is None:
+        return None
     # The plan's own prices may be ruled out now, so what they were worth is read off the problem without the locks.
     free = PriceRows(part_ladder.rungs, rest)
-    before = PriceSearch(part, part_ladder, free, gap=gap, deadline=deadline, whole=True).worth_of(rung[touched])
-    return _joined(problem, plan, part, part_ladder, search, touched, before, gap, begun)
+    before = PriceSearch(part, part_ladder, free, gap=gap, deadline=deadline, whole=True).worth_of(rung[products])
+    return _Moved(products, part, part_ladder, search.chosen, search.value, before)
+
+
+def _permitted(allowed: npt.NDArray[np.bool_], rung: Ints) -> Ints:
+    """(n,) the rungs given, or the permitted ones nearest to them."""
+    away = np.abs(np.arange(allowed.shape[1]) - rung[:, None])
+    return np.asarray(np.where(allowed, away, allowed.shape[1]).argmin(axis=1), dtype=np.int64)
 
 
 def _with_fixed(problem: PriceProblem, ladder: Ladder, rules: PriceRows, fixed: Mapping[int, float]) -> PriceRows:
@@ -183,28 +248,18 @@ def _rest_of_measure(
     return replace(row, product=inner, low=row.low - used, high=row.high - used)
 
 
-def _joined(
-    problem: PriceProblem,
-    plan: PricePlan,
-    part: PriceProblem,
-    ladder: Ladder,
-    search: PriceSearch,
-    touched: Ints,
-    before: float,
-    gap: float,
-    begun: float,
-) -> PricePlan:
-    """Put the new prices of the touched families into the plan."""
+def _joined(problem: PriceProblem, plan: PricePlan, moved: _Moved, gap: float, begun: float) -> PricePlan:
+    """Put the new prices of some families into the plan."""
     price = plan.price.copy()
-    price[touched] = ladder.price[np.arange(len(touched)), search.chosen]
-    value = plan.objective + search.value - before
+    price[moved.products] = moved.ladder.price[np.arange(len(moved.products)), moved.rung]
+    value = plan.objective + moved.value - moved.before
     bound = max(plan.bound, value)
-    families = price_model.Families.of(part)
-    model = price_model.rung_model(part, families, ladder, price[touched])
-    free, binding = binding_rules(part, ladder, model, search.chosen, {})
+    families = price_model.Families.of(moved.part)
+    model = price_model.rung_model(moved.part, families, moved.ladder, price[moved.products])
+    free, binding = binding_rules(moved.part, moved.ladder, model, moved.rung, {})
     names, free_price = list(plan.binding), price.copy() if plan.free_price is None else plan.free_price.copy()
-    free_price[touched] = free
-    for n, found in zip(touched.tolist(), binding, strict=True):
+    free_price[moved.products] = free
+    for n, found in zip(moved.products.tolist(), binding, strict=True):
         if names:
             names[n] = found
     reached = relative_gap(value, bound)

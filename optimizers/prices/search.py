@@ -63,6 +63,8 @@ LISTED = 0.15
 """Columns are listed where they would have to reach no further below the best than this share of a group's gain."""
 LIST = 4000
 """Columns that are listed of one group at most."""
+ONE_PIECE = 400
+"""Products up to which a shop whose groups found no plan together is searched in one piece."""
 THREADS = 2
 POOL = 12
 """Choices that a proof hands back as columns."""
@@ -100,15 +102,17 @@ class PriceSearch:
         cancelled: Callable[[], bool] | None = None,
         whole: bool = False,
         allowance: float = 0.0,
+        proofs: int = PROOFS,
     ) -> None:
         """Start from today's prices where they are permitted; `deadline` is a reading of `time.perf_counter`.
 
         `whole` keeps everything in one group, whatever its size; its bound may then stay `allowance` (money) above its
-        best, and no more is spent on it than on any group.
+        best, and no more is spent on it than on any group. `proofs` limits how often groups are bounded; with 0 the
+        plan has no bound worth the name.
         """
         self.begun = time.perf_counter()
         self.problem, self.ladder, self.gap, self.deadline = problem, ladder, gap, deadline
-        self._tell, self._cancelled = tell, cancelled
+        self._tell, self._cancelled, self._rules = tell, cancelled, rules
         self.system: PriceSystem = build_system(problem, ladder, rules, whole=whole)
         self.joint = joint_rows(problem, ladder, rules, self.system)
         self.choice: Ints | None = None
@@ -123,7 +127,7 @@ class PriceSearch:
         """Multipliers of the families' log moves."""
         self.rounds = 0
         self.build_seconds = 0.0
-        self._allowance, self._work = allowance, WORK._replace(nodes=3000) if whole else WHOLE_WORK
+        self._allowance, self._work = allowance, WORK._replace(nodes=1500) if whole else WHOLE_WORK
         self._everything = np.arange(self.system.size)
         self._complete = False
         self._listed_at = np.full(len(self.system.coupling), np.nan)
@@ -136,6 +140,12 @@ class PriceSearch:
         """Value of the plan in hand before the fines of soft rules."""
         self.start = self._nearest_to_today()
         self._hard = self._hard_fines()
+        self._proofs = proofs
+        self._accept(self.start)
+
+    def begin_from(self, rung: Ints) -> None:
+        """Start from rungs (P,) in the problem's order, whether or not they keep the rules."""
+        self.start = rung[self.system.order]
         self._accept(self.start)
 
     @property
@@ -220,7 +230,7 @@ class PriceSearch:
         # First bounds until the prices have settled; then, where few enough, all columns that could still matter: a
         # third of the way first, as what that finds shortens the rest.
         part = 1 / 3
-        for _ in range(PROOFS):
+        for _ in range(self._proofs):
             if self._closed():
                 break
             settled = self.bound - mixture.objective <= self.gap * abs(mixture.objective)
@@ -233,8 +243,26 @@ class PriceSearch:
             part = 1.0 if settled else part
             mixture = self._grow(master, self._by_moves, 0.0)
             self._round(master, mixture)
+        if self.choice is None and len(begin) <= ONE_PIECE:
+            self._solve_in_one_piece()
         if self.choice is None:
             raise InfeasibleError("no prices were found that satisfy the rules; " + self._remedy())
+
+    def _solve_in_one_piece(self) -> None:
+        """Look for prices by branch and bound over the whole shop, where rounding found none."""
+        whole = PriceSearch(
+            self.problem,
+            self.ladder,
+            self._rules,
+            gap=self.gap,
+            deadline=self.deadline,
+            cancelled=self._cancelled,
+            whole=True,
+        )
+        whole.run()
+        if whole.choice is not None:
+            self._accept(whole.chosen[self.system.order])
+            self.bound = min(self.bound, whole.bound + whole.system.error)
 
     def _begin(self) -> Ints:
         return self.start if self.choice is None else self.choice
@@ -445,10 +473,17 @@ class PriceSearch:
 
     def _listed(self, mixture: Mixture) -> float:
         """How far below a group's best its columns are listed, in gaps; 0: there would be too many."""
-        missing = mixture.objective - self.value
-        wanted = missing * 1.05 + self.gap * abs(mixture.objective)
+        if self.choice is None:
+            return 0.0
+        one_gap = max(self.gap * abs(mixture.objective) / self.system.size, 1e-12)
+        wanted = (mixture.objective - self.value) * 1.05 + one_gap * self.system.size
         fits = wanted <= LISTED * abs(mixture.objective) / self.system.size
-        return wanted / (self.gap * abs(mixture.objective) / self.system.size) if fits else 0.0
+        return wanted / one_gap if fits or self._small() else 0.0
+
+    def _small(self) -> bool:
+        """Whether every group has so few choices that all of them can be listed."""
+        choices = np.log(self.system.tables.allowed.sum(axis=1))
+        return bool((np.add.reduceat(choices, self.system.groups[:-1]) <= np.log(LIST)).all())
 
     def _prove_all(self, master: Master, mixture: Mixture, share: float) -> int:
         """Bound every group at the relaxation's prices; return how many new columns that brought.
@@ -462,7 +497,7 @@ class PriceSearch:
         system, price = self.system, mixture.price
         worth, dent = priced(system, price)
         choice = self._heaviest(master, mixture)
-        margin = np.array([(share or 0.1) * self.gap * abs(mixture.objective) / system.size, 0.0])
+        margin = np.array([(share or 0.1) * max(self.gap * abs(mixture.objective) / system.size, 1e-12), 0.0])
         bounds = np.zeros(system.size)
         found, done = 0, True
         pools = [self._pool(g, POOL if share >= 0 else LIST) for g in range(system.size)]

@@ -175,7 +175,7 @@ def solve_prices(
     Raises:
         ProblemError: the problem or a row is not well posed; the message names product or rule, and value.
         InfeasibleError: no prices satisfy the rules.
-        PlanError: today's prices break the rules, and time was up before others were found.
+        PlanError: today's prices break the rules, and time or the work that is allowed ended before others were found.
     """
     check_problem(problem)
     if seconds > 0:
@@ -228,7 +228,9 @@ def _little_problem(families: int) -> PriceProblem:
 def _plan(problem: PriceProblem, ladder: Ladder, search: PriceSearch, begun: float) -> PricePlan:
     """Read the plan off a search that has ended, its value by exact demand."""
     if search.choice is None:
-        raise PlanError("time was up before prices were found that satisfy the rules; give more seconds")
+        late = search.stopped in ("time_limit", "cancelled")
+        ended = "time was up before prices were found" if late else "the work that is allowed found no prices"
+        raise PlanError(f"{ended} that satisfy the rules; give more seconds or relax a rule")
     families = price_model.Families.of(problem)
     choice = search.chosen
     price = ladder.price[np.arange(len(choice)), choice]
