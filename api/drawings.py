@@ -29,10 +29,11 @@ def draw_proposal(header: ProposalHeader, store: Store) -> Mapping[str, Markup]:
 
 def draw_experiments(proposal_id: str, store: Store) -> tuple[tuple[StoredExperiment, Markup], ...]:
     """The experiments that test a proposal, each with the interval of its deciding metric over time."""
-    return tuple((one, _interval(one, store)) for one in store.experiments.of_proposal(proposal_id))
+    return tuple((one, draw_experiment(one, store)) for one in store.experiments.of_proposal(proposal_id))
 
 
-def _interval(experiment: StoredExperiment, store: Store) -> Markup:
+def draw_experiment(experiment: StoredExperiment, store: Store) -> Markup:
+    """The interval of an experiment's deciding metric over time; nothing before the first look."""
     effects = (experiment.reading or {}).get("effects") or ()
     metric = (experiment.design.get("rule") or {}).get("metric") or (effects[0]["metric"] if effects else "")
     looks = [one.reading for one in store.experiments.readings(experiment.experiment_id)]

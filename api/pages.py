@@ -144,7 +144,7 @@ def proposals() -> str:
     """List the proposals, newest first."""
     state = request.args.get("state", "")
     chosen = State(state) if state in set(State) else None
-    page = the_store().proposals(page=_page_number(), size=20, state=chosen)
+    page = the_store().proposals(page=page_number(), size=20, state=chosen)
     return render_template("pages/proposals.html", page=page, state=chosen, states=list(State))
 
 
@@ -165,8 +165,8 @@ def proposal(proposal_id: str) -> str:
         margins=(evidence.get("prices") or {}).get("margins"),
         drawings=draw_proposal(header, store),
         query=query,
-        lines=store.price_lines(proposal_id, **query, page=_page_number(), size=_LINES_ON_A_PAGE),
-        coupons=store.coupon_lines(proposal_id, page=_page_number("coupon_page"), size=20),
+        lines=store.price_lines(proposal_id, **query, page=page_number(), size=_LINES_ON_A_PAGE),
+        coupons=store.coupon_lines(proposal_id, page=page_number("coupon_page"), size=20),
         events=store.audit(proposal_id),
         experiments=draw_experiments(proposal_id, store),
         actions=_possible_actions(header, asker()),
@@ -247,6 +247,7 @@ def _line_query() -> dict[str, Any]:
     }
 
 
-def _page_number(name: str = "page") -> int:
+def page_number(name: str = "page") -> int:
+    """Read which page of a list is asked for; 1 where that is no number."""
     text = request.args.get(name, "1")
     return min(max(int(text), 1), 10**6) if text.isascii() and text.isdigit() else 1

@@ -88,10 +88,17 @@ def test_from_the_proposal_to_what_it_really_earned(browser, home):
         assert "Measured: 1," in text, "three a product and week, 80 products, eight weeks: 1,920"
         assert "ship" in text
         assert "4 of 4 checks passed" in text
+        follow(browser, By.LINK_TEXT, "test")
+        assert browser.current_url == f"{server.url}/experiments/test"
+        assert len(browser.find_elements(By.CSS_SELECTOR, "#looks tbody tr")) == 2
+        follow(browser, By.LINK_TEXT, "It tests proposal P1.")
+        follow(browser, By.LINK_TEXT, "Experiments")
+        assert "ship" in browser.find_element(By.CSS_SELECTOR, "a.cover").text
         for width in (375, 1440):
             set_width(browser, width)
-            browser.get(f"{server.url}/proposals/P1")
-            assert fits(browser)
+            for path in ("/proposals/P1", "/experiments", "/experiments/test"):
+                browser.get(server.url + path)
+                assert fits(browser), f"{path} is wider than {width} px"
         complaints = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
         assert complaints == []
         browser.get((home / "test.html").as_uri())
