@@ -75,3 +75,17 @@ def test_tables_hold_the_promised_columns_and_one_row_for_each_line():
     assert tuple(coupons[0]) == COUPON_COLUMNS
     assert [row["product_id"] for row in prices] == ["P1", "P2"]
     assert prices[0]["why"] == "held at today's price: elasticity not identified (-1.1 ± 0.9)"
+
+
+def test_the_business_rules_stand_in_the_report_with_what_they_bound():
+    made = proposal()
+    rule = {"name": "Slowly <b>", "kind": "max_change", "scope": "all products", "owner": "Ada", "penalty": 2.5}
+    rule |= {"today": "must_hold", "products": 2, "bound": 1, "broken_today": 0}
+    told = {"remarks": ["a remark of the rules"], "fines": 3.25, "rules": [rule]}
+    made.evidence["prices"]["rules"] = told
+    page = render_report(made)
+    assert "Slowly &lt;b&gt;" in page
+    assert "soft: 2.50 for each unit of violation" in page
+    assert "a remark of the rules" in page
+    assert "The plan pays 3.25 for soft rules" in page
+    assert "Business rules" not in render_report(proposal())
