@@ -157,7 +157,7 @@ def design_of_coupons(
     Raises:
         ProblemError: no coupons, or nothing is promised for them.
     """
-    customers = len(proposal.coupons)
+    customers = sum(bool(line.offer_id) for line in proposal.coupons)
     promised = sum(line.expected_incremental_profit for line in proposal.coupons)
     if customers < 4 or not promised > 0:
         raise ProblemError(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import InfeasibleError
+from engine.proposal import Reason
 from optimizers.coupons.allocate import CouponPlan
 from optimizers.coupons.dual import finish
 from optimizers.coupons.problem import CouponProblem, Ints
@@ -33,7 +34,7 @@ def allocate_exact(problem: CouponProblem, *, gap: float, safe: Ints, watch: Wat
     stopped = watch.stop()
     found = solve(compiled, gap=gap, seconds=0.0 if stopped else watch.left)
     if found.stop is Stop.INFEASIBLE:
-        raise InfeasibleError("no coupon plan keeps these limits and min_sent; raise a limit or lower min_sent")
+        raise InfeasibleError(Reason("no coupon plan keeps these limits and min_sent; raise a limit or lower min_sent"))
     choice = _read(problem, cells, found, model, safe)
     stopped = stopped or watch.stop() or ("time_limit" if found.stop is Stop.TIME_LIMIT else None)
     prices = _shadow_prices(problem, model, relax(compiled))

@@ -17,12 +17,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from engine.errors import InfeasibleError
+from engine.proposal import Reason
 from optimizers.coupons.problem import Bools, CouponProblem, Floats, Ints
 from optimizers.coupons.rows import make_rules
 from optimizers.coupons.sums import Rules, Sums, no_sums
 
 ROUNDING = 1e-12
 """Share of what is left of a budget that is kept back, as sums taken in another order differ in their last bits."""
+BESIDE = "beside the customers drawn for exploration (explore = {share:g}): {why}"
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def _used(problem: CouponProblem, drawn: Exploration) -> Sums:
 
 def infeasible_beside(problem: CouponProblem, error: InfeasibleError) -> InfeasibleError:
     """The same refusal, saying that an exploration share is part of the cause."""
-    return InfeasibleError(f"beside the customers drawn for exploration (explore = {problem.explore:g}): {error}")
+    return InfeasibleError(Reason(BESIDE, {"share": problem.explore, "why": error.sentence}))
 
 
 def explored_profit(problem: CouponProblem, drawn: Exploration) -> float:

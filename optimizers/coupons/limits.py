@@ -9,7 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import InfeasibleError
+from engine.proposal import Reason
 from optimizers.coupons.problem import CouponProblem, Floats, Ints
+
+OUT_OF_REACH = (
+    "min_sent = {floor:,} cannot be reached: these limits allow at most {most:,} coupons ({share:.1f} % of it); raise "
+    "the limits or lower min_sent"
+)
+NOT_REACHED = (
+    "min_sent = {floor:,} was not reached: a plan with {found:,} coupons was found, and at most {most:,} are possible; "
+    "raise the limits or lower min_sent"
+)
 
 
 def check_reachable(problem: CouponProblem) -> Ints:
@@ -26,15 +36,10 @@ def check_reachable(problem: CouponProblem) -> Ints:
     widest, most = widest_choice(problem)
     if most < problem.min_sent:
         share = 100 * most / problem.min_sent
-        raise InfeasibleError(
-            f"min_sent = {problem.min_sent:,} cannot be reached: these limits allow at most {most:,} coupons "
-            f"({share:.1f} % of it); raise the limits or lower min_sent"
-        )
+        raise InfeasibleError(Reason(OUT_OF_REACH, {"floor": problem.min_sent, "most": most, "share": share}))
     if np.count_nonzero(widest) < problem.min_sent:
-        raise InfeasibleError(
-            f"min_sent = {problem.min_sent:,} was not reached: a plan with {np.count_nonzero(widest):,} coupons was "
-            f"found, and at most {most:,} are possible; raise the limits or lower min_sent"
-        )
+        values = {"floor": problem.min_sent, "found": int(np.count_nonzero(widest)), "most": most}
+        raise InfeasibleError(Reason(NOT_REACHED, values))
     return widest
 
 
