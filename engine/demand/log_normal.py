@@ -110,7 +110,10 @@ class _Chain:
         self.shop = self.log_size.mean(axis=1)
         self.middle = np.repeat(self.shop[:, None], self.n_categories, axis=1)
         self.slope = np.zeros((k, len(self.covariates)))
-        self.spread = np.concatenate([prior.log_sd, prior.slope[np.tril_indices(k, -1)], [LOG_OMEGA[0]]])
+        self.below = np.tril_indices(k, -1)
+        self.spread_mean = np.concatenate([prior.log_sd, prior.slope[self.below], [LOG_OMEGA[0]]])
+        self.spread_sd = np.concatenate([prior.log_sd_sd, prior.slope_sd[self.below], [LOG_OMEGA[1]]])
+        self.spread = self.spread_mean.copy()
         self.likelihood = self._likelihood(self.log_size)
         self.product_step: Floats = np.ones(n)
         self.category_step: Floats = np.full(self.n_categories, 0.1)
@@ -131,8 +134,7 @@ class _Chain:
 
     def shop_mean(self) -> Floats:
         """(K,) mean elasticity of a product of the shop."""
-        root, omega = _unpack(self.spread, self.k)
-        variance = (root**2).sum(axis=1) * (1 + omega**2)
+        variance = (self._root(self.spread) ** 2).sum(axis=1) * (1 + np.exp(2 * self.spread[-1]))
         return np.asarray(-np.exp(np.minimum(self.shop + variance / 2, LARGEST_LOG)))
 
     def _likelihood(self, log_size: Floats) -> Floats:
@@ -144,7 +146,9 @@ class _Chain:
         return np.asarray(self.middle[:, self.category] + self.offset + self.slope @ self.covariates)
 
     def _inverse(self) -> tuple[Floats, float]:
-        return _inverse_of(self.spread, self.k)
+        """Inverse of Sigma, and omega."""
+        inverse = np.linalg.inv(self._root(self.spread))
+        return np.asarray(inverse.T @ inverse, dtype=np.float64), float(np.exp(self.spread[-1]))
 
     def _accept(self, log_ratio: Floats) -> npt.NDArray[np.bool_]:
         return np.asarray(np.log(self.rng.random(log_ratio.shape)) < log_ratio)
@@ -240,23 +244,29 @@ class _Chain:
 
     def _spread_density(self, spread: Floats, within: Floats, between: Floats) -> float:
         """Log density of the spreads given the sums of squares (K, K) of products and categories."""
-        inverse, omega = _inverse_of(spread, self.k)
         half_log_det = float(spread[: self.k].sum())
-        products = -self.log_size.shape[1] * half_log_det - 0.5 * float((inverse * within).sum())
-        return float(
-            products + self._between_density(inverse, omega, half_log_det, between) + self._spread_prior(spread)
-        )
+        products = -self.log_size.shape[1] * half_log_det - 0.5 * self._distance(spread, within)
+        return float(products + self._between_density(spread, between) + self._spread_prior(spread))
 
-    def _between_density(self, inverse: Floats, omega: float, half_log_det: float, between: Floats) -> float:
-        size = half_log_det + self.k * np.log(omega)
-        return float(-self.n_categories * size - 0.5 * (inverse * between).sum() / omega**2)
+    def _between_density(self, spread: Floats, between: Floats) -> float:
+        """Log density of the categories' means about the shop's, given their sums of squares (K, K)."""
+        half_log_det = float(spread[: self.k].sum()) + self.k * float(spread[-1])
+        squares = self._distance(spread, between) * float(np.exp(-2 * spread[-1]))
+        return float(-self.n_categories * half_log_det - 0.5 * squares)
+
+    def _distance(self, spread: Floats, squares: Floats) -> float:
+        """Trace of Sigma^-1 times `squares`."""
+        inverse = np.linalg.inv(self._root(spread))
+        return float(((inverse @ squares) * inverse).sum())
 
     def _spread_prior(self, spread: Floats) -> float:
-        prior, k = self.prior, self.k
-        below = np.tril_indices(k, -1)
-        square = (((spread[:k] - prior.log_sd) / prior.log_sd_sd) ** 2).sum()
-        square += (((spread[k:-1] - prior.slope[below]) / prior.slope_sd[below]) ** 2).sum()
-        return float(-0.5 * (square + ((spread[-1] - LOG_OMEGA[0]) / LOG_OMEGA[1]) ** 2))
+        return float(-0.5 * (((spread - self.spread_mean) / self.spread_sd) ** 2).sum())
+
+    def _root(self, spread: Floats) -> Floats:
+        """Cholesky factor of Sigma from (log sqrt D, L below the diagonal, log omega)."""
+        root = np.diag(np.exp(spread[: self.k]))
+        root[self.below] = spread[self.k : -1] * root.diagonal()[self.below[1]]
+        return root
 
     def _rescale_products(self, tuning: float) -> None:
         """Metropolis: each parameter of Sigma together with the products, whose standardised places stay."""
@@ -266,31 +276,15 @@ class _Chain:
         for j in range(len(self.spread) - 1):
             new = self.spread.copy()
             new[j] += self.scale_step[j] * self.rng.standard_normal()
-            old_root, new_root = _unpack(self.spread, self.k)[0], _unpack(new, self.k)[0]
-            log_size = expected + new_root @ np.linalg.solve(old_root, self.log_size - expected)
+            turn = self._root(new) @ np.linalg.inv(self._root(self.spread))
+            log_size = expected + turn @ (self.log_size - expected)
             likelihood = self._likelihood(log_size)
             ratio = float((likelihood - self.likelihood).sum())
-            for sign, spread in ((1, new), (-1, self.spread)):
-                inverse, omega = _inverse_of(spread, self.k)
-                half_log_det = float(spread[: self.k].sum())
-                ratio += sign * self._between_density(inverse, omega, half_log_det, square)
-                ratio += sign * self._spread_prior(spread)
+            ratio += self._between_density(new, square) + self._spread_prior(new)
+            ratio -= self._between_density(self.spread, square) + self._spread_prior(self.spread)
             if np.log(self.rng.random()) < ratio:
                 self.spread, self.log_size, self.likelihood = new, log_size, likelihood
             self.scale_step[j] *= float(_tuned(np.array(ratio), SINGLE_TARGET, tuning))
-
-
-def _unpack(spread: Floats, k: int) -> tuple[Floats, float]:
-    """Cholesky factor of Sigma, and omega, from (log sqrt D, L below the diagonal, log omega)."""
-    lower = np.eye(k)
-    lower[np.tril_indices(k, -1)] = spread[k:-1]
-    return lower * np.exp(spread[:k]), float(np.exp(spread[-1]))
-
-
-def _inverse_of(spread: Floats, k: int) -> tuple[Floats, float]:
-    """Inverse of Sigma, and omega."""
-    root, omega = _unpack(spread, k)
-    return np.asarray(np.linalg.inv(root @ root.T), dtype=np.float64), omega
 
 
 def _packed(matrices: Floats) -> dict[tuple[int, int], Floats]:
