@@ -191,6 +191,9 @@ class AnalysisIn(Model):
         None, gt=0, description="Since the start, where the units are there from the first day."
     )
     segments: list[str] = Field(default_factory=list, description="Attributes of the exposures.")
+    earlier: list[str] = Field(
+        default_factory=list, description="Attributes with the unit's variant in earlier tests: did those leave a mark."
+    )
     trend_days: int = Field(0, ge=0, le=60, description="Days since exposure over which novelty is looked for.")
 
 

@@ -104,6 +104,7 @@ def read_now(
     weeks: float | None,
     segments: Sequence[str],
     trend_days: int,
+    earlier: Sequence[str] = (),
     by: str,
     now: datetime,
 ) -> int:
@@ -134,6 +135,7 @@ def read_now(
         elapsed_weeks=weeks,
         earlier_looks=earlier_looks(store, experiment_id),
         segments=segments,
+        earlier=earlier,
         trend_days=trend_days,
     )
     return keep_reading(store, stored, reading, by=by, now=now)

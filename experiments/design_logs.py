@@ -60,6 +60,7 @@ def read_logs_by_design(
     elapsed_weeks: float | None = None,
     earlier_looks: Sequence[int] = (),
     segments: Sequence[str] = (),
+    earlier: Sequence[str] = (),
     trend_days: int = 0,
 ) -> DesignReading:
     """Read an experiment from its logs.
@@ -70,6 +71,7 @@ def read_logs_by_design(
         elapsed_weeks: see `read_by_design`.
         earlier_looks: `looks` of the last reading.
         segments: attributes of the exposures to break the effect down by.
+        earlier: attributes with the unit's variant in earlier tests, for the check on what those left behind.
         trend_days: days since exposure over which the effect is checked for novelty; 0: none.
 
     Raises:
@@ -77,7 +79,7 @@ def read_logs_by_design(
     """
     _require_something(design, log)
     if design.draw == "hash":
-        return _arriving(design, log, elapsed_weeks, earlier_looks, segments, trend_days)
+        return _arriving(design, log, elapsed_weeks, earlier_looks, _Asked(tuple(segments), tuple(earlier), trend_days))
     table, checks, notes = _drawn_table(design, log)
     reading = read_by_design(
         design,
@@ -86,6 +88,7 @@ def read_logs_by_design(
         elapsed_weeks=elapsed_weeks,
         earlier_looks=earlier_looks,
         segments=segments,
+        earlier=earlier,
         started=log.started,
         checks=checks,
     )
@@ -103,13 +106,17 @@ def _require_something(design: Design, log: Log) -> None:
         raise ProblemError(f"nobody was exposed in experiment {design.name!r} yet; send exposures first")
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of a reading beside its effects."""
+
+    segments: tuple[str, ...]
+    earlier: tuple[str, ...]
+    trend_days: int
+
+
 def _arriving(
-    design: Design,
-    log: Log,
-    elapsed_weeks: float | None,
-    earlier_looks: Sequence[int],
-    segments: Sequence[str],
-    trend_days: int,
+    design: Design, log: Log, elapsed_weeks: float | None, earlier_looks: Sequence[int], asked: _Asked
 ) -> DesignReading:
     import duckdb
 
@@ -126,7 +133,8 @@ def _arriving(
             "outcomes",
             until=log.until,
             started=log.started,
-            segments=tuple(segments),
+            segments=asked.segments,
+            earlier=asked.earlier,
         )
         found = analyse_logs(
             logs,
@@ -134,7 +142,7 @@ def _arriving(
             weights=design.split.weights,
             plan=plan,
             earlier_looks=earlier_looks,
-            trend_days=trend_days,
+            trend_days=asked.trend_days,
             checks=[wrong],
         )
     finally:

@@ -48,6 +48,7 @@ def read_by_design(
     elapsed_weeks: float | None = None,
     earlier_looks: Sequence[int] = (),
     segments: Sequence[str] = (),
+    earlier: Sequence[str] = (),
     started: datetime | None = None,
     checks: Sequence[Check] = (),
 ) -> DesignReading:
@@ -63,6 +64,7 @@ def read_by_design(
             tell how far the plan is. None: the plan is at its end.
         earlier_looks: `looks` of the last reading.
         segments: columns to break the effect down by.
+        earlier: columns with the unit's variant in earlier tests, for the check on what those left behind.
         started: when the experiment did.
         checks: made on the way to the table; they count.
 
@@ -74,7 +76,7 @@ def read_by_design(
     table, early = _without_early(table, started)
     early = (*checks, *early)
     if design.draw in DRAWN:
-        return _drawn(design, table, unit, plan_fraction, segments, early)
+        return _drawn(design, table, unit, plan_fraction, [*segments, *earlier], early)
     inside, stray = _with_variant(design, table, unit)
     plan = plan_now(design, int((inside["variant"] >= 0).sum()), elapsed_weeks)
     metrics, notes = readable_metrics(design, inside)
@@ -86,6 +88,7 @@ def read_by_design(
         plan=plan,
         earlier_looks=earlier_looks,
         segments=segments,
+        earlier=earlier,
         checks=(*early, *_present(design, inside)),
     )
     return from_analysis(design, plan, found, (*_notes(stray), *notes))
@@ -102,8 +105,8 @@ def _drawn(
     """Read a design that has an analysis of its own."""
     if segments:
         raise ProblemError(
-            f"segments {', '.join(segments)}: an experiment drawn as a {design.draw.replace('_', ' ')} has no "
-            "breakdown, its categories, regions or cells are the units; leave the segments out"
+            f"columns {', '.join(segments)}: an experiment drawn as a {design.draw.replace('_', ' ')} has no "
+            "breakdown by segment or earlier test, its categories, regions or cells are the units; leave them out"
         )
     if design.draw == "switchback":
         need(table, ["step"])

@@ -169,6 +169,7 @@ def _assigned(made: Design, table: Path | None, unit: str) -> pd.DataFrame:
     show_default=True,
     help="1 − confidence.",
 )
+@click.option("--earlier", multiple=True, help="Column of the variant in an earlier test, to check what it left.")
 @click.option("--segment", "segments", multiple=True, help="Column to break the effect down by; repeatable.")
 @click.option(
     "--weeks", type=click.FloatRange(0, min_open=True), help="Weeks since the start [default: the plan is at its end]."
@@ -185,6 +186,7 @@ def analyse(
     variant: str,
     weights: list[float] | None,
     alpha: float,
+    earlier: tuple[str, ...],
     segments: tuple[str, ...],
     weeks: float | None,
     plot: Path | None,
@@ -198,7 +200,8 @@ def analyse(
     says: its metrics, its method, and the rule that decides.
     """
     if name is not None and not metrics:
-        _analyse_design(settings, name, table, unit, weeks, segments, plot, in_json=as_json)
+        broken_down = {"segments": list(segments), "earlier": list(earlier)}
+        _analyse_design(settings, name, table, unit, weeks, broken_down, plot, in_json=as_json)
         return
     if not metrics:
         raise click.UsageError("give --metric, or --name of a stored design")
@@ -208,7 +211,14 @@ def analyse(
     frame = read_table(table, [unit, variant, *metrics], identifiers=(unit,))
     wanted = [Metric(name=column, column=column) for column in metrics]
     analysis = analyse_table(
-        frame, wanted, variant=variant, unit=unit, weights=weights, alpha=alpha, segments=list(segments)
+        frame,
+        wanted,
+        variant=variant,
+        unit=unit,
+        weights=weights,
+        alpha=alpha,
+        segments=list(segments),
+        earlier=list(earlier),
     )
     if name is not None:
         _store_reading(settings, name, analysis)
@@ -224,7 +234,7 @@ def _analyse_design(
     table: Path,
     unit: str,
     weeks: float | None,
-    segments: tuple[str, ...],
+    broken_down: Mapping[str, list[str]],
     plot: Path | None,
     *,
     in_json: bool,
@@ -245,7 +255,8 @@ def _analyse_design(
             unit=unit,
             elapsed_weeks=weeks,
             earlier_looks=earlier_looks(store, name),
-            segments=list(segments),
+            segments=broken_down["segments"],
+            earlier=broken_down["earlier"],
             started=stored.started_at,
         )
         keep_reading(store, stored, reading, by=operator(), now=current_time())

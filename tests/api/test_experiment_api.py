@@ -52,6 +52,10 @@ def send(client, kind, events, name="spring", headers=None):
     return answer
 
 
+def known(before, number):
+    return {"before": before, "country": "DE" if number % 3 else "FR", "winter": number % 2}
+
+
 def run(client, count=1500, gain=3.0, start=NOW, hours=1):
     """Expose units and report what they did; gives the exposures."""
     rng = np.random.default_rng(2)
@@ -62,7 +66,7 @@ def run(client, count=1500, gain=3.0, start=NOW, hours=1):
     seen, done = [], []
     for (unit, variant), before in zip(of.items(), past, strict=True):
         at = (start + timedelta(minutes=len(seen))).isoformat()
-        seen.append({"unit_id": unit, "variant": variant, "at": at, "attributes": {"before": before, "country": "DE"}})
+        seen.append({"unit_id": unit, "variant": variant, "at": at, "attributes": known(before, len(seen))})
         later = (start + timedelta(minutes=len(seen), hours=hours)).isoformat()
         profit = before + rng.normal(0, 5) + gain * variant
         done.append({"outcome_id": f"o-{unit}", "unit_id": unit, "at": later, "measured": {"profit": profit}})
@@ -85,13 +89,14 @@ def test_an_experiment_lives_from_its_design_to_its_end(analyst, bearer, clock):
     assert variants(analyst, ["a", "b", "007"]) == variants(analyst, ["a", "b", "007"])
     run(analyst)
     clock.move(days=14)
-    reading = analyst.post(f"{PATH}/spring/analysis", json={"segments": ["country"]})
+    asked = {"segments": ["country"], "earlier": ["winter"], "trend_days": 3}
+    reading = analyst.post(f"{PATH}/spring/analysis", json=asked)
     assert reading.status_code == 200, reading.text
     effect = reading.json["effects"][0]
     assert effect["low"] < 3.0 < effect["high"]
     assert reading.json["verdicts"][0]["action"] == "ship"
     assert (reading.json["trustworthy"], reading.json["final"], reading.json["interval"]) == (True, True, "fixed")
-    assert {"sample_ratio", "assigned", "clock", "in_two_variants", "running", "outlier:profit"} <= {
+    assert {"sample_ratio", "assigned", "clock", "in_two_variants", "running", "carry_over:winter"} <= {
         check["name"] for check in reading.json["checks"]
     }
     kept = bearer["viewer"].get(f"{PATH}/spring/analysis").json

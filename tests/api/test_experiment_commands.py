@@ -221,7 +221,12 @@ def test_profit_net_of_its_cost_decides_and_other_metrics_are_read_beside_it(hom
     assert drawn["unit_id"].tolist()[:2] == ["00000", "00001"], "an identifier keeps its zeros"
     drawn = drawn.merge(table, on="unit_id")
     drawn["profit"] += 3.0 * drawn["variant"]
+    drawn["winter"] = 1 - drawn["variant"]
+    drawn["summer"] = np.arange(len(drawn)) % 2
     drawn.drop(columns="variant").to_csv("seen.csv", index=False)
+    tied = asked(capsys, "analyse", "seen.csv", "--name", "net", "--earlier", "summer", "--earlier", "winter")
+    said = {check["name"]: check["verdict"] for check in tied["checks"]}
+    assert (said["carry_over:summer"], said["carry_over:winter"], tied["trustworthy"]) == ("passed", "broken", False)
     reading = asked(capsys, "analyse", "seen.csv", "--name", "net")
     assert {row["metric"] for row in reading["effects"]} == {"profit", "p90"}
     assert reading["verdicts"][0]["action"] == "ship"
