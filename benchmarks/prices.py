@@ -23,10 +23,10 @@ import numpy as np
 from benchmarks.price_monolith import solve_monolith
 from optimizers.prices import PriceProblem, evaluate_prices, problem_ladder, solve_prices
 from optimizers.prices.check import check_price_plan, price_index_change
+from optimizers.prices.incumbent import PriceProgress
 from optimizers.prices.ladder import Ladder
 from optimizers.prices.resolve import resolve_prices
 from optimizers.prices.rows import LinearRow, PriceRows
-from optimizers.prices.search import PriceProgress
 
 RESULTS = Path(__file__).parent / "results"
 RULES: dict[str, dict[str, object]] = {

@@ -8,7 +8,7 @@ what its move does, to first order, to the profit of that rest. At the prices in
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,8 @@ Bools = npt.NDArray[np.bool_]
 
 LOWER_QUANTILE = 0.10
 """What `risk="lower"` maximises, line by line."""
+TINY_BEND = 1e-6
+"""Curvatures closer to 0 are taken for this one."""
 INDEX_UNIT = 1e6
 """The index row is counted in millionths, so that the solver's absolute tolerance of 1e-6 means 1e-12 of the index."""
 INDEX_SLACK = 5e-10
@@ -85,6 +87,17 @@ def own_move(problem: PriceProblem, log_move: Floats) -> Floats:
     """What the own elasticity multiplies: the log move, bent by the curvature (Box and Cox 1964); any shape."""
     bend = problem.curvature
     return np.asarray(np.expm1(bend * log_move) / bend) if bend else log_move
+
+
+def bent_as_drawn(problem: PriceProblem, price: Floats) -> PriceProblem:
+    """The problem that gives the demand of each draw's own curvature at these prices (P,), and at no others."""
+    if problem.curvature_draws is None:
+        return problem
+    move = np.log(price / problem.current_price)
+    bend = np.where(np.abs(problem.curvature_draws) < TINY_BEND, TINY_BEND, problem.curvature_draws)[:, None]
+    moved = move != 0.0
+    ratio = np.divide(np.expm1(bend * move) / bend, own_move(problem, move), out=np.ones_like(problem.own), where=moved)
+    return replace(problem, own=problem.own * ratio)
 
 
 def rest_effect(problem: PriceProblem, families: Families, price: Floats) -> Floats:

@@ -20,10 +20,11 @@ import numpy.typing as npt
 from engine.errors import PlanError, ProblemError
 from optimizers.prices import model as price_model
 from optimizers.prices.binding import binding_rules
+from optimizers.prices.incumbent import PriceProgress
 from optimizers.prices.ladder import Ladder, LadderRules, build_ladder
 from optimizers.prices.rows import PriceRows, check_rows
-from optimizers.prices.search import PriceProgress, PriceSearch
-from optimizers.prices.system import all_rows
+from optimizers.prices.search import PriceSearch
+from optimizers.prices.system import all_rows, named_prices
 from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
@@ -78,6 +79,8 @@ class PriceProblem:
     price_high: Floats | None = None
     curvature: float = 0.0
     """How elasticities grow with the price, in logs; 0: constant, 1: demand is exponential in the price."""
+    curvature_draws: Floats | None = None
+    """(D,) curvature of each draw. Plans are searched by `curvature`; `evaluate_prices` counts these where they are."""
     index_weight: Floats | None = None
     """(P,) how much each product's price counts in the index of its family; None: its revenue at today's prices."""
 
@@ -143,7 +146,7 @@ def evaluate_prices(problem: PriceProblem, price: Floats) -> PriceOutcome:
         raise ProblemError(f"prices have shape {price.shape}; the problem has {len(problem.product_ids)} products")
     _refuse(problem, ~(np.isfinite(price) & (price > 0)), "price", price, "give a price above 0")
     effect = price_model.rest_effect(problem, price_model.Families.of(problem), price)
-    units = price_model.draw_units(problem, price, effect)
+    units = price_model.draw_units(price_model.bent_as_drawn(problem, price), price, effect)
     profit = units * (price - problem.unit_cost)
     gain = profit - price_model.draw_profit_today(problem)
     low, high = np.quantile(gain, (0.05, 0.95), axis=0)
@@ -234,12 +237,12 @@ def _plan(problem: PriceProblem, ladder: Ladder, search: PriceSearch, begun: flo
     families = price_model.Families.of(problem)
     choice = search.chosen
     price = ladder.price[np.arange(len(choice)), choice]
-    value = price_model.exact_value(problem, families, price) - search.fines()
+    value = price_model.exact_value(problem, families, price) - search.plan.fines()
     bound = search.bound + search.system.error
     turnover = float(np.abs(problem.base_units * problem.current_price).sum())
     if bound - value <= ROUNDING * turnover:
         bound = value
-    shadow = search.shadow_prices()
+    shadow = named_prices(search.system, search.price, search.groups.inner_price)
     model = price_model.rung_model(problem, families, ladder, price)
     free, binding = binding_rules(problem, ladder, model, choice, shadow)
     reached = relative_gap(value, bound)
@@ -360,6 +363,12 @@ def _check_rules(problem: PriceProblem) -> None:
         raise ProblemError(f"index_band is {problem.index_band}; give 0 or more, such as 0.002, or none")
     if problem.max_changed is not None and problem.max_changed < 0:
         raise ProblemError(f"max_changed is {problem.max_changed}; give 0 or more, or none")
+    drawn = problem.curvature_draws
+    if drawn is not None and not (drawn.shape == problem.own.shape[:1] and np.all(np.abs(drawn) <= MAX_CURVATURE)):
+        raise ProblemError(
+            f"curvature_draws has shape {drawn.shape}; give one number within ±{MAX_CURVATURE:g} for each of "
+            f"{len(problem.own)} draws"
+        )
     if not abs(problem.curvature) <= MAX_CURVATURE:
         raise ProblemError(f"curvature is {problem.curvature}; give a number within ±{MAX_CURVATURE:g}")
     weight = problem.index_weight

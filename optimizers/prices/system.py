@@ -317,3 +317,37 @@ def gain_of(system: PriceSystem, choice: Ints) -> float:
     """Gain of a choice (P,) by the tables, money, fines apart."""
     state = (np.zeros(len(system.tables.first)), np.zeros(len(system.inner)))
     return float(evaluate(system.tables, system.inner.arrays, system.worth, 0, len(choice), choice, state))
+
+
+def nearest_to_today(system: PriceSystem) -> Ints:
+    """(P,) today's rung, or the permitted one nearest to it."""
+    allowed = system.tables.allowed > 0
+    move = np.where(allowed, np.abs(system.tables.log_move), np.inf)
+    move[:, system.today] = np.where(allowed[:, system.today], -1.0, np.inf)
+    return np.asarray(np.argmin(move, axis=1), dtype=np.int64)
+
+
+def cheap_bound(system: PriceSystem) -> float:
+    """Every product at its best rung, the rest of its family where that helps it most: no solver is needed."""
+    worth, tables = system.worth, system.tables
+    sign = (-1.0) ** np.arange(worth.shape[2])
+    ends = np.maximum(worth.sum(axis=2), worth @ sign)
+    width = np.divide(2.0, tables.stretch, out=np.zeros_like(tables.stretch), where=tables.stretch > 0)
+    ends = ends + np.maximum(system.dent, 0.0) * (width[:, None] ** 2) / 8
+    return float(np.where(tables.allowed > 0, ends, -np.inf).max(axis=1).sum())
+
+
+def named_prices(system: PriceSystem, coupling_price: Floats, inner_price: Floats) -> dict[str, float]:
+    """Money per unit by which each binding rule is relaxed, at the prices of the proof; the largest of a name.
+
+    index_up and index_down: per 0.1 % of the index; others per unit of the row.
+    """
+    found: dict[str, float] = {}
+    for rows, price in ((system.coupling, coupling_price), (system.inner, inner_price)):
+        for name, each in zip(rows.name, (price / rows.scale).tolist(), strict=True):
+            if name == INDEX:
+                found["index_up"] = max(each * 1e-3, 0.0)
+                found["index_down"] = max(-each * 1e-3, 0.0)
+            else:
+                found[name] = max(found.get(name, 0.0), abs(each))
+    return found

@@ -17,9 +17,9 @@ from optimizers.prices import PriceProblem, problem_ladder, solve_prices
 from optimizers.prices import model as price_model
 from optimizers.prices import system as price_system
 from optimizers.prices.check import exact_gain, price_index_change
+from optimizers.prices.incumbent import PriceProgress
 from optimizers.prices.resolve import resolve_prices
 from optimizers.prices.rows import LinearRow, PriceRows
-from optimizers.prices.search import PriceProgress
 from optimizers.solver import solve
 
 NOTHING = np.empty(0)
