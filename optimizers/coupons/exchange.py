@@ -13,21 +13,31 @@ from optimizers.coupons.sums import Multipliers, Rules
 
 MOVES = 400
 """Moves among which pairs are looked for when rules are broken; every pair is tried."""
-SEARCHED = 1_500
-"""Moves among which sets are looked for."""
-DEPTHS = (1, 2, 4, 8)
-"""Moves in a set at most, one search after the other."""
-MAX_SETS = 40
-"""Sets of one size taken at most."""
 FIRST = 12
 """The first sets tried give up no more than the move at this place."""
-NODES = 400_000
-"""Sets tried at most in one search."""
 TWINS = 3
 """Of identical customers only so many take part in pairs: more would offer the same moves again."""
 MAX_EXCHANGES = 60
 RESERVE = 1e-12
 """Share of a budget kept back when sums taken in another order would overstep it."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long sets of moves are looked for."""
+
+    moves: int
+    """Among how many."""
+    depths: tuple[int, ...]
+    """Moves in a set at most, one search after the other."""
+    sets: int
+    """Sets of one size taken at most."""
+    nodes: int
+    """Sets tried at most in one search."""
+
+
+QUICK = Effort(moves=1_500, depths=(1, 2, 4, 8), sets=40, nodes=400_000)
+LONG = Effort(moves=4_000, depths=(2, 3, 4, 6), sets=10, nodes=20_000_000)
 
 
 @dataclass(frozen=True)
@@ -132,18 +142,26 @@ def _penalties(moves: Moves, prices: Multipliers, rules: int) -> Floats:
 # --- filling what is left
 
 
-def fill(rows: Rows, choice: Ints, prices: Multipliers, *, reserve: float, target: float = math.inf) -> Ints:
+def fill(
+    rows: Rows,
+    choice: Ints,
+    prices: Multipliers,
+    *,
+    reserve: float,
+    target: float = math.inf,
+    effort: Effort = QUICK,
+) -> Ints:
     """Fill what a choice leaves by sets of moves, small ones first, until none helps or the profit is at the target.
 
     Where the total is overspent, the least costly set that brings it back is taken first; every other rule has to hold.
     """
-    for depth in DEPTHS:
-        for _ in range(MAX_SETS):
+    for depth in effort.depths:
+        for _ in range(effort.sets):
             slack = slack_of(rows, choice, reserve)
             if slack[rows.n_segments] >= 0 and profit_of(rows, choice) >= target:
                 return choice
-            moves = moves_of(rows, choice, prices, _candidates(rows, choice, prices, SEARCHED), SEARCHED)
-            taken = _search(moves, slack, rows, prices, depth)
+            moves = moves_of(rows, choice, prices, _candidates(rows, choice, prices, effort.moves), effort.moves)
+            taken = _search(moves, slack, rows, prices, depth, effort.nodes)
             if not len(taken):
                 break
             choice = choice.copy()
@@ -151,7 +169,7 @@ def fill(rows: Rows, choice: Ints, prices: Multipliers, *, reserve: float, targe
     return choice
 
 
-def _search(moves: Moves, slack: Floats, rows: Rows, prices: Multipliers, depth: int) -> Ints:
+def _search(moves: Moves, slack: Floats, rows: Rows, prices: Multipliers, depth: int, nodes: int) -> Ints:
     """Places of the best set of at most `depth` moves."""
     from optimizers.coupons.search_kernels import best_set
 
@@ -165,7 +183,7 @@ def _search(moves: Moves, slack: Floats, rows: Rows, prices: Multipliers, depth:
     out = np.empty(depth, dtype=np.int64)
     _, found, _ = best_set(
         *(moves.who, moves.gain, moves.loss, moves.money, moves.held, moves.to, moves.group),
-        *(slack, total, True, room, least, step, math.inf, 0.0, NODES, out),
+        *(slack, total, True, room, least, step, math.inf, 0.0, nodes, out),
     )
     return out[:found]
 

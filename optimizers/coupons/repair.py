@@ -15,7 +15,7 @@ import numpy as np
 
 from optimizers.coupons.blocks import solve_blocks
 from optimizers.coupons.dual import Dual
-from optimizers.coupons.exchange import RESERVE, fill, keeps_rules, least, least_losses, mend, profit_of, slack_of
+from optimizers.coupons.exchange import LONG, RESERVE, fill, keeps_rules, least, least_losses, mend, profit_of, slack_of
 from optimizers.coupons.gap import relative_gap
 from optimizers.coupons.master import Core, solve_core, solve_core_whole
 from optimizers.coupons.problem import Bools, Floats, Ints
@@ -65,7 +65,7 @@ def repair(parted: Parted, whole: Rows, dual: Dual, safe: Callable[[], Ints], ga
         choice = fill(whole, fallback(whole, dual.multipliers, safe), dual.multipliers, reserve=RESERVE)
     plan = _Held(choice, profit_of(whole, choice), dual.bound)
     watch.tell("repair", plan.objective, plan.bound)
-    for step in (_by_blocks, _by_program):
+    for step in (_by_blocks, _by_long_search, _by_program):
         stopped = watch.stop()
         if stopped or relative_gap(plan.objective, plan.bound) <= gap:
             return Repaired(plan.choice, plan.bound, stopped)
@@ -93,6 +93,17 @@ def _by_blocks(rows: Rows, plan: _Held, dual: Dual, gap: float, _watch: Watch) -
     if keeps_rules(rows, choice) and profit_of(rows, choice) > plan.objective:
         return _Held(choice, profit_of(rows, choice), max(bound, profit_of(rows, choice)))
     return replace(plan, bound=bound)
+
+
+def _by_long_search(rows: Rows, plan: _Held, dual: Dual, gap: float, _watch: Watch) -> _Held:
+    """Fill once more among more moves: cheaper than a program, and mostly enough where little is missing."""
+    if rows.collapsed:  # of customers that are alike, only a few take part in sets
+        return plan
+    target = plan.bound - gap * abs(plan.bound)
+    choice = fill(rows, plan.choice, dual.multipliers, reserve=RESERVE, target=target, effort=LONG)
+    if keeps_rules(rows, choice) and profit_of(rows, choice) > plan.objective:
+        return _Held(choice, profit_of(rows, choice), max(plan.bound, profit_of(rows, choice)))
+    return plan
 
 
 def _from_pool(whole: Rows, pool: Parted, dual: Dual, gap: float) -> Ints | None:
