@@ -320,7 +320,9 @@ def _times(line: Line, lines: Sequence[Line]) -> float | None:
 
 
 def _unfinished(line: Line) -> bool:
-    return "limit" in str(line.get("note", "")).lower()
+    """Whether the limit came first: what stands as a bound is none then."""
+    note = str(line.get("note", ""))
+    return "limit" in note.lower() or note in {"FEASIBLE", "NOT_SOLVED", "UNKNOWN_STATUS"}
 
 
 FORMS = {
