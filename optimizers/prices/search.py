@@ -77,9 +77,8 @@ class PriceSearch:
     ) -> None:
         """Start from today's prices where they are permitted; `deadline` is a reading of `time.perf_counter`.
 
-        `whole` keeps everything in one group, whatever its size; its bound may then stay `allowance` (money) above its
-        best, and no more is spent on it than on any group. `proofs` limits how often groups are bounded; with 0 the
-        plan has no bound worth the name.
+        `whole` keeps everything in one group of any size; its bound may then stay `allowance` (money) above its best.
+        `proofs` limits how often groups are bounded; with 0 the plan has no bound worth the name.
         """
         self.begun = time.perf_counter()
         self.problem, self.ladder, self.gap, self.deadline = problem, ladder, gap, deadline
