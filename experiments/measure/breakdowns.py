@@ -51,7 +51,10 @@ def read_breakdowns(
     segments: Sequence[str],
     rules: Rules,
 ) -> Broken:
-    """Break every metric and treatment down by each of the segments."""
+    """Break every metric and treatment down by each of the segments; quantiles by those of the units alone.
+
+    A column of an earlier test is a segment too, for the check on what that left behind, which rests on means.
+    """
     breakdowns: list[Breakdown] = []
     refused: list[Refusal] = []
     quantiles = [one for one in ready if isinstance(one.metric, Quantile)]
@@ -65,7 +68,8 @@ def read_breakdowns(
         by_level, components = _read(found, linear, ranges, segment) if linear else ({}, ())
         for variant in variants[1:]:
             read = [(one, _effects(one, by_level, segment, variant, rules)) for one in components]
-            read += [(one, _quantile_effects(found, one, levels, segment, variant, rules)) for one in quantiles]
+            sorted_by = quantiles if segment in found.units.segments else []
+            read += [(one, _quantile_effects(found, one, levels, segment, variant, rules)) for one in sorted_by]
             for one, (found_effects, missed) in read:
                 refused += missed
                 if len(found_effects) > 1:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from experiments.measure.clusters import sum_clusters
 from experiments.measure.components import Components
@@ -41,14 +42,18 @@ def read_quantiles(found: Inside, one: Components, variants: Sequence[int], rule
 def _percentiles(
     found: Inside, one: Components, levels: Mapping[int, tuple[float, ...]]
 ) -> dict[int, tuple[float, ...]]:
-    """Discrete quantiles of each variant's rows at its levels."""
-    values, variant = one.expressions[0], found.units.variant_sql
-    answers = {}
-    for number, asked in levels.items():
-        select = ", ".join(f"PERCENTILE_DISC({level!r}) WITHIN GROUP (ORDER BY {values})" for level in asked)
-        row = found.units.warehouse.rows(f"SELECT {select} FROM {found.relation} WHERE {variant} = {number}")[0]
-        answers[number] = tuple(0.0 if value is None else float(value) for value in row)
-    return answers
+    """Discrete quantiles of each variant's rows at its levels, in one query."""
+    variant, values = found.units.variant_sql, one.expressions[0]
+    select = [
+        f"PERCENTILE_DISC({level!r}) WITHIN GROUP (ORDER BY CASE WHEN {variant} = {number} THEN {values} END)"
+        for number, asked in levels.items()
+        for level in asked
+    ]
+    row = iter(found.units.warehouse.rows(f"SELECT {', '.join(select)} FROM {found.relation}")[0])
+    return {
+        number: tuple(0.0 if value is None else float(value) for value in islice(row, len(asked)))
+        for number, asked in levels.items()
+    }
 
 
 def _level_error(found: Inside, one: Components, variant: int, quantile: float) -> tuple[float, int]:

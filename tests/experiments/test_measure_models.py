@@ -159,7 +159,7 @@ def test_splits_that_mean_nothing_are_significant_as_often_as_promised():
         assert found.low < found.rejected < found.high < 0.2
         assert found.z_spread == pytest.approx(1.0, abs=0.2)
         assert found.check.verdict == "passed"
-        assert found == replay(units, metric, splits=100)
+    assert found == replay(units, metric, splits=100)
 
 
 def test_a_variance_by_the_wrong_unit_is_found_out():
