@@ -25,7 +25,8 @@ import numpy.typing as npt
 from engine.errors import InfeasibleError
 from optimizers.coupons import CouponPlan, CouponProblem, allocate_coupons
 from optimizers.coupons.check import check_coupons
-from optimizers.coupons.partitions import allocate_partitions, decided
+from optimizers.coupons.partitioned_plan import decided
+from optimizers.coupons.partitions import allocate_partitions
 from optimizers.coupons.questions import Chunks
 from optimizers.coupons.rows import make_partition, make_rules
 

@@ -5,10 +5,10 @@ allocate     the way in: exact on small problems, multipliers on any size
 exact        Pyomo and HiGHS
 dual         multipliers by cutting planes; sums is the seam between driver and customers
 repair       from the multipliers' mixture to whole offers
-partitions   the same over chunks of files (chunks) and Apache Spark (spark)
-explore      a logged random share; parity: what groups of customers get
-table        from a table of values to a table of coupons
-check        independent re-checks
+partitions   the same over chunks of files (chunks, staging) and Apache Spark (spark); questions is what they are asked
+explore      a logged random share (slices: over partitions); parity: what groups of customers get
+by_name      limits by the names of a table; table and long_table: from a table of values; summary: what is told
+check        independent re-checks (check_partitions: over partitions)
 """
 
 from optimizers.coupons.allocate import CouponPlan, allocate_coupons

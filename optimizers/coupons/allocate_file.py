@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,9 @@ from engine.files import atomic_file
 from optimizers.coupons.allocate import CouponPlan, Standing, allocate_coupons
 from optimizers.coupons.by_name import Limits
 from optimizers.coupons.check import check_coupons
-from optimizers.coupons.parity import ParityReport, parity_report
+from optimizers.coupons.parity import parity_report
 from optimizers.coupons.problem import CouponProblem
+from optimizers.coupons.summary import summarise
 from optimizers.coupons.table import Values, read_values
 
 
@@ -89,7 +88,17 @@ def allocate_file(
         report = parity_report(problem, plan, parity, values.protected)
     if out is not None:
         write_plan(Path(out), values, plan)
-    return _summary(values, problem, plan, out, report)
+    return summarise(
+        *(plan, limits),
+        customers=problem.n_customers,
+        offers=values.offer_ids.tolist(),
+        segments=values.segment_names,
+        method=plan.method,
+        seconds=plan.seconds,
+        out=out,
+        explored=None if plan.explored is None else int(np.count_nonzero(plan.explored)),
+        parity=report,
+    )
 
 
 def make_problem(values: Values, limits: Limits) -> CouponProblem:
@@ -144,46 +153,3 @@ def write_plan(path: Path, values: Values, plan: CouponPlan) -> None:
             csv.write_csv(table, temporary)
         else:
             parquet.write_table(table, temporary)
-
-
-def _summary(
-    values: Values, problem: CouponProblem, plan: CouponPlan, out: Path | str | None, parity: ParityReport | None
-) -> dict[str, Any]:
-    by_segment = plan.segment_shadow_price
-    return {
-        "customers": problem.n_customers,
-        "offers": problem.n_offers - 1,
-        "sent": plan.sent,
-        "objective": plan.objective,
-        "bound": plan.bound,
-        "gap": plan.gap,
-        "budget": problem.budget,
-        "spend": plan.spend,
-        "shadow_price": plan.shadow_price,
-        "segment_shadow_price": {}
-        if by_segment is None
-        else {name: float(price) for name, price in zip(values.segment_names, by_segment, strict=True)},
-        "status": plan.status,
-        "method": plan.method,
-        "seconds": plan.seconds,
-        "out": None if out is None else str(out),
-        **_on_demand(values, plan, parity),
-    }
-
-
-def _on_demand(values: Values, plan: CouponPlan, parity: ParityReport | None) -> dict[str, Any]:
-    """What stands in the summary only where it was asked for."""
-    found: dict[str, Any] = {}
-    if plan.offer_shadow_price is not None:
-        prices = zip(values.offer_ids[1:], plan.offer_shadow_price[1:], strict=True)
-        found["offer_shadow_price"] = {name: _finite(price) for name, price in prices}
-    if plan.explored is not None:
-        found["explored"] = int(np.count_nonzero(plan.explored))
-    if parity is not None:
-        found["parity"] = asdict(parity)
-    return found
-
-
-def _finite(price: float) -> float | None:
-    """A closed offer has no price."""
-    return float(price) if math.isfinite(price) else None

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,13 @@ from optimizers.coupons import check_partitions as check
 from optimizers.coupons.allocate import check_stopping
 from optimizers.coupons.by_name import Limits
 from optimizers.coupons.parity import Moments, ParityReport, check_groups, moments_of, refuse_as_segment, report
-from optimizers.coupons.partitions import Decided, PartitionedPlan, allocate_partitions, decided
+from optimizers.coupons.partitioned_plan import Decided, PartitionedPlan, decided
+from optimizers.coupons.partitions import allocate_partitions
 from optimizers.coupons.problem import Bools, Ints
 from optimizers.coupons.questions import Chunks
 from optimizers.coupons.rows import make_rules
 from optimizers.coupons.staging import Chunk, Staged, stage
+from optimizers.coupons.summary import summarise
 from optimizers.coupons.sums import Rules
 from optimizers.coupons.watch import Standing, Watch
 
@@ -92,7 +94,17 @@ def allocate_large_file(
             with atomic_file(out) as temporary:
                 seen = list(_write(temporary, out.suffix, staged, plan))
                 _check(seen, rules, plan)
-    return _summary(staged, plan, limits, out, time.perf_counter() - began) | _on_demand(staged, plan, limits, seen)
+    return summarise(
+        *(plan, limits),
+        customers=staged.customers,
+        offers=staged.offers,
+        segments=staged.segments,
+        method="dual",
+        seconds=time.perf_counter() - began,
+        out=out,
+        explored=None if plan.slice is None else sum(one.drawn.customers for one in seen if one.drawn is not None),
+        parity=None if parity is None else _parity(parity, staged, limits, seen),
+    )
 
 
 def _numbered(staged: Staged) -> Iterator[tuple[int, Chunk]]:
@@ -180,42 +192,6 @@ def _check(seen: Sequence[_Seen], rules: Rules, plan: PartitionedPlan) -> None:
         bound=plan.bound,
         drawn=[found.drawn for found in seen if found.drawn is not None],
     )
-
-
-# --- the result
-
-
-def _summary(staged: Staged, plan: PartitionedPlan, limits: Limits, out: Path | None, seconds: float) -> dict[str, Any]:
-    prices = plan.multipliers.segment.tolist()
-    return {
-        "customers": staged.customers,
-        "offers": len(staged.offers) - 1,
-        "sent": plan.sent,
-        "objective": plan.objective,
-        "bound": plan.bound,
-        "gap": plan.gap,
-        "budget": limits.budget,
-        "spend": plan.spend,
-        "shadow_price": plan.multipliers.total,
-        "segment_shadow_price": dict(zip(staged.segments, prices, strict=True)) if limits.segment_budgets else {},
-        "status": plan.status,
-        "method": "dual",
-        "seconds": seconds,
-        "out": None if out is None else str(out),
-    }
-
-
-def _on_demand(staged: Staged, plan: PartitionedPlan, limits: Limits, seen: Sequence[_Seen]) -> dict[str, Any]:
-    """What stands in the summary only where it was asked for."""
-    found: dict[str, Any] = {}
-    if limits.offer_caps:
-        prices = zip(staged.offers[1:], plan.multipliers.offer[1:].tolist(), strict=True)
-        found["offer_shadow_price"] = {name: price if math.isfinite(price) else None for name, price in prices}
-    if plan.slice is not None:
-        found["explored"] = sum(one.drawn.customers for one in seen if one.drawn is not None)
-    if limits.parity is not None:
-        found["parity"] = asdict(_parity(limits.parity, staged, limits, seen))
-    return found
 
 
 def _parity(attribute: str, staged: Staged, limits: Limits, seen: Sequence[_Seen]) -> ParityReport:

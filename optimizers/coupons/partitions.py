@@ -29,9 +29,10 @@ from optimizers.coupons import dual as coupon_dual
 from optimizers.coupons import repair as coupon_repair
 from optimizers.coupons.dual import Answer, Dual
 from optimizers.coupons.exchange import RESERVE, fill, keeps_rules, least_losses, mend, profit_of
-from optimizers.coupons.explore import Exploration, rules_beside
+from optimizers.coupons.explore import rules_beside
 from optimizers.coupons.floor import check_floor
 from optimizers.coupons.gap import relative_gap
+from optimizers.coupons.partitioned_plan import PartitionedPlan
 from optimizers.coupons.problem import Ints
 from optimizers.coupons.questions import (
     Partitions,
@@ -39,13 +40,12 @@ from optimizers.coupons.questions import (
     added,
     count_customers,
     joined,
-    offers_of,
     pool_of,
     sum_answers,
     take_sample,
 )
 from optimizers.coupons.rows import Rows, collapse, sums_of
-from optimizers.coupons.slices import Slice, draw_slice, plan_slice, used_by_slice, without_slice
+from optimizers.coupons.slices import Slice, plan_slice, used_by_slice, without_slice
 from optimizers.coupons.sums import (
     Box,
     Choice,
@@ -68,70 +68,6 @@ POOL = 4_000
 """Customers nearest to indifference who come to the driver, about."""
 NOTHING = 1e-9
 """Share of the floor that may be missing by rounding."""
-
-
-@dataclass(frozen=True)
-class PartitionedPlan:
-    """What was decided, without the customers; `offers_of` gives each partition's."""
-
-    placement: Placement
-    multipliers: Multipliers
-    sums: Sums
-    """Of the whole plan."""
-    customers: int
-    bound: float
-    gap: float
-    status: str
-    """"optimal" (within the gap), "gap_limit", "time_limit" or "cancelled"."""
-    passes: int
-    """Questions asked of all partitions."""
-    kept: int
-    """Customers who were kept after screening."""
-    slice: Slice | None = None
-    """How the explored customers were drawn; None: nobody is explored."""
-
-    @property
-    def objective(self) -> float:
-        """Expected incremental profit, money."""
-        return math.fsum(self.sums.profit)
-
-    @property
-    def spend(self) -> float:
-        """Expected cost, money."""
-        return math.fsum(self.sums.cost)
-
-    @property
-    def sent(self) -> int:
-        """Number of customers who are sent a coupon."""
-        return round(float(self.sums.sent.sum()))
-
-
-@dataclass(frozen=True)
-class Decided:
-    """What a plan gives the T customers of one partition."""
-
-    choice: Ints
-    """(T,) offers; 0 is no coupon."""
-    explored: Exploration | None
-    """Who of them was drawn at random; None: nobody is explored."""
-
-    @property
-    def listed(self) -> Ints:
-        """Customers who are sent a coupon or explored."""
-        logged = self.choice > 0
-        found: Ints = np.flatnonzero(logged if self.explored is None else logged | self.explored.explored)
-        return found
-
-
-def decided(number: int, partition: Partition, plan: PartitionedPlan) -> Decided:
-    """The offers of a partition under a plan, with what was drawn at random."""
-    if plan.slice is None:
-        return Decided(offers_of(number, partition, plan.placement).astype(np.int64), None)
-    drawn = draw_slice(number, partition, plan.slice)
-    choice = drawn.choice.copy()
-    rest = partition.take(~drawn.explored)
-    choice[~drawn.explored] = offers_of(number, rest, plan.placement)
-    return Decided(choice, drawn)
 
 
 def allocate_partitions(

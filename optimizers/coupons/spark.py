@@ -18,7 +18,7 @@ import numpy as np
 from engine.errors import DataError
 from optimizers.coupons.by_name import Limits
 from optimizers.coupons.long_table import REQUIRED, read_contacts, read_held
-from optimizers.coupons.partitions import PartitionedPlan, decided
+from optimizers.coupons.partitioned_plan import PartitionedPlan, decided
 from optimizers.coupons.problem import close
 from optimizers.coupons.questions import Work
 from optimizers.coupons.sums import Box, Partition, Screened, Sums, no_sums, screen

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from optimizers.coupons.by_name import Limits
-from optimizers.coupons.partitions import allocate_partitions, decided
+from optimizers.coupons.partitioned_plan import decided
+from optimizers.coupons.partitions import allocate_partitions
 from optimizers.coupons.questions import Chunks
 from optimizers.coupons.spark import SparkPartitions, chosen_coupons, dense_table, spark_partitions
 from optimizers.coupons.sums import Rules

@@ -15,7 +15,8 @@ from optimizers.coupons import staging
 from optimizers.coupons.allocate_file import allocate_file
 from optimizers.coupons.chunks import allocate_large_file
 from optimizers.coupons.explore import draw_exploration
-from optimizers.coupons.partitions import allocate_partitions, decided
+from optimizers.coupons.partitioned_plan import decided
+from optimizers.coupons.partitions import allocate_partitions
 from optimizers.coupons.questions import Chunks
 from optimizers.coupons.slices import draw_slice, plan_slice
 from optimizers.coupons.sums import Partition, Rules
