@@ -83,6 +83,7 @@ def _arriving(history: Past, name: str, split: Split, asked: Asked) -> Design:
         split=split,
         method=asked["method"],
         looks=asked["looks"],
+        spending=asked["spending"],
         alpha=asked["alpha"],
         power=asked["power"],
         rule=_rule(asked, effect),

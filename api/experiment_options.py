@@ -26,6 +26,7 @@ DEFAULTS: Mapping[str, Any] = {
     "guardrails": {},
     "method": "fixed",
     "looks": 5,
+    "spending": "obrien_fleming",
     "weights": [0.5, 0.5],
     "coverage": 1.0,
     "layers": {},
@@ -46,7 +47,7 @@ DEFAULTS: Mapping[str, Any] = {
 }
 """What counts where nothing is asked for."""
 _SWITCHBACK_ONLY = ("steps", "periods", "carry_over")
-_HASH_ONLY = ("method", "looks", "coverage", "layers", "holdouts", "target")
+_HASH_ONLY = ("method", "looks", "spending", "coverage", "layers", "holdouts", "target")
 _RULE = ("smallest_gain", "futility", "cost_a_week", "decides_for")
 _OF_METRIC = ("kind", "denominator", "cost", "also", "covariates", "cluster", "first_week", "effect", "relative_effect")
 IDLE: Mapping[str, tuple[str, ...]] = {

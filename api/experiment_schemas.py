@@ -40,6 +40,7 @@ class DesignIn(Model):
     guardrails: dict[str, float] = Field(default_factory=dict, description="Share by which a column may not fall.")
     method: Literal["fixed", "group_sequential", "always_valid"] = "fixed"
     looks: int = Field(5, ge=2)
+    spending: Literal["obrien_fleming", "pocock"] = "obrien_fleming"
     weights: list[float] = Field(default_factory=lambda: [0.5, 0.5], min_length=2, description="Control first.")
     coverage: float = Field(1.0, ge=0, le=1)
     layers: dict[str, float] = Field(default_factory=dict)

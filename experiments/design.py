@@ -183,6 +183,7 @@ def design_arriving(
     split: Split | None = None,
     method: Method = "fixed",
     looks: int = 5,
+    spending: Spending = "obrien_fleming",
     alpha: float = 0.05,
     power: float = 0.8,
     guardrails: Sequence[Guardrail] = (),
@@ -202,6 +203,7 @@ def design_arriving(
         split: how; None: halves of everybody.
         method: how it is read.
         looks: planned readings, unless it is read once.
+        spending: how a group-sequential plan spends its error over the looks.
         alpha: 1 - confidence.
         power: wanted.
         guardrails: metrics that may not get worse.
@@ -214,7 +216,7 @@ def design_arriving(
     require_lawful(treatment, unit)
     split = split or Split(name)
     weights = split.weights
-    draft = plan_for(method, alpha=alpha, units=1_000_000, looks=looks)
+    draft = plan_for(method, alpha=alpha, units=1_000_000, looks=looks, spending=spending)
     needed = required_units(outcome, effect, draft, power=power, weights=weights)
     weeks = weeks_until(needed, arrived, coverage=split.coverage)
     units = needed if weeks is not None else int(np.asarray(arrived)[-1] * split.coverage)
@@ -232,7 +234,7 @@ def design_arriving(
         draw="hash",
         metrics=tuple(metrics),
         split=split,
-        plan=plan_for(method, alpha=alpha, units=units, looks=looks),
+        plan=plan_for(method, alpha=alpha, units=units, looks=looks, spending=spending),
         rule=rule or usual_rule(str(metrics[0]["name"]), effect, guardrails, higher_is_better=higher),
         sizing=Sizing(units, weeks, effect, reached, smallest),
         outcome=outcome,

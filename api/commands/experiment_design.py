@@ -127,6 +127,13 @@ def _read_rule(_context: click.Context, _option: click.Parameter, text: str | No
 )
 @click.option("--looks", type=click.IntRange(2), default=5, show_default=True, help="Planned readings, unless fixed.")
 @click.option(
+    "--spending",
+    type=click.Choice(["obrien_fleming", "pocock"]),
+    default="obrien_fleming",
+    show_default=True,
+    help="Group sequential: how the error is spent over the readings; obrien_fleming decides late, pocock early.",
+)
+@click.option(
     "--weights",
     default="0.5,0.5",
     show_default=True,

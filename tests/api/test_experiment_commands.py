@@ -232,6 +232,14 @@ def test_profit_net_of_its_cost_decides_and_other_metrics_are_read_beside_it(hom
     assert reading["verdicts"][0]["action"] == "ship"
 
 
+def test_how_the_error_is_spent_is_chosen_in_the_design(home, capsys):
+    sized = ("--effect", "0.8", "--method", "group_sequential", "--looks", "4")
+    late = asked(capsys, *DESIGN, *sized)
+    early = asked(capsys, *DESIGN[:2], "--name", "early", *DESIGN[4:], *sized, "--spending", "pocock")
+    assert (late["plan"]["spending"], early["plan"]["spending"]) == ("obrien_fleming", "pocock")
+    assert early["sizing"]["units"] > late["sizing"]["units"], "deciding early costs units"
+
+
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
