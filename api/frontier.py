@@ -14,6 +14,7 @@ import numpy.typing as npt
 from api.frontier_chart import AXES, plot_frontier
 from api.outputs import price_lines_table
 from api.plan_page import Section, render_plan_page
+from api.price_choice import as_solved
 from api.price_stage import PosedPrices, price_lines
 from engine.errors import ConfigurationError
 from engine.progress import Progress
@@ -68,7 +69,7 @@ def frontier_of(
     """
     if measure not in MEASURES:
         raise ConfigurationError(f"the measure {measure!r} is unknown; choose {', '.join(MEASURES)}")
-    problem = replace(posed.problem, risk="mean")
+    problem = replace(as_solved(posed.problem), risk="mean")
     rows = hard_rows(posed)
     wanted = [*(levels or _levels(posed, measure, rows, settings)), *([] if take is None else [take])]
     found = price_frontier(
@@ -101,8 +102,9 @@ def hard_rows(posed: PosedPrices) -> PriceRows | None:
 def _levels(posed: PosedPrices, measure: str, rows: PriceRows | None, settings: Settings) -> tuple[float, ...]:
     if measure == "index":
         return INDEX_LEVELS
-    best = solve_prices(posed.problem, rows=rows, gap=settings.pricing.gap, seconds=settings.pricing.seconds)
-    reached = measure_prices(posed.problem, measure, best.price)
+    problem = as_solved(posed.problem)
+    best = solve_prices(problem, rows=rows, gap=settings.pricing.gap, seconds=settings.pricing.seconds)
+    reached = measure_prices(problem, measure, best.price)
     if measure == "investment":
         return tuple(round(share * reached, 2) for share in OF_INVESTMENT)
     lowest = math.floor(reached * 1e4) / 1e4
@@ -135,9 +137,9 @@ def render_frontier(posed: PosedPrices, frontier: Frontier, *, language: str, cu
 
 
 def _lines(posed: PosedPrices, price: Floats, reason: Reason) -> tuple[PriceLine, ...]:
-    outcome = evaluate_prices(posed.problem, price)
-    current = evaluate_prices(posed.problem, posed.problem.current_price)
-    return price_lines(posed.demand, posed.problem, price, [reason] * len(price), outcome, current)
+    problem = as_solved(posed.problem)
+    outcome, current = evaluate_prices(problem, price), evaluate_prices(problem, problem.current_price)
+    return price_lines(posed.demand, problem, price, [reason] * len(price), outcome, current)
 
 
 def point_prices(posed: PosedPrices, price: Floats) -> str:

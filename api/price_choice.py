@@ -107,6 +107,11 @@ def risk_of_lines(settings: Settings) -> str:
     return settings.pricing.risk if settings.pricing.risk in BY_LINE else "mean"
 
 
+def as_solved(problem: PriceProblem) -> PriceProblem:
+    """The problem as the solver counts it: the curvature of demand at its mean, which each draw's own only refines."""
+    return replace(problem, curvature_draws=None)
+
+
 def _within(
     limit: PriceLimit, solve: PriceSolver, problem: PriceProblem, *, rows: PriceRows | None, gap: float, seconds: float
 ) -> PricePlan:
@@ -115,6 +120,7 @@ def _within(
     Raises:
         PlanError: the prices are beyond the limit.
     """
+    problem = as_solved(problem)
     posed, ruled = limited(problem, limit.measure, limit.level, rows)
     plan = solve(posed, rows=ruled, gap=gap, seconds=seconds)
     reached = measure_prices(problem, limit.measure, plan.price)
@@ -136,7 +142,7 @@ def _play(
     seconds: float,
 ) -> PricePlan:
     """Choose by a risk of the whole plan; the game is kept beside the prices, which come back as a plan by mean."""
-    game = solve_robust_prices(problem, risk, rows=rows, gap=gap, seconds=seconds)
+    game = solve_robust_prices(as_solved(problem), risk, rows=rows, gap=gap, seconds=seconds)
     games.append(game)
     assert game.price_plan is not None  # noqa: S101 - for the type checker: a game always ends with its prices
     return game.price_plan

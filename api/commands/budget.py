@@ -135,6 +135,7 @@ def _promotions(products: Path, options_file: Path | None, weeks: int) -> Way:
 
 def _prices(settings: Settings) -> Way:
     from api.frontier import hard_rows, point_prices
+    from api.price_choice import as_solved
     from api.price_stage import pose_prices
     from api.show import shown_progress
     from engine.progress import Stopwatch
@@ -146,7 +147,7 @@ def _prices(settings: Settings) -> Way:
         with watch.stage("load"):
             shop = open_shop(settings.data.source, settings, watch.listener)
         posed = pose_prices(shop, settings, watch)
-    stage = PriceStage(posed.problem, hard_rows(posed))
+    stage = PriceStage(as_solved(posed.problem), hard_rows(posed))
     return stage, lambda plan: {"prices.csv": point_prices(posed, plan.price)}
 
 

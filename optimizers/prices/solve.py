@@ -273,7 +273,7 @@ def at_face_value(problem: PriceProblem, raw: Floats) -> PriceProblem:
     """
     own = np.where(np.isfinite(raw), raw, problem.own.mean(axis=0) if len(problem.own) else 0.0)[None, :]
     cross, scale = (values.mean(axis=0, keepdims=True) for values in (problem.cross, problem.base_scale))
-    return replace(problem, own=own, cross=cross, base_scale=scale, risk="mean")
+    return replace(problem, own=own, cross=cross, base_scale=scale, risk="mean", curvature_draws=None)
 
 
 def problem_ladder(problem: PriceProblem) -> Ladder:

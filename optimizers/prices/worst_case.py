@@ -73,4 +73,5 @@ def scenario_problem(problem: PriceProblem, own: Floats, weight: Floats | None =
     share = np.full(count, 1.0) if weight is None else weight * count
     scale = problem.base_scale.mean(axis=0)
     cross = np.broadcast_to(problem.cross.mean(axis=0), own.shape)
-    return replace(problem, own=own, cross=np.array(cross), base_scale=share[:, None] * scale[None, :])
+    level = share[:, None] * scale[None, :]
+    return replace(problem, own=own, cross=np.array(cross), base_scale=level, curvature_draws=None)

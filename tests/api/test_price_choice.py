@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,13 +52,16 @@ def settings(*sets: str):
     return load_settings(None, ["log.level=error", *sets])
 
 
+@pytest.mark.parametrize("bend", [None, 0.4])
 @pytest.mark.parametrize("risk", ["tail", "worst"])
-def test_a_risk_of_the_whole_plan_gives_up_mean_for_what_it_counts(risk: str) -> None:
+def test_a_risk_of_the_whole_plan_gives_up_mean_for_what_it_counts(risk: str, bend: float | None) -> None:
+    """Also where each draw has a curvature of its own: what is solved and what is checked count it at its mean."""
     given = settings(f"pricing.risk={risk}")
     assert risk_of_lines(given) == "mean"
     posed = problem()
+    drawn = None if bend is None else np.linspace(-bend, bend, 80)
     by_mean = PriceChoice("mean", PriceRules()).choose(posed, gap=1e-4, seconds=20)
-    by_risk = price_choice(PriceRules(), given).choose(posed, gap=1e-4, seconds=20)
+    by_risk = price_choice(PriceRules(), given).choose(replace(posed, curvature_draws=drawn), gap=1e-4, seconds=20)
     robust = by_risk.robust
     assert robust is not None
     assert by_mean.robust is None
