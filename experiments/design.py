@@ -32,6 +32,7 @@ DRAWN: frozenset[str] = frozenset({"two_stage", "switchback", "budget_split"})
 TREATMENTS: tuple[str, ...] = get_args(Treatment)
 UNITS: tuple[str, ...] = get_args(Unit)
 
+SHARED = N_("{treatments} treatments share the error: each is read at alpha {alpha:.4f}.")
 SHORT = N_("Even {weeks} weeks reach a power of {power:.0%} only; the smallest effect they show is {detectable:.4g}.")
 CUPED = N_("What units did before explains {explained:.0%} of the variance; so many fewer units are needed.")
 CLUSTERED = N_("Units in one cluster are alike (correlation {correlation:.2f}): {effect:.1f} times as many are needed.")
@@ -204,7 +205,7 @@ def design_arriving(
         method: how it is read.
         looks: planned readings, unless it is read once.
         spending: how a group-sequential plan spends its error over the looks.
-        alpha: 1 - confidence.
+        alpha: 1 - confidence, of all treatments together.
         power: wanted.
         guardrails: metrics that may not get worse.
         rule: how the result decides; None: the usual rule with these guardrails.
@@ -216,6 +217,7 @@ def design_arriving(
     require_lawful(treatment, unit)
     split = split or Split(name)
     weights = split.weights
+    alpha, shared = share_alpha(alpha, weights)
     draft = plan_for(method, alpha=alpha, units=1_000_000, looks=looks, spending=spending)
     needed = required_units(outcome, effect, draft, power=power, weights=weights)
     weeks = weeks_until(needed, arrived, coverage=split.coverage)
@@ -223,7 +225,7 @@ def design_arriving(
     reached = power_at(outcome, effect, units, draft, weights=weights)
     smallest = detectable_effect(outcome, units, draft, power=power, weights=weights)
     higher = bool(metrics[0].get("higher_is_better", True))
-    notes = notes_on(outcome)
+    notes = (*shared, *notes_on(outcome))
     if weeks is None:
         values = {"weeks": np.asarray(arrived).size, "power": reached, "detectable": smallest}
         notes = (*notes, Reason(SHORT, values))
@@ -241,6 +243,17 @@ def design_arriving(
         promise_scale=promise_scale,
         notes=notes,
     )
+
+
+def share_alpha(alpha: float, weights: Sequence[float]) -> tuple[float, tuple[Reason, ...]]:
+    """Error probability of each treatment, so that all together keep `alpha` (Bonferroni), with a note on it.
+
+    The rule decides on each treatment by its interval, so the intervals themselves have to share the error.
+    """
+    treatments = len(weights) - 1
+    if treatments < 2:
+        return alpha, ()
+    return alpha / treatments, (Reason(SHARED, {"treatments": treatments, "alpha": alpha / treatments}),)
 
 
 def usual_rule(

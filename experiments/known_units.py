@@ -25,6 +25,7 @@ from experiments.design import (
     notes_on,
     plan_for,
     require_lawful,
+    share_alpha,
     usual_rule,
 )
 from experiments.history import Outcome
@@ -127,6 +128,7 @@ def design_known(
     """
     require_lawful(treatment, unit)
     draw, assigned, notes = draw_known(name, units, past, categories=categories, weights=weights)
+    alpha, shared = (alpha, ()) if draw == "two_stage" else share_alpha(alpha, weights)
     plan = plan_for("fixed", alpha=alpha, units=len(units), looks=1)
     compared = int(len(units) * COMPARED) if draw == "two_stage" else len(units)
     shares = (0.5, 0.5) if draw == "two_stage" else tuple(weights)
@@ -145,5 +147,5 @@ def design_known(
         sizing=Sizing(len(units), None, effect, reached, smallest),
         outcome=outcome,
         assigned=assigned,
-        notes=(*notes, *notes_on(outcome)),
+        notes=(*notes, *shared, *notes_on(outcome)),
     )

@@ -250,3 +250,14 @@ def test_a_switchback_is_read_by_its_schedule():
         read_by_design(design, pd.DataFrame(rows).replace("r0", "r9"), unit="store")
     with pytest.raises(ProblemError, match="assigns periods"):
         variants_of(design, ["r0"])
+
+
+def test_two_treatments_share_the_error_and_need_more_units():
+    both = customers(split=Split("three", (1 / 3, 1 / 3, 1 / 3)))
+    assert both.plan.alpha == pytest.approx(customers().plan.alpha / 2)
+    assert "2 treatments share the error" in both.notes[0].english()
+    table = outcomes(both, both.sizing.units + 200, 4.0)
+    reading = read_by_design(both, table, unit="customer")
+    actions = [verdict.action for verdict in reading.verdicts]
+    assert (actions[0], len(actions)) == ("ship", 2)
+    assert actions[1] != "ship", "the second treatment does nothing"
