@@ -266,3 +266,17 @@ def test_columns_that_a_limit_needs_are_asked_for_and_checked(table, tmp_path, a
     table.assign(contacts=np.where(np.arange(len(table)) == 1200, -1, table["contacts"])).to_parquet(target)
     with pytest.raises(DataError, match=r"column contacts, row 1201: -1\.0 is no count"):
         allocate(target, contact_limit=1)
+
+
+def test_no_time_to_reach_a_floor_is_said_and_writes_nothing(path, tmp_path):
+    with pytest.raises(ProblemError, match=r"stopped \(time_limit\) before a plan was found that sends min_sent = 300"):
+        allocate_large_file(path, budget=300.0, min_sent=300, seconds=0.0, out=tmp_path / "out.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_floor_that_is_reached_is_not_counted_first(path, monkeypatch):
+    """What a floor can reach takes passes over everybody: it is asked only where the floor is missed."""
+    asked = []
+    monkeypatch.setattr("optimizers.coupons.partitions.check_floor", lambda *_: asked.append(1))
+    assert allocate_large_file(path, budget=300.0, min_sent=200)["sent"] >= 200
+    assert asked == []
