@@ -82,6 +82,24 @@ def expanded_rows(problem: PriceProblem, ladder: Ladder, rows: Iterable[LinearRo
     return found
 
 
+def split_fines(rows: list[RawRow], shape: tuple[int, ...]) -> tuple[list[RawRow], Floats]:
+    """Tell the rows that couple products from soft rows whose fine is a sum over products: the fines (P, K) of those.
+
+    Such are soft linear rows over one product, and those that only add up what each product breaks. No multiplier is
+    needed for them: each rung pays its fine.
+    """
+    fine = np.zeros(shape)
+    left = []
+    for row in rows:
+        adds_up = row.low == -np.inf and row.high == 0.0 and bool((row.coefficient >= 0).all())
+        if row.measured or np.isinf(row.penalty) or not (adds_up or len(row.product) == 1):
+            left.append(row)
+            continue
+        off = np.maximum(np.maximum(row.coefficient - row.high, row.low - row.coefficient), 0.0)
+        fine[row.product] += row.penalty * off
+    return left, fine
+
+
 def row_set(rows: list[RawRow], tables: Tables) -> RowSet:
     """Scale the rows so that their largest coefficient is 1, and sort their blocks by product."""
     products, rungs = tables.log_move.shape

@@ -40,7 +40,7 @@ ROUNDS = 40
 """Rounds of columns at most."""
 PROOFS = 12
 """How often the whole is bounded at most."""
-EARLY = 0.99
+EARLY = 0.995
 """A plan worth less than this share of the relaxation is not waited with until the columns are complete."""
 TAIL = 20.0
 """Columns that would bring less than this share of the gap altogether are not waited for."""
@@ -90,13 +90,12 @@ class PriceSearch:
         self.bound = cheap_bound(self.system)
         self.price = np.zeros(len(self.system.coupling))
         """(R,) multipliers of the coupling rows at which the bound was proven, scaled."""
-        self.rounds = 0
-        self.build_seconds = 0.0
+        self.rounds, self.build_seconds = 0, 0.0
         self._allowance, self._work = allowance, WORK._replace(nodes=1500) if whole else WHOLE_WORK
         self._complete = False
         self._listed_at = np.full(len(self.system.coupling), np.nan)
+        # Group -> depth, bound, and whether all of its columns so far below its best are in the master.
         self._listings: dict[int, tuple[float, float, bool]] = {}
-        """Group -> depth, bound, and whether all of its columns so far below its best are in the master."""
         self.stopped = "gap_limit"
         """Status of a search that ended above the gap."""
         self.movable = bool((self.system.tables.allowed.sum(axis=1) > 1).any())
@@ -123,8 +122,12 @@ class PriceSearch:
     def chosen(self) -> Ints:
         """(P,) rungs of the plan in hand, in the problem's order."""
         rung = np.empty(len(self.system.order), dtype=np.int64)
-        rung[self.system.order] = self.start if self.choice is None else self.choice
+        rung[self.system.order] = self._in_hand
         return rung
+
+    @property
+    def _in_hand(self) -> Ints:
+        return self.start if self.choice is None else self.choice
 
     def run(self) -> None:
         """Improve until the gap is reached, the work is done, or time is up.
@@ -158,10 +161,8 @@ class PriceSearch:
     def _solve_whole(self) -> None:
         """One group: branch and bound decides everything."""
         self._check_time()
-        found = self._prove_group(
-            0, self.system.worth, self.system.dent, self._begin(), np.array([self._allowance, self.gap / 2])
-        )
-        best, bound, *_ = found
+        margin = np.array([self._allowance, self.gap / 2])
+        best, bound, *_ = self._prove_group(0, self.system.worth, self.system.dent, self._in_hand, margin)
         if best == -np.inf and bound < -1e299:
             raise InfeasibleError("no prices satisfy the rules; " + self._remedy())
         self.bound = min(self.bound, bound)
@@ -169,7 +170,7 @@ class PriceSearch:
 
     def _solve_by_groups(self) -> None:
         system = self.system
-        begin = self._begin()
+        begin = self._in_hand
         value, activity, kept = self.groups.measure(self.groups.everything, [begin])
         # A start that breaks a group's own rules stands in until a column is found that keeps them.
         value = np.where(kept > 0, value, value - self.groups.hard_money)
@@ -217,9 +218,6 @@ class PriceSearch:
         if whole.choice is not None:
             self.plan.accept(whole.chosen[self.system.order])
             self.bound = min(self.bound, whole.bound + whole.system.error)
-
-    def _begin(self) -> Ints:
-        return self.start if self.choice is None else self.choice
 
     def _grow(self, master: Master, search: Search, tail: float) -> Mixture:
         """Add columns that a search finds until none pays, or a round brings less than `tail` gaps.

@@ -18,7 +18,7 @@ from optimizers.prices import tables as price_tables
 from optimizers.prices.kernels import Tables, evaluate
 from optimizers.prices.ladder import Ladder
 from optimizers.prices.model import INDEX_SLACK, LOWER_QUANTILE, Families, index_parts, own_move
-from optimizers.prices.row_set import RawRow, RowSet, expanded_rows, row_set
+from optimizers.prices.row_set import RawRow, RowSet, expanded_rows, row_set, split_fines
 from optimizers.prices.rows import LinearRow, PriceRows
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ class PriceSystem:
     """(P,) number in the problem of each product of the system."""
     tables: Tables
     worth: Floats
-    """(P, K, M) polynomials of each rung's gain over today's prices, money."""
+    """(P, K, M) polynomials of each rung's gain over today's prices less its fine, money."""
+    fine: Floats
+    """(P, K) what each rung pays for soft rules that concern its product alone, money."""
     margin: Floats
     """(P, K) money per unit sold at each rung."""
     dent: Floats
@@ -116,10 +118,10 @@ def build_system(problem: PriceProblem, ladder: Ladder, rules: PriceRows, *, who
     tables, worth, margin, dent, error = _tabulate(problem, ladder, rules, order, family[order])
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
-    inner, inner_first, coupling = _split_rows(
-        expanded_rows(problem, ladder, rules.rows, back), np.asarray(group[order]), tables, groups
-    )
-    return PriceSystem(order, tables, worth, margin, dent, error, groups, inner, inner_first, coupling, ladder.today)
+    rows, fine = split_fines(expanded_rows(problem, ladder, rules.rows, back), margin.shape)
+    worth[:, :, 0] -= fine
+    parted = _split_rows(rows, np.asarray(group[order]), tables, groups)
+    return PriceSystem(order, tables, worth, fine, margin, dent, error, groups, *parted, ladder.today)
 
 
 def _substituted(problem: PriceProblem) -> npt.NDArray[np.bool_]:
@@ -306,17 +308,18 @@ def priced(system: PriceSystem, price: Floats) -> tuple[Floats, Floats]:
 
 
 def joint_rows(problem: PriceProblem, ladder: Ladder, rules: PriceRows, system: PriceSystem) -> RowSet:
-    """All rows at once, those of the groups and those between them, over the products of the system."""
+    """All rows that couple products, those of the groups and those between them, over the products of the system."""
     back = np.empty_like(system.order)
     back[system.order] = np.arange(len(system.order))
-    rows = [row for row in expanded_rows(problem, ladder, rules.rows, back) if len(row.product)]
-    return row_set(rows, system.tables)
+    rows, _ = split_fines(expanded_rows(problem, ladder, rules.rows, back), system.fine.shape)
+    return row_set([row for row in rows if len(row.product)], system.tables)
 
 
 def gain_of(system: PriceSystem, choice: Ints) -> float:
     """Gain of a choice (P,) by the tables, money, fines apart."""
     state = (np.zeros(len(system.tables.first)), np.zeros(len(system.inner)))
-    return float(evaluate(system.tables, system.inner.arrays, system.worth, 0, len(choice), choice, state))
+    value = evaluate(system.tables, system.inner.arrays, system.worth, 0, len(choice), choice, state)
+    return float(value + system.fine[np.arange(len(choice)), choice].sum())
 
 
 def nearest_to_today(system: PriceSystem) -> Ints:

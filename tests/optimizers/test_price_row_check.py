@@ -72,3 +72,22 @@ def test_a_plan_that_rules_drive_below_today_is_no_fault() -> None:
     check_price_plan(PROBLEM, plan, rows)
     with pytest.raises(PlanError, match="loses"):
         check_price_plan(PROBLEM, plan)
+
+
+def test_soft_rules_about_single_prices_cost_the_proof_nothing() -> None:
+    """Each rung pays its own fine: the plan stays proven, its fines are counted, and what they cost is in the gain."""
+    problem = small_problem(5, 40, draws=3, family=np.arange(40) // 8, index_band=0.01)
+    ladder = problem_ladder(problem)
+    move = 100 * np.abs(ladder.price / problem.current_price[:, None] - 1)
+    rows = []
+    for i in range(40):
+        rungs = np.flatnonzero(ladder.rungs[i])
+        fine = float(problem.current_price[i] * problem.base_units[i]) * 1e-3
+        rows.append(LinearRow("move", np.full(len(rungs), i), rungs, move[i, rungs], high=6.0, penalty=fine))
+    product, rung = np.nonzero(ladder.rungs)
+    rows.append(LinearRow("all moves", product, rung, move[product, rung], high=0.0, penalty=0.05))
+    soft = PriceRows(ladder.rungs, tuple(rows))
+    plan, free = solve_prices(problem, rows=soft, gap=1e-3), solve_prices(problem, gap=1e-3)
+    assert plan.status == "optimal"
+    assert plan.objective < free.objective
+    check_price_plan(problem, plan, soft)
