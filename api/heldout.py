@@ -133,6 +133,7 @@ def pose_half(problem: PriceProblem, response: Response, settings: Settings) -> 
         own=drawn.own,
         cross=drawn.cross,
         curvature=float(drawn.curvature.mean()),
+        curvature_draws=drawn.curvature,
         index_weight=response.index_weight,
         movable=response.identified & (problem.base_units > 0),
         price_low=response.price_low,

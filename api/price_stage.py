@@ -180,6 +180,7 @@ def price_problem(demand: Demand, settings: Settings) -> PriceProblem:
         price_low=response.price_low,
         price_high=response.price_high,
         curvature=float(drawn.curvature.mean()),
+        curvature_draws=drawn.curvature,
         index_weight=response.index_weight,
     )
 

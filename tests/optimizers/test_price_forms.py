@@ -80,3 +80,20 @@ def test_a_form_that_makes_no_sense_is_refused():
         solve_prices(replace(shop(), curvature=float("nan")))
     with pytest.raises(ProblemError, match="index_weight"):
         solve_prices(replace(shop(), index_weight=np.full(12, -1.0)))
+
+
+def test_each_draw_is_evaluated_by_its_own_curvature():
+    """Draws that differ in nothing but their curvature give the gains of problems with those curvatures."""
+    problem = shop()
+    bends = np.linspace(-0.4, 1.6, len(problem.own))
+    price = problem.current_price * np.linspace(0.92, 1.08, 12)
+    gains = evaluate_prices(replace(problem, curvature=0.7, curvature_draws=bends), price).gain_draws
+    for draw, bend in enumerate(bends):
+        alone = evaluate_prices(replace(problem, curvature=float(bend)), price).gain_draws
+        assert gains[draw] == pytest.approx(alone[draw], rel=1e-6)
+
+
+def test_curvature_draws_of_another_number_are_refused():
+    problem = shop()
+    with pytest.raises(ProblemError, match="curvature_draws has shape"):
+        evaluate_prices(replace(problem, curvature_draws=np.zeros(2)), problem.current_price)
