@@ -97,6 +97,7 @@ def unshrunken_problem(half: PriceProblem, response: Response) -> PriceProblem:
         own=np.clip(raw, -LARGEST, LARGEST),
         cross=half.cross.mean(axis=0, keepdims=True),
         base_scale=np.ones_like(raw),
+        curvature_draws=None,
     )
 
 
