@@ -205,6 +205,8 @@ _COUPON_VALUES = Table(
         Column("profit", Kind.NUMBER, required=True),
         _amount("cost", required=True),
         _id("segment"),
+        _amount("contacts"),
+        Column("held", Kind.FLAG),
     ),
     repeats_refuse=True,
 )

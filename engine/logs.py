@@ -35,7 +35,7 @@ def configure_logs(settings: LogSettings, stream: TextIO | None = None) -> None:
 
 def _quieten_libraries(level: str) -> None:
     """Libraries speak up from warnings on, unless everything is wanted."""
-    for name in ("alembic", "apscheduler", "waitress", "werkzeug", "pyomo", "numba"):
+    for name in ("alembic", "apscheduler", "waitress", "werkzeug", "pyomo", "numba", "numexpr"):
         logging.getLogger(name).setLevel(level.upper() if level in {"debug", "error"} else "WARNING")
     logging.getLogger("waitress.queue").setLevel("ERROR")  # it warns whenever a request waits for a thread at all
 

@@ -18,10 +18,9 @@ from api.commands.options import (
     with_settings,
 )
 from api.commands.tables import read_shares
-from api.experiment_designs import Past, make_design
-from api.experiments import keep_design
 
 if TYPE_CHECKING:
+    from api.experiment_designs import Past
     from engine.settings import Settings
     from experiments.design import Design
 
@@ -230,6 +229,9 @@ def design(
     HISTORY (CSV or Parquet) has one row for each past unit; for a switchback one for each region and step; for the
     prices of a proposal product_id, week and profit (taken from the proposal's data where it is left out).
     """
+    from api.experiment_designs import make_design
+    from api.experiments import keep_design
+
     with open_settled_store(settings) as store:
         past = None if history is None else _reader(history)
         made = make_design(settings, store, past, name, {**asked, "proposal_id": proposal_id})
