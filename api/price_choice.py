@@ -13,7 +13,7 @@ from optimizers.prices import PricePlan, PriceProblem, solve_prices
 from optimizers.prices.check import check_price_plan
 from optimizers.prices.robust import RobustPlan, solve_robust_prices
 from optimizers.prices.rows import PriceRows
-from optimizers.rules.plan import PriceSolver, RuledPlan, solve_under_rules, try_under_rules, without_fines
+from optimizers.rules.plan import PriceSolver, RuledPlan, solve_under_rules, try_under_rules
 
 FLOORS = ("units", "revenue")
 BEYOND = 1e-6
@@ -78,7 +78,7 @@ class PriceChoice:
             check_price_plan(problem, plan)
             return ChosenPrices(plan, robust=games[-1] if games else None)
         ruled = solve_under_rules(problem, self.rules.facts, self.rules.rules, gap=gap, seconds=seconds, solve=solve)
-        check_price_plan(problem, without_fines(ruled))
+        check_price_plan(problem, ruled.plan, ruled.rules.rows())
         return ChosenPrices(ruled.plan, ruled, games[-1] if games else None)
 
     def try_out(self, problem: PriceProblem, gap: float, seconds: float) -> PricePlan:

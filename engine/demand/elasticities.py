@@ -32,8 +32,11 @@ LOG_TYPICAL_SD, LOG_EVERYDAY_SD, LOG_EXPERIMENT_SD = 0.6, 0.35, 0.45
 """The same three on the log scale."""
 LOG_SPREADS = (0.35, 0.25, 0.2)
 """Spread of a category's products: of promotion elasticities, everyday ones given those, random ones given both."""
-EVERY_WIDTH = 1.1
-"""What the hierarchy leaves out of every width: the noise and the words' worth are taken as known."""
+EVERY_WIDTH = 1.2
+"""What the hierarchy leaves out of every width: the noise and the words' worth are taken as known. Chosen on seeds 1-6
+of two scenarios, where 90 % intervals then hold .91 and more."""
+LARGEST_SIZE = 8.0
+"""Nobody minds a price more than that; without a bound, products of which nothing is known have no mean."""
 FIRST_STATES = 10
 LEAST_TO_LEARN = 20
 """With fewer products nothing can be learned of what words, margins or price levels are worth."""
@@ -161,7 +164,7 @@ def _words_worth(text: Floats, normal: Shrunken, estimate: Floats, precision: Fl
 
 def _widened(log_size: Floats) -> Floats:
     """(D, P, K) elasticities `EVERY_WIDTH` times as far apart in logs, with the same mean."""
-    mean = -np.exp(log_size).mean(axis=0)
+    log_size = np.minimum(log_size, np.log(LARGEST_SIZE))
     middle = log_size.mean(axis=0)
-    wide = np.exp(middle + EVERY_WIDTH * (log_size - middle))
-    return np.asarray(wide * (mean / wide.mean(axis=0)))
+    wide = np.exp(np.minimum(middle + EVERY_WIDTH * (log_size - middle), np.log(LARGEST_SIZE)))
+    return np.asarray(-wide * (np.exp(log_size).mean(axis=0) / wide.mean(axis=0)))

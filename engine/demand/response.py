@@ -19,7 +19,7 @@ from engine.demand.counts import CountFit
 from engine.demand.covariates import product_covariates
 from engine.demand.curvature import Curvature, estimate_curvature
 from engine.demand.diagnostics import all_checks
-from engine.demand.elasticities import Elasticities, shrink_elasticities
+from engine.demand.elasticities import LARGEST_SIZE, Elasticities, shrink_elasticities
 from engine.demand.fitting import fit_panel
 from engine.demand.identification import judge_products, price_range
 from engine.demand.noise import noise_precision, unshrunken
@@ -41,7 +41,7 @@ EFFECT_NOISE = 1.25
 week. On ten simulated shops errors were 1.1 times the standard error that placebos calibrate (docs/response.md)."""
 DRAWS_FOR_MEANS = 100
 """Posterior draws where only the mean of many products is asked for."""
-OWN_RANGE = (-8.0, 0.0)
+OWN_RANGE = (-LARGEST_SIZE, 0.0)
 """Draws of the own elasticity are kept in this range: no plan may count on demand that rises with price."""
 
 

@@ -17,7 +17,6 @@ from optimizers.rules.compile import CompiledRules, compile_rules
 from optimizers.rules.conflict import Conflict, RuleConflictError, diagnose, listed_rules, settings_as_rules
 from optimizers.rules.elastic import elastic_model
 from optimizers.rules.record import Facts, Rule
-from optimizers.solver import relative_gap
 
 BROKEN_TODAY = {
     "mended": "today's price breaks the rule “{rule}”: the plan moves it to {price:.2f}",
@@ -150,13 +149,6 @@ def _exact(conflict: Conflict, rules: Sequence[Rule]) -> bool:
     """Whether a contradiction stands whatever demand does: none of its rules is a floor on demand."""
     kinds = {rule.name: rule.kind for rule in rules}
     return not any(kinds.get(name) in MEASURED for name in conflict.rules)
-
-
-def without_fines(ruled: RuledPlan) -> PricePlan:
-    """The plan with objective, bound and gap as demand alone gives them, for the re-check of its figures."""
-    plan = ruled.plan
-    objective, bound = plan.objective + ruled.fines, plan.bound + ruled.fines
-    return replace(plan, objective=objective, bound=bound, gap=relative_gap(objective, bound))
 
 
 def rule_remarks(ruled: RuledPlan, product: int) -> tuple[Reason, ...]:

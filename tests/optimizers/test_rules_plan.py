@@ -19,7 +19,7 @@ from optimizers.prices.check import check_price_plan
 from optimizers.rules import KINDS, Basis, Rule, compile_rules
 from optimizers.rules.check import broken, check_rules, fines
 from optimizers.rules.conflict import RuleConflictError
-from optimizers.rules.plan import find_conflict, rule_remarks, solve_under_rules, with_rule, without_fines
+from optimizers.rules.plan import find_conflict, rule_remarks, solve_under_rules, with_rule
 
 FLOORS = {
     "volume_floor": {"at_least": 1.0},
@@ -48,7 +48,7 @@ def test_a_plan_keeps_the_rule_where_it_binds(kind: str) -> None:
             break
     ruled = solve_under_rules(basis.problem, basis.facts, (one,))
     check_rules(basis.problem, basis.facts, (one,), ruled.plan.price)
-    check_price_plan(basis.problem, without_fines(ruled))
+    check_price_plan(basis.problem, ruled.plan, ruled.rules.rows())
     assert broken(basis.problem, basis.facts, one, free_plan(seed)), "the rule binds nowhere: this proves nothing"
     assert ruled.plan.objective <= value_of(basis.problem, free_plan(seed)) + 1e-6
     said = [name for one in ruled.bound for name in one.rules]
@@ -72,7 +72,7 @@ def test_the_plan_is_the_best_that_keeps_all_rules(seed: int, kinds: list[str]) 
     assert ruled.plan.objective <= best + cent
     assert ruled.plan.bound >= best - cent
     assert ruled.plan.objective >= best - max(ruled.plan.gap, 1e-4) * scale - cent
-    check_price_plan(basis.problem, without_fines(ruled))
+    check_price_plan(basis.problem, ruled.plan, ruled.rules.rows())
 
 
 def best_by_force(basis: Basis, rules: tuple[Rule, ...]) -> float:
