@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ def coupon_problem(shop: Shop, response: CouponResponse, settings: Settings) -> 
     it costs, so that nobody is sent it for what it is hoped to bring.
 
     Raises:
-        ConfigurationError: `coupons.offer_caps` names an offer that the history does not hold.
+        ConfigurationError: `coupons.offer_caps` or `coupons.exclusive` names an offer that the history does not hold.
     """
     limits = settings.coupons
     failed = failed_offers(response, settings)
@@ -46,6 +47,8 @@ def coupon_problem(shop: Shop, response: CouponResponse, settings: Settings) -> 
         offer_cap=_offer_cap(response, limits),
         contacts=None if limits.contact_limit is None else past_contacts(shop, response, limits.contact_waves),
         contact_limit=limits.contact_limit,
+        exclusive=_exclusive(response, limits),
+        held=held_offers(shop, response, limits.contact_waves) if limits.exclusive else None,
         explore=limits.explore,
     )
 
@@ -67,21 +70,57 @@ def _estimates(response: CouponResponse, settings: Settings) -> Floats:
 def _offer_cap(response: CouponResponse, limits: CouponSettings) -> Floats | None:
     if not limits.offer_caps:
         return None
+    _require_known("offer_caps", limits.offer_caps, response)
+    caps = (limits.offer_caps.get(offer, np.inf) for offer in response.offer_ids[1:])
+    return np.array([np.inf, *caps], dtype=np.float64)
+
+
+def _exclusive(response: CouponResponse, limits: CouponSettings) -> tuple[tuple[int, ...], ...]:
+    """Numbers of the offers of each group that exclude each other."""
+    _require_known("exclusive", {offer for group in limits.exclusive for offer in group}, response)
+    number = {offer: place for place, offer in enumerate(response.offer_ids)}
+    return tuple(tuple(number[offer] for offer in group) for group in limits.exclusive)
+
+
+def _require_known(setting: str, named: Iterable[str], response: CouponResponse) -> None:
     known = list(response.offer_ids[1:])
-    unknown = sorted(set(limits.offer_caps) - set(known))
+    unknown = sorted(set(named) - set(known))
     if unknown:
         raise ConfigurationError(
-            f"coupons.offer_caps names {unknown}, which coupon_history does not hold (or coupons.offers leaves out); "
+            f"coupons.{setting} names {unknown}, which coupon_history does not hold (or coupons.offers leaves out); "
             f"there are {known}"
         )
-    return np.array([np.inf, *(limits.offer_caps.get(offer, np.inf) for offer in known)], dtype=np.float64)
+
+
+def held_offers(shop: Shop, response: CouponResponse, waves: int) -> Bools:
+    """(N, O) offers sent in the latest `waves` - 1 waves of the history, unless it says that they were redeemed."""
+    sent = _lately_sent(shop, waves)
+    if "redeemed" in sent:
+        sent = sent[sent["redeemed"] != 1]
+    held = np.zeros((len(response.customer_ids), len(response.offer_ids)), dtype=np.bool_)
+    customer = pd.Index([str(one) for one in response.customer_ids]).get_indexer(_names(sent["customer_id"]))
+    # What was sent without a name is the offer "coupon", as the estimate of the response calls it.
+    named = _names(sent["offer_id"].fillna("") if "offer_id" in sent else pd.Series("", index=sent.index))
+    offer = pd.Index(response.offer_ids).get_indexer(named.where(named != "", "coupon"))
+    considered = (customer >= 0) & (offer > 0)
+    held[customer[considered], offer[considered]] = True
+    return held
+
+
+def _names(column: pd.Series) -> pd.Index:
+    return pd.Index([str(one) for one in column])
+
+
+def _lately_sent(shop: Shop, waves: int) -> pd.DataFrame:
+    """Rows of coupon_history of who was sent something, in its latest `waves` - 1 waves."""
+    history = pd.read_parquet(shop.tables["coupon_history"])
+    late = np.unique(history["wave"])[::-1][: waves - 1]
+    return history[history["wave"].isin(late) & (history["sent"] == 1)]
 
 
 def past_contacts(shop: Shop, response: CouponResponse, waves: int) -> npt.NDArray[np.int64]:
     """(N,) waves in which each customer was sent a coupon, of the latest `waves` - 1 that the history holds."""
-    history = pd.read_parquet(shop.tables["coupon_history"], columns=["customer_id", "wave", "sent"])
-    late = np.unique(history["wave"])[::-1][: waves - 1]
-    sent = history[history["wave"].isin(late) & (history["sent"] == 1)]
+    sent = _lately_sent(shop, waves)
     counted = sent.astype({"customer_id": str}).drop_duplicates(["customer_id", "wave"])["customer_id"].value_counts()
     found = counted.reindex([str(one) for one in response.customer_ids], fill_value=0)
     return np.asarray(found, dtype=np.int64)

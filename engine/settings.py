@@ -111,6 +111,7 @@ class CouponSettings(Section):
     )
     contact_limit: Annotated[int, Field(ge=0)] | Annotated[None, Optional_] = None
     contact_waves: Annotated[int, Field(ge=1, le=520)] = 4
+    exclusive: tuple[Annotated[tuple[Annotated[str, BeforeValidator(_plain_text)], ...], Field(min_length=2)], ...] = ()
     explore: Share = 0.0
     protected: Annotated[tuple[str, ...] | None, BeforeValidator(_as_tuple)] = None
     method: Literal["auto", "exact", "dual"] = "auto"

@@ -13,6 +13,7 @@ import pytest
 from store_examples import NOW
 
 from api import coupon_stage
+from api.coupon_limits import held_offers
 from api.coupon_stage import CouponResult, propose_coupons
 from api.cycle import assemble, run_cycle
 from api.outputs import coupon_table
@@ -103,6 +104,31 @@ def test_every_limit_of_the_settings_is_kept(plan: Any, shop: Shop) -> None:
     assert (lately >= 2).any()
 
 
+def test_who_holds_one_of_a_group_is_sent_none_of_it(plan: Any, shop: Shop) -> None:
+    history = pd.read_parquet(shop.tables["coupon_history"])
+    holders = set(history.loc[(history["wave"] >= 4) & (history["sent"] == 1), "customer_id"])
+    free = pd.DataFrame([vars(line) for line in plan("contact_waves=3").lines])
+    assert free["customer_id"].isin(holders).any()
+    kept = pd.DataFrame([vars(line) for line in plan("contact_waves=3", "exclusive=[[A, B]]").lines])
+    theirs = kept[kept["customer_id"].isin(holders)]
+    assert set(theirs["offer_id"]) == {"C"}
+    assert set(kept["offer_id"]) == {"A", "B", "C"}
+
+
+def test_what_was_redeemed_is_held_no_longer(plan: Any, shop: Shop, tmp_path: Path) -> None:
+    rows = [
+        ("C0", 0, 1, "A", 0),
+        ("C1", 1, 1, "A", 0),
+        ("C2", 1, 1, "B", 1),
+        ("C3", 1, 0, "A", 0),
+        ("C4", 1, 1, "Z", 0),
+    ]
+    path = tmp_path / "coupon_history.parquet"
+    pd.DataFrame(rows, columns=["customer_id", "wave", "sent", "offer_id", "redeemed"]).to_parquet(path)
+    held = held_offers(Shop("corner", {"coupon_history": path}, "f" * 64), response(), 2)
+    assert np.argwhere(held).tolist() == [[1, 1]], "only the last wave counts, what was sent, not used, and is on offer"
+
+
 def test_a_floor_is_reached_and_one_that_cannot_be_is_stored_with_the_most(
     plan: Any, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +184,9 @@ def test_a_protected_attribute_decides_nothing_and_is_reported_on(plan: Any, sho
 
 
 @pytest.mark.parametrize(
-    ("setting", "named"), [("protected=[age,heigth]", "heigth"), ("offer_caps={D: 5}", "D")], ids=["column", "offer"]
+    ("setting", "named"),
+    [("protected=[age,heigth]", "heigth"), ("offer_caps={D: 5}", "D"), ("exclusive=[[A, D]]", "D")],
+    ids=["column", "cap", "group"],
 )
 def test_what_the_shop_does_not_hold_is_refused_by_name(plan: Any, setting: str, named: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"\['{named}'\]"):
