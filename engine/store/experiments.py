@@ -19,10 +19,18 @@ from sqlalchemy.exc import IntegrityError
 
 from engine.errors import ConflictError, InputError, NotFoundError, StateError
 from engine.files import plain
+from engine.proposal import Reason
 from engine.store.audit import AuditEvent, append_event
 from engine.store.database import Database
-from engine.store.proposals import Page
+from engine.store.proposals import NO_PROPOSAL, Page
 from engine.store.tables import ExperimentReadingRow, ExperimentRow, ExperimentVersionRow, ProposalRow
+
+NO_EXPERIMENT = "no experiment {experiment!r}; list them at /experiments"
+TAKEN = "experiment {experiment!r} or its salt {salt!r} exists; choose another"
+HAS_ENDED = "experiment {experiment!r} has ended; design a new one"
+LOCKED = "experiment {experiment!r} runs and its design is locked; say why it must change"
+SAY_WHY_IT_ENDS = "experiment {experiment!r}: say why it ends, such as the decision that was taken"
+WRONG_STEP = "experiment {experiment!r} is {state}; only one that is {source} can be {to}"
 
 
 class ExperimentState(StrEnum):
@@ -119,7 +127,7 @@ class Experiments:
                 detail = {"salt": salt, "version": 1, "design": design}
                 _record(connection, experiment_id, "design", by, now, detail, to=ExperimentState.DESIGNED)
         except IntegrityError as error:
-            raise ConflictError(f"experiment {experiment_id!r} or its salt {salt!r} exists; choose another") from error
+            raise ConflictError(Reason(TAKEN, {"experiment": experiment_id, "salt": salt})) from error
         return self.get(experiment_id)
 
     def redesign(
@@ -135,9 +143,9 @@ class Experiments:
         with self._database.write() as connection:
             row = _locked(connection, experiment_id)
             if row.state == ExperimentState.ENDED:
-                raise StateError(f"experiment {experiment_id!r} has ended; design a new one")
+                raise StateError(Reason(HAS_ENDED, {"experiment": experiment_id}))
             if row.state == ExperimentState.RUNNING and not why.strip():
-                raise InputError(f"experiment {experiment_id!r} runs and its design is locked; say why it must change")
+                raise InputError(Reason(LOCKED, {"experiment": experiment_id}))
             version = row.version + 1
             statement = update(ExperimentRow).where(ExperimentRow.experiment_id == experiment_id)
             connection.execute(statement.values(design=plain(design), version=version))
@@ -164,7 +172,7 @@ class Experiments:
             InputError: no reason is given.
         """
         if not why.strip():
-            raise InputError(f"experiment {experiment_id!r}: say why it ends, such as the decision that was taken")
+            raise InputError(Reason(SAY_WHY_IT_ENDS, {"experiment": experiment_id}))
         values = {"ended_at": now}
         return self._move(experiment_id, ExperimentState.RUNNING, ExperimentState.ENDED, values, why, by, now)
 
@@ -181,7 +189,8 @@ class Experiments:
         with self._database.write() as connection:
             row = _locked(connection, experiment_id)
             if row.state != source:
-                raise StateError(f"experiment {experiment_id!r} is {row.state}; only one that is {source} can be {to}")
+                told = {"experiment": experiment_id, "state": row.state, "source": source.value, "to": to.value}
+                raise StateError(Reason(WRONG_STEP, told))
             statement = update(ExperimentRow).where(ExperimentRow.experiment_id == experiment_id)
             connection.execute(statement.values(state=to.value, **values))
             _record(connection, experiment_id, to.value, by, now, {}, why=why, source=source, to=to)
@@ -196,7 +205,7 @@ class Experiments:
         with self._database.read() as connection:
             row = connection.execute(_query().where(ExperimentRow.experiment_id == experiment_id)).first()
         if row is None:
-            raise NotFoundError(f"no experiment {experiment_id!r}")
+            raise NotFoundError(Reason(NO_EXPERIMENT, {"experiment": experiment_id}))
         return _experiment(row)
 
     def page(self, *, page: int = 1, size: int = 20, state: ExperimentState | None = None) -> Page[StoredExperiment]:
@@ -272,7 +281,7 @@ class Experiments:
 def _require_known(connection: Connection, experiment_id: str) -> None:
     query = select(ExperimentRow.experiment_id).where(ExperimentRow.experiment_id == experiment_id)
     if connection.execute(query).first() is None:
-        raise NotFoundError(f"no experiment {experiment_id!r}")
+        raise NotFoundError(Reason(NO_EXPERIMENT, {"experiment": experiment_id}))
 
 
 def _locked(connection: Connection, experiment_id: str) -> Row[str, int]:
@@ -280,7 +289,7 @@ def _locked(connection: Connection, experiment_id: str) -> Row[str, int]:
     query = select(ExperimentRow.state, ExperimentRow.version).where(ExperimentRow.experiment_id == experiment_id)
     row = connection.execute(query.with_for_update()).first()
     if row is None:
-        raise NotFoundError(f"no experiment {experiment_id!r}")
+        raise NotFoundError(Reason(NO_EXPERIMENT, {"experiment": experiment_id}))
     return row
 
 
@@ -296,7 +305,7 @@ def _proposal_number(connection: Connection, proposal_id: str | None) -> int | N
         return None
     number = connection.execute(select(ProposalRow.number).where(ProposalRow.proposal_id == proposal_id)).scalar()
     if number is None:
-        raise NotFoundError(f"no proposal {proposal_id!r}")
+        raise NotFoundError(Reason(NO_PROPOSAL, {"proposal": proposal_id}))
     return int(number)
 
 

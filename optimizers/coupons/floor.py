@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from engine.errors import InfeasibleError
+from engine.proposal import Reason
 from optimizers.coupons import dual as coupon_dual
+from optimizers.coupons.limits import OUT_OF_REACH
 from optimizers.coupons.questions import Partitions, added
 from optimizers.coupons.rows import Rows
 from optimizers.coupons.sums import Multipliers, Partition, Rules, Sums, evaluate, no_prices
@@ -37,10 +39,8 @@ def check_floor(partitions: Partitions, rules: Rules, sample: Rows, watch: Watch
     found = coupon_dual.minimise(ask, free, coupon_dual.nearby(centre), watch, penalty=coupon_dual.PENALTY)
     most = math.floor(found.bound * (1 + 1e-9) + 1e-6)
     if most < rules.floor:
-        raise InfeasibleError(
-            f"min_sent = {rules.floor:,.0f} cannot be reached: these limits allow at most {most:,} coupons "
-            f"({100 * most / rules.floor:.1f} % of it); raise the limits or lower min_sent"
-        )
+        values = {"floor": math.ceil(rules.floor), "most": most, "share": 100 * most / rules.floor}
+        raise InfeasibleError(Reason(OUT_OF_REACH, values))
 
 
 def _counted_sums(_number: int, partition: Partition, prices: Multipliers) -> Sums:

@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 
 from engine.errors import InfeasibleError, ProblemError
+from engine.proposal import Reason
 from optimizers.coupons import dual as coupon_dual
 from optimizers.coupons import repair as coupon_repair
 from optimizers.coupons.dual import Answer, Dual
 from optimizers.coupons.exchange import RESERVE, fill, keeps_rules, least_losses, mend, profit_of
-from optimizers.coupons.explore import rules_beside
+from optimizers.coupons.explore import BESIDE, rules_beside
 from optimizers.coupons.floor import check_floor
 from optimizers.coupons.gap import relative_gap
 from optimizers.coupons.partitioned_plan import PartitionedPlan
@@ -60,6 +61,14 @@ from optimizers.coupons.sums import (
 )
 from optimizers.coupons.watch import StopReason, Watch
 
+STOPPED_EARLY = (
+    "the search was stopped ({stopped}) before a plan was found that sends min_sent = {floor:,}; give it more time"
+)
+NOBODY = "min_sent = {floor:,} cannot be reached: there are no customers; lower it"
+NONE_FOUND = (
+    "no plan was found that keeps every limit and sends {more:,} more coupons; lower min_sent or raise the limits a "
+    "little"
+)
 SAMPLED = 100_000
 """Customers on whom the multipliers are found first."""
 MOST_OPEN = 3_000_000
@@ -107,9 +116,7 @@ def _allocate_beside_slice(
     try:
         plan = _allocate(partitions.changed(without_slice, drawn), rules_beside(rules, used), gap, watch)
     except InfeasibleError as error:
-        raise InfeasibleError(
-            f"beside the customers drawn for exploration (explore = {drawn.share:g}): {error}"
-        ) from error
+        raise InfeasibleError(Reason(BESIDE, {"share": drawn.share, "why": error.sentence})) from error
     whole = replace(plan, slice=drawn, sums=plan.sums + used, bound=plan.bound + math.fsum(used.profit))
     customers = sum(partitions.map(count_customers, None))
     reached = relative_gap(whole.objective, whole.bound)
@@ -131,10 +138,8 @@ def _allocate(partitions: Partitions, rules: Rules, gap: float, watch: Watch) ->
             check_floor(partitions, rules, sample, watch)
             raise
         if rules.floor > 0:
-            raise ProblemError(
-                f"the search was stopped ({search.dual.stopped}) before a plan was found that sends min_sent = "
-                f"{rules.floor:,.0f}; give it more time"
-            ) from None
+            values = {"stopped": search.dual.stopped, "floor": math.ceil(rules.floor)}
+            raise ProblemError(Reason(STOPPED_EARLY, values)) from None
         return _nobody(rules, search.dual, search.customers, search.kept)
     objective = profit_of(kinds.rows, choice)
     reached = relative_gap(objective, search.dual.bound)
@@ -154,7 +159,7 @@ def _allocate(partitions: Partitions, rules: Rules, gap: float, watch: Watch) ->
 def _of_nobody(rules: Rules) -> PartitionedPlan:
     """The plan of no customers."""
     if rules.floor > 0:
-        raise InfeasibleError(f"min_sent = {rules.floor:,.0f} cannot be reached: there are no customers; lower it")
+        raise InfeasibleError(Reason(NOBODY, {"floor": math.ceil(rules.floor)}))
     return _nobody(rules, Dual(no_prices(rules), 0.0, (), np.zeros((0, len(rules.segment_budget))), 0), 0, 0)
 
 
@@ -317,10 +322,7 @@ def _decide(kinds: _Kinds, dual: Dual, gap: float, watch: Watch) -> tuple[Ints, 
     base, _, _, _ = coupon_repair.base_of(rows, dual)
     choice = coupon_repair.trimmed(rows, base[rows.member].astype(np.int64))
     if not keeps_rules(rows, choice):
-        raise InfeasibleError(
-            f"no plan was found that keeps every limit and sends {rows.rules.floor:,.0f} more coupons; lower min_sent "
-            "or raise the limits a little"
-        )
+        raise InfeasibleError(Reason(NONE_FOUND, {"more": math.ceil(rows.rules.floor)}))
     return choice, watch.stop()
 
 
