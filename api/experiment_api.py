@@ -11,10 +11,8 @@ from api import experiment_schemas as schemas
 from api import experiments
 from api.access import asker, current_time, needs, the_settings, the_store
 from api.exchange import PAGING, Operation, api, body, choice, described, model_answer, once, paging
-from api.experiment_designs import make_design
 from api.language import say
 from api.schemas import ChangeIn
-from engine.errors import ConflictError, NotFoundError
 from engine.store import ExperimentState, Exposure, Role, StoredExperiment, StoredReading, UnitOutcome
 
 _STATES = tuple(state.value for state in ExperimentState)
@@ -44,7 +42,7 @@ def design_experiment() -> Response:
     asked = body(schemas.ExperimentIn)
 
     def work() -> Response:
-        _refuse_known(asked.experiment_id)
+        experiments.refuse_known(the_store(), asked.experiment_id)
         return model_answer(_out(_designed(asked.experiment_id, asked, why="")))
 
     return once(work)
@@ -200,23 +198,13 @@ def analyse_experiment(experiment_id: str) -> Response:
     return once(work)
 
 
-def _refuse_known(experiment_id: str) -> None:
-    try:
-        the_store().experiments.get(experiment_id)
-    except NotFoundError:
-        return
-    raise ConflictError(f"experiment {experiment_id!r} exists; choose another identifier, or send a new version of it")
-
-
 def _designed(experiment_id: str, asked: schemas.DesignIn, *, why: str) -> StoredExperiment:
-    history = asked.history
-    past = None if history is None else lambda needed, names: experiments.columns_of(history, needed, names)
-    made = make_design(the_settings(), the_store(), past, experiment_id, asked.model_dump())
-    return experiments.keep_design(
+    return experiments.design_experiment(
+        the_settings(),
         the_store(),
         experiment_id,
-        made,
-        proposal_id=asked.proposal_id,
+        asked.model_dump(),
+        asked.history,
         why=why,
         by=asker().name,
         now=current_time(),

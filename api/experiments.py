@@ -6,15 +6,67 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import DataError, NotFoundError, StateError
+from api.experiment_designs import make_design
+from engine.errors import ConflictError, DataError, NotFoundError, StateError
 from engine.files import plain
+from engine.proposal import Reason
 from engine.store import ExperimentState, Store, StoredExperiment
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from engine.settings import Settings
     from experiments.design import Design
     from experiments.reading import DesignReading
+
+EXISTS = "experiment {experiment!r} exists; choose another identifier, or send a new version of it"
+NOT_STARTED = "experiment {experiment!r} has not started; there is nothing to read"
+
+
+def design_experiment(
+    settings: Settings,
+    store: Store,
+    name: str,
+    asked: Mapping[str, Any],
+    history: Mapping[str, Sequence[Any]] | None,
+    *,
+    why: str,
+    by: str,
+    now: datetime,
+) -> StoredExperiment:
+    """Make the design that was asked for and store it, as a new experiment or a new version.
+
+    Args:
+        settings: for the data of a proposal.
+        store: where the design is kept.
+        name: of the experiment.
+        asked: `api.experiment_options.DEFAULTS` with what was asked for, and `proposal_id`.
+        history: past units by column; None: a proposal's own data.
+        why: reason of a new version.
+        by: who asks.
+        now: when.
+
+    Raises:
+        InputError: what was asked for is refused (`make_design`), or the experiment runs and no reason is given.
+        InfeasibleError: no switchback or balanced draw is possible.
+        StateError: the experiment has ended.
+    """
+    past = None if history is None else lambda needed, names: columns_of(history, needed, names)
+    made = make_design(settings, store, past, name, asked)
+    return keep_design(store, name, made, proposal_id=asked["proposal_id"], why=why, by=by, now=now)
+
+
+def refuse_known(store: Store, experiment_id: str) -> None:
+    """Refuse an identifier that is taken.
+
+    Raises:
+        ConflictError: there is an experiment with this identifier.
+    """
+    try:
+        store.experiments.get(experiment_id)
+    except NotFoundError:
+        return
+    raise ConflictError(Reason(EXISTS, {"experiment": experiment_id}))
 
 
 def keep_design(
@@ -120,7 +172,7 @@ def read_now(
 
     stored = store.experiments.get(experiment_id)
     if stored.started_at is None:
-        raise StateError(f"experiment {experiment_id!r} has not started; there is nothing to read")
+        raise StateError(Reason(NOT_STARTED, {"experiment": experiment_id}))
     exposures = store.experiment_logs.exposures(experiment_id)
     outcomes = store.experiment_logs.outcomes(experiment_id)
     log = Log(
