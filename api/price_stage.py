@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from api.line_words import line_reasons
 from api.price_choice import PriceChoice, price_choice, risk_of_lines
-from api.rule_stage import PriceRules, price_rules, rule_evidence
+from api.rule_stage import PriceRules, price_rules, rule_evidence, under_rules
 from engine.demand.level import LevelForecast, fit_level, forecast
 from engine.demand.response import Response, estimate_response
 from engine.panel import Panel, build_panel, current_prices
@@ -100,7 +100,7 @@ def pose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PosedPrices
     with watch.stage("price response"):
         response = estimate_response(panel, settings, text=features.text, seed=settings.seed)
     demand = Demand(panel, price, level, response, features)
-    return PosedPrices(demand, price_problem(demand, settings), rules)
+    return PosedPrices(demand, under_rules(price_problem(demand, settings), rules), rules)
 
 
 def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -16,7 +16,9 @@ from engine.panel import Panel
 from engine.proposal import Reason
 from engine.settings import Settings
 from engine.shop import Shop
+from optimizers.prices import PriceProblem
 from optimizers.rules import Facts, Rule, RuleBook, read_rules
+from optimizers.rules.ladders import asked_prices
 from optimizers.rules.plan import RuledPlan
 from optimizers.rules.scope import check_scopes
 
@@ -56,6 +58,13 @@ def price_rules(shop: Shop, panel: Panel, settings: Settings) -> PriceRules:
     facts = gather_facts(shop, panel, book)
     check_scopes(rules, facts)
     return PriceRules(rules, facts, tuple(_remarks(book, rules, first)))
+
+
+def under_rules(problem: PriceProblem, rules: PriceRules) -> PriceProblem:
+    """Put the prices that rules ask for on the ladder, where all that is made of the problem will see them."""
+    if rules.facts is None:
+        return problem
+    return replace(problem, further=asked_prices(problem, rules.facts, rules.rules))
 
 
 def rule_evidence(rules: PriceRules, ruled: RuledPlan | None) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from api.heldout import pose_half
-from api.rule_stage import PriceRules, price_rules
+from api.rule_stage import PriceRules, price_rules, under_rules
 from benchmarks.heldout import whole_problem
 from engine.demand.judge import judge_plan
 from engine.demand.response import estimate_response
@@ -83,8 +83,8 @@ def measure_shop(data: str, settings: Settings) -> Iterator[str]:
     """Plan and judge one shop; lines of Markdown."""
     shop = open_shop(data, settings)
     panel = build_panel(shop, settings)
-    problem = whole_problem(panel, settings)
     rules = price_rules(shop, panel, settings)
+    problem = under_rules(whole_problem(panel, settings), rules)
     facts = rules.facts
     if facts is None:
         return

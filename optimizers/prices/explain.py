@@ -138,15 +138,15 @@ def _why_no_rung(problem: PriceProblem, product: int) -> str:
 def _alone(problem: PriceProblem, product: int) -> PriceProblem:
     """Cut the problem of one product out."""
     one = slice(product, product + 1)
-    low, high = problem.price_low, problem.price_high
+    names = ("price_low", "price_high", "further")
+    given: dict[str, Any] = {name: getattr(problem, name)[one] for name in names if getattr(problem, name) is not None}
     return replace(
         problem,
         product_ids=problem.product_ids[one],
         **{name: getattr(problem, name)[one] for name in ("current_price", "unit_cost", "base_units", "movable")},
         **{name: getattr(problem, name)[:, one] for name in ("own", "cross", "base_scale")},
         family=np.zeros(1, dtype=np.int64),
-        price_low=None if low is None else low[one],
-        price_high=None if high is None else high[one],
+        **given,
         index_weight=None,
     )
 

@@ -1,8 +1,10 @@
 """The ladder: the prices a product may take, and for every price that was left out, the rule that took it away.
 
-Rungs stand at today's price × (1 + k · step), k = -n … n, moved to whole cents (or to the nearest permitted ending).
-Rounding never carries a rung past the largest permitted move. Today's price is always a rung, whatever its ending and
-whatever its margin: the rules speak of prices that are *changed*.
+Rungs stand at today's price × (1 + k · step), k = -n … n, moved to whole cents. Where endings are asked for, the price
+nearest to each step with each of them is a rung, and so are those nearest to today's price and to the largest move:
+where a step is no wider than the money unit that is every such price within reach. A product may have further prices
+besides. Rounding never carries a rung past the largest permitted move. Today's price is always a rung, whatever its
+ending and whatever its margin: the rules speak of prices that are *changed*.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ Bools = npt.NDArray[np.bool_]
 CENTS = 100
 _NOISE = 1e-9
 """Relative slack for binary fractions: 1.10 × 2.00 is 2.2000000000000002."""
+_SAME = 0.5 / CENTS - _NOISE
+"""Money by which two prices differ at least."""
 LADDER_RULES = ("max_change", "min_margin", "endings", "seen_range")
 
 
@@ -90,6 +94,7 @@ def build_ladder(
     rules: LadderRules,
     price_low: Floats | None = None,
     price_high: Floats | None = None,
+    further: Floats | None = None,
 ) -> Ladder:
     """Build all ladders.
 
@@ -100,20 +105,55 @@ def build_ladder(
         rules: what a changed price must satisfy.
         price_low: (P,) lowest price at which the response is known to hold; None: no limit.
         price_high: (P,) the highest.
+        further: (P, E) prices besides those of the steps, NaN where there is none; those that the rules forbid are left
+            out.
 
     Raises:
         ProblemError: the rules leave no ladder for anybody.
     """
     rules.check()
-    steps = ladder_steps(rules)
-    moved = _snap(current_price, steps, rules, _Range.of(current_price, rules, price_low, price_high))
+    inside = _Range.of(current_price, rules, price_low, price_high)
+    moved = _snap(current_price, ladder_steps(rules), rules, inside)
+    if further is not None:
+        moved = np.concatenate([moved, _permitted(further, rules, inside)], axis=1)
     moved = np.where(movable[:, None] & ~_below_margin(moved, unit_cost, rules.min_margin), moved, np.nan)
-    down = np.where(moved < current_price[:, None], moved, np.nan)
-    up = np.where(moved > current_price[:, None], moved, np.nan)
-    # Rungs stand by nearness to today's price on either side, empty columns outermost.
-    down, up = _distinct(-np.sort(-down, axis=1))[:, ::-1], _distinct(np.sort(up, axis=1))
-    down, up = down[:, np.isfinite(down).any(axis=0)], up[:, np.isfinite(up).any(axis=0)]
-    return Ladder(np.concatenate([down, current_price[:, None], up], axis=1), down.shape[1])
+    return _about(current_price, moved)
+
+
+def joined(ladder: Ladder, further: Floats) -> Ladder:
+    """Add prices (P, E) to a ladder, whatever they are; NaN adds nothing."""
+    return _about(ladder.price[:, ladder.today], np.concatenate([ladder.price, further], axis=1))
+
+
+def _about(current: Floats, price: Floats) -> Ladder:
+    """Put prices (P, N) about today's; what is within half a cent of another is that other."""
+    today = current[:, None]
+    down = -packed(-np.where(price < today - _SAME, price, np.nan))[:, ::-1]
+    up = packed(np.where(price > today + _SAME, price, np.nan))
+    return Ladder(np.concatenate([down, today, up], axis=1), down.shape[1])
+
+
+def packed(price: Floats) -> Floats:
+    """Sort each row, drop repetitions, and drop columns that nobody needs; what is empty stands last."""
+    ordered = np.sort(price, axis=1)
+    ordered[:, 1:][np.diff(ordered, axis=1) < _SAME] = np.nan
+    ordered = np.sort(ordered, axis=1)
+    return np.asarray(ordered[:, np.isfinite(ordered).any(axis=0)], dtype=np.float64)
+
+
+def ending_prices(
+    current_price: Floats, rules: LadderRules, price_low: Floats | None = None, price_high: Floats | None = None
+) -> Floats:
+    """Find the prices with the endings of `rules` that a ladder built by them would hold, (P, E), NaN where none is.
+
+    Args:
+        current_price: (P,) today's prices, money per unit.
+        rules: largest move, step and endings; the margin is not looked at.
+        price_low: as for `build_ladder`.
+        price_high: as for `build_ladder`.
+    """
+    inside = _Range.of(current_price, rules, price_low, price_high)
+    return packed(_snap(current_price, ladder_steps(rules), rules, inside))
 
 
 def ladder_steps(rules: LadderRules, beyond: int = 0) -> Floats:
@@ -186,17 +226,21 @@ def _snap(current: Floats, steps: Floats, rules: LadderRules, inside: _Range) ->
     Where there are several endings, each has its own nearest price, so that one more ending never takes a rung away.
 
     Returns:
-        (P, K) prices, K the number of steps times that of endings; NaN where there is none.
+        (P, K) prices, K the number of steps (with endings: and four more, at today's price and at the largest moves)
+        times that of endings; NaN where there is none.
     """
     endings: tuple[float | None, ...] = (None,) if rules.endings is None else tuple(sorted(set(rules.endings)))
-    target = current[:, None] * (1 + steps[None, :])
-    side = np.sign(steps)[None, :, None]
+    side = np.sign(steps)
+    if rules.endings is not None:
+        steps = np.append(steps, [-rules.max_change, -0.0, 0.0, rules.max_change])
+        side = np.append(side, [-1.0, -1.0, 1.0, 1.0])
+    target, side = current[:, None] * (1 + steps[None, :]), side[None, :, None]
     return np.concatenate([_nearest(current, target, side, _around(target, e), inside) for e in endings], axis=1)
 
 
 def _nearest(current: Floats, target: Floats, side: Floats, options: Floats, inside: _Range) -> Floats:
     """Choose the valid option (P, K, M) nearest to each target (P, K); NaN where none is valid."""
-    away = (options - current[:, None, None]) * side >= 0.5 / CENTS - _NOISE
+    away = (options - current[:, None, None]) * side >= _SAME
     in_range = (options >= inside.low[:, None, None]) & (options <= inside.high[:, None, None])
     distance = np.where(away & in_range & (options > 0), np.abs(options - target[..., None]), np.inf)
     best = np.argmin(distance, axis=2)[..., None]
@@ -213,9 +257,11 @@ def _around(target: Floats, ending: float | None) -> Floats:
     return np.asarray((unit * CENTS + round(ending * CENTS)) / CENTS, dtype=np.float64)
 
 
-def _distinct(price: Floats) -> Floats:
-    """Keep the first of equal neighbours of each row of sorted prices."""
-    result = price.copy()
-    same = np.abs(np.diff(price, axis=1)) < 0.5 / CENTS - _NOISE
-    result[:, 1:][same] = np.nan
-    return result
+def _permitted(further: Floats, rules: LadderRules, inside: _Range) -> Floats:
+    """(P, E) further prices in whole cents, NaN where one lies out of range or has no permitted ending."""
+    cents = np.round(further * CENTS)
+    price = cents / CENTS
+    permitted = (price > 0) & (price >= inside.low[:, None]) & (price <= inside.high[:, None])
+    if rules.endings is not None:
+        permitted &= np.isin(cents % CENTS, [round(ending * CENTS) for ending in rules.endings])
+    return np.where(permitted, price, np.nan)

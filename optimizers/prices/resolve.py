@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -184,15 +185,17 @@ def _rungs_of(problem: PriceProblem, ladder: Ladder, price: Floats) -> Ints:
 
 def _part(problem: PriceProblem, products: Ints) -> PriceProblem:
     """Cut some whole families out; the rules between products are given as rows instead."""
-    low, high = problem.price_low, problem.price_high
+    names = ("price_low", "price_high", "further", "index_weight")
+    given: dict[str, Any] = {
+        name: getattr(problem, name)[products] for name in names if getattr(problem, name) is not None
+    }
     return replace(
         problem,
         product_ids=tuple(problem.product_ids[n] for n in products.tolist()),
         **{name: getattr(problem, name)[products] for name in ("current_price", "unit_cost", "base_units", "movable")},
         **{name: getattr(problem, name)[:, products] for name in ("own", "cross", "base_scale")},
         family=np.unique(problem.family[products], return_inverse=True)[1],
-        price_low=None if low is None else low[products],
-        price_high=None if high is None else high[products],
+        **given,
         index_band=None,
         max_changed=None,
     )

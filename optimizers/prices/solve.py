@@ -83,6 +83,8 @@ class PriceProblem:
     """(D,) curvature of each draw. Plans are searched by `curvature`; `evaluate_prices` counts these where they are."""
     index_weight: Floats | None = None
     """(P,) how much each product's price counts in the index of its family; None: its revenue at today's prices."""
+    further: Floats | None = None
+    """(P, E) prices besides those of the steps, money per unit, NaN where there is none; the settings hold for them."""
 
 
 @dataclass(frozen=True)
@@ -289,6 +291,7 @@ def problem_ladder(problem: PriceProblem) -> Ladder:
         ladder_rules(problem),
         problem.price_low,
         problem.price_high,
+        problem.further,
     )
 
 
@@ -350,6 +353,9 @@ def _check_shapes(problem: PriceProblem, products: int) -> None:
         found = np.shape(getattr(problem, name))
         if found != shape:
             raise ProblemError(f"{name} has shape {found}, expected {shape} for {products} products, {draws} draws")
+    further = problem.further
+    if further is not None and (further.ndim != 2 or len(further) != products):
+        raise ProblemError(f"further has shape {further.shape}, expected ({products}, E) for {products} products")
     if not draws:
         raise ProblemError("own has no draws; give at least one, the point estimate")
     if products and int(np.min(problem.family)) < 0:

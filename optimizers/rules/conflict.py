@@ -11,12 +11,11 @@ import numpy as np
 
 from engine.errors import InfeasibleError
 from engine.proposal import N_, Reason, Sentence
-from optimizers.prices.ladder import Ladder, LadderRules, build_ladder
+from optimizers.prices.ladder import Ladder, LadderRules, build_ladder, joined
 from optimizers.rules.basis import Basis, Compiled, Excess
 from optimizers.rules.compile import TOLERANCE, compile_rules
 from optimizers.rules.elastic import Elastic, elastic_model
 from optimizers.rules.kinds import KINDS
-from optimizers.rules.ladders import joined
 from optimizers.rules.record import Floats, Rule
 from optimizers.rules.single import PERCENT
 from optimizers.rules.smallest import smallest_contradiction
@@ -168,6 +167,7 @@ def _wide_ladder(basis: Basis) -> Ladder:
         problem.unit_cost,
         np.ones(len(problem.product_ids), dtype=np.bool_),
         LadderRules(furthest, problem.step),
+        further=problem.further,
     )
     return joined(basis.ladder, wide.price)
 
