@@ -1,16 +1,37 @@
-"""The pages of experiments: the list, and one with its design, looks and versions."""
+"""The pages of experiments: the list, one with its design, looks and versions, and the buttons that move it."""
 
 from __future__ import annotations
 
-from flask import render_template, request
-from markupsafe import Markup
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
-from api.access import needs, the_store
+from flask import flash, redirect, render_template, request, url_for
+from markupsafe import Markup
+from pydantic import ValidationError
+from werkzeug.wrappers import Response as AnyResponse
+
+from api.access import asker, current_time, needs, the_settings, the_store
 from api.drawings import draw_experiment
 from api.experiment_plots import plot_segments
+from api.experiment_schemas import AnalysisIn, ExperimentIn
+from api.experiments import design_experiment, read_now, refuse_known
 from api.pages import page_number, pages
-from api.words import word
+from api.words import tell, word
+from engine.errors import ConflictError, InfeasibleError, InputError, StateError
+from engine.proposal import Reason
 from engine.store import ExperimentState, Role
+
+Done = TypeVar("Done")
+_ACTIONS: Mapping[ExperimentState, tuple[str, ...]] = {
+    ExperimentState.DESIGNED: ("start",),
+    ExperimentState.RUNNING: ("look", "end"),
+    ExperimentState.ENDED: ("look",),
+}
+_REFUSALS = (InputError, InfeasibleError, StateError, ConflictError)
+_LONGEST_FLASH = 1_000
+"""Characters: what is flashed travels in a cookie, and browsers drop one beyond 4 kB."""
+_DESIGN_FIELDS = ("experiment_id", "part", "power", "alpha", "held_back")
+FIELD_REFUSED = "{field} {value!r} is refused: {why}"
 
 
 @pages.get("/experiments")
@@ -38,4 +59,76 @@ def experiment(experiment_id: str) -> str:
         segments=Markup(drawn),  # noqa: S704 - charts escapes every text
         looks=store.experiments.readings(experiment_id)[::-1],
         versions=store.experiments.versions(experiment_id)[::-1],
+        actions=_ACTIONS[one.state] if asker().role.covers(Role.ANALYST) else (),
     )
+
+
+@pages.post("/experiments/<experiment_id>/<any(start, look, end):action>")
+@needs(Role.ANALYST)
+def move_experiment(experiment_id: str, action: str) -> AnyResponse:
+    """Start an experiment, look at it now, or end it with the decision taken."""
+    _unless_refused(_MOVES[action], experiment_id)
+    return redirect(url_for("pages.experiment", experiment_id=experiment_id))
+
+
+@pages.post("/proposals/<proposal_id>/experiments")
+@needs(Role.ANALYST)
+def design_for_proposal(proposal_id: str) -> AnyResponse:
+    """Design the experiment that tests a part of a proposal, on the proposal's own data."""
+    the_store().header(proposal_id)
+    made = _unless_refused(_design, proposal_id)
+    if made is None:
+        return redirect(url_for("pages.proposal", proposal_id=proposal_id))
+    return redirect(url_for("pages.experiment", experiment_id=made))
+
+
+def _design(proposal_id: str) -> str:
+    asked = _asked(proposal_id)
+    store, name = the_store(), asked.experiment_id
+    refuse_known(store, name)
+    options = asked.model_dump()
+    design_experiment(the_settings(), store, name, options, None, why="", by=asker().name, now=current_time())
+    return name
+
+
+def _asked(proposal_id: str) -> ExperimentIn:
+    """Read the form; a field that was left empty takes its default.
+
+    Raises:
+        InputError: a field holds what the design does not take; the first one is named.
+    """
+    filled = {name: text for name in _DESIGN_FIELDS if (text := request.form.get(name, "").strip())}
+    try:
+        return ExperimentIn.model_validate({"experiment_id": "", "proposal_id": proposal_id, **filled})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        field = str(fault["loc"][0])
+        values = {"field": field, "value": filled.get(field, ""), "why": fault["msg"]}
+        raise InputError(Reason(FIELD_REFUSED, values)) from error
+
+
+def _start(experiment_id: str) -> None:
+    the_store().experiments.start(experiment_id, by=asker().name, now=current_time())
+
+
+def _look(experiment_id: str) -> None:
+    segments = [name.strip() for name in request.form.get("segments", "").split(",")]
+    asked = AnalysisIn(weeks=None, segments=[name for name in segments if name], trend_days=0)
+    read_now(the_store(), experiment_id, **asked.model_dump(), by=asker().name, now=current_time())
+
+
+def _end(experiment_id: str) -> None:
+    why = request.form.get("why", "")
+    the_store().experiments.end(experiment_id, why=why, by=asker().name, now=current_time())
+
+
+_MOVES: Mapping[str, Callable[[str], None]] = {"start": _start, "look": _look, "end": _end}
+
+
+def _unless_refused(work: Callable[[str], Done], identifier: str) -> Done | None:
+    """Do it; where it is refused, the next page says why, and None comes back."""
+    try:
+        return work(identifier)
+    except _REFUSALS as error:
+        flash(tell(error.sentence)[:_LONGEST_FLASH])
+        return None

@@ -23,6 +23,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.access import asker, current_account, current_time, local_path, needs, needs_role, the_settings, the_store
 from api.drawings import draw_experiments, draw_proposal
+from api.experiment_options import DEFAULTS
 from api.language import LANGUAGES
 from api.words import COOKIE, tell, word
 from engine.errors import ConflictError, InputError, StateError
@@ -169,6 +170,8 @@ def proposal(proposal_id: str) -> str:
         coupons=store.coupon_lines(proposal_id, page=page_number("coupon_page"), size=20),
         events=store.audit(proposal_id),
         experiments=draw_experiments(proposal_id, store),
+        testable=_testable(header, asker()),
+        defaults=DEFAULTS,
         actions=_possible_actions(header, asker()),
         orders=get_args(Order),
     )
@@ -226,6 +229,13 @@ def _possible_actions(header: ProposalHeader, account: Account) -> list[str]:
         and account.role.covers(role)
         and not (to is State.APPROVED and account.name == header.submitted_by)
     ]
+
+
+def _testable(header: ProposalHeader, account: Account) -> list[str]:
+    """Name the parts of which this person may design an experiment: those that change something."""
+    price, coupons = header.summary.get("price") or {}, header.summary.get("coupons") or {}
+    changes = {"prices": price.get("changed"), "coupons": coupons.get("sent")}
+    return [part for part, count in changes.items() if count and account.role.covers(Role.ANALYST)]
 
 
 def _caveats(evidence: Mapping[str, Any]) -> list[Any]:

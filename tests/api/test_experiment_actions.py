@@ -1,0 +1,166 @@
+"""The growth team's buttons: a proposal's experiment is designed, started, looked at and ended on the pages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import test_browser
+from selenium.webdriver.common.by import By
+from serving import serving
+from store_examples import PASSWORD, make_proposal, price_line
+from test_browser import fits, follow, set_width
+
+from api.experiments import assign_units
+from engine.store import ExperimentState, Exposure, UnitOutcome, open_store
+
+browser = test_browser.browser
+PRODUCTS, WEEKS = 96, 24
+LEVEL = np.random.default_rng(1).lognormal(3, 0.5, PRODUCTS)
+
+
+def sold(folder: Path) -> Path:
+    """A shop whose products sold for half a year, each at its own level."""
+    folder.mkdir()
+    rng = np.random.default_rng(2)
+    names = [f"p{i}" for i in range(PRODUCTS)]
+    listed = pd.DataFrame({"product_id": names, "unit_cost": 1.4, "category": [f"k{i // 8}" for i in range(PRODUCTS)]})
+    listed.to_csv(folder / "products.csv", index=False)
+    keys = {"product_id": np.repeat(names, WEEKS), "week": np.tile(np.arange(1, WEEKS + 1), PRODUCTS)}
+    units = np.rint(np.repeat(LEVEL, WEEKS) + rng.normal(0, 1, PRODUCTS * WEEKS)).clip(1)
+    pd.DataFrame(keys | {"units": units, "revenue": 2 * units}).to_csv(folder / "sales_weekly.csv", index=False)
+    pd.DataFrame(keys | {"price": 2.0}).to_csv(folder / "prices_weekly.csv", index=False)
+    return folder
+
+
+def repriced():
+    """A proposal that moves every second price."""
+    lines = [
+        replace(price_line(f"p{i}", proposed=2.1 if i % 2 else 2.0), category=f"k{i // 8}") for i in range(PRODUCTS)
+    ]
+    made = replace(make_proposal(prices=lines, coupons=()), data="corner")
+    made.summary["price"] = {"status": "optimal", "gap": 1e-4, "changed": PRODUCTS // 2, "held_unidentified": 0}
+    return made
+
+
+def report(store, name, gain=4.0):
+    """Expose every product as it was drawn, and send what it earned."""
+    stored = store.experiments.get(name)
+    at = datetime.now(UTC)
+    rng = np.random.default_rng(3)
+    drawn = assign_units(stored, stored.design["assigned"]["units"], [])
+    before = {one["unit_id"]: float(LEVEL[int(one["unit_id"][1:])]) * 0.6 for one in drawn}
+    shown = [Exposure(one["unit_id"], one["variant"], at, {"profit_before": before[one["unit_id"]]}) for one in drawn]
+    done = [
+        UnitOutcome(f"o{i}", one["unit_id"], at, {"profit": earned, "units": 50.0 + rng.normal(0, 0.1)})
+        for i, one in enumerate(drawn)
+        for earned in [before[one["unit_id"]] + gain * one["variant"] + rng.normal(0, 0.2)]
+    ]
+    store.experiment_logs.take_exposures(name, shown)
+    store.experiment_logs.take_outcomes(name, done)
+
+
+def test_only_who_may_run_experiments_is_shown_the_buttons_and_can_press_them(people, store, clock):
+    store.save_proposal(repriced())
+    store.experiments.add("e", salt="s", design={"rule": {"metric": "profit"}}, by="ann", now=clock())
+    viewer, analyst = people["viewer"], people["analyst"]
+    for page in ("/experiments/e", "/proposals/P1"):
+        assert "formaction" not in viewer.get(page).text
+        assert "design-prices" not in viewer.get(page).text
+    assert viewer.post("/experiments/e/start", page="/experiments").status_code == 403
+    assert viewer.post("/proposals/P1/experiments", page="/experiments", part="prices").status_code == 403
+    assert "Start the experiment" in analyst.get("/experiments/e").text
+    assert analyst.client.post("/experiments/e/start").status_code == 400, "without the form's token"
+    assert store.experiments.get("e").state is ExperimentState.DESIGNED
+    assert analyst.post("/experiments/nobody/start", page="/experiments").status_code == 404
+    assert analyst.post("/proposals/nobody/experiments", page="/experiments").status_code == 404
+
+
+def test_every_press_is_in_the_audit_and_what_cannot_be_is_said(people, store, clock):
+    store.experiments.add("e", salt="s", design={"rule": {"metric": "profit"}}, by="ann", now=clock())
+    analyst = people["analyst"]
+    analyst.post("/experiments/e/look", page="/experiments")
+    assert "has not started" in analyst.get("/experiments/e").text
+    assert analyst.post("/experiments/e/start", page="/experiments/e").status_code == 302
+    assert "Start the experiment" not in analyst.get("/experiments/e").text
+    analyst.post("/experiments/e/start", page="/experiments/e")
+    assert "is running; only one that is designed can be running" in analyst.get("/experiments/e").text
+    analyst.post("/experiments/e/end", page="/experiments/e", why=" ")
+    assert "say why it ends" in analyst.get("/experiments/e").text
+    analyst.post("/experiments/e/end", page="/experiments/e", why="no longer <b>needed</b>")
+    assert store.experiments.get("e").state is ExperimentState.ENDED
+    events = [(e.actor, e.action, e.why) for e in store.latest_events() if e.subject == "experiment:e"]
+    assert events == [
+        ("ann", "design", ""),
+        ("analyst", "running", ""),
+        ("analyst", "ended", "no longer <b>needed</b>"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ({"experiment_id": "a b"}, "experiment_id"),
+        ({"power": "1.5"}, "power"),
+        ({"part": "banners"}, "part"),
+        ({"experiment_id": "e"}, "exists; choose another"),
+        ({}, "made from corner"),
+    ],
+    ids=["name", "power", "part", "taken", "other data"],
+)
+def test_a_design_that_is_refused_says_why_and_stores_nothing(people, store, clock, sent, said, monkeypatch):
+    store.save_proposal(repriced())
+    store.experiments.add("e", salt="s", design={"rule": {"metric": "profit"}}, by="ann", now=clock())
+    monkeypatch.setattr("engine.sources.open_shop", lambda *_: type("Other", (), {"name": "elsewhere"}))
+    answer = people["analyst"].post(
+        "/proposals/P1/experiments", page="/proposals/P1", **{"experiment_id": "new", "part": "prices"} | sent
+    )
+    assert answer.status_code == 302
+    assert said in people["analyst"].get("/proposals/P1").text
+    assert store.experiments.page().total == 1
+
+
+@pytest.mark.browser
+def test_from_a_proposals_page_to_the_decision_without_a_command(browser, tmp_path):
+    home, shop = tmp_path / "home", sold(tmp_path / "corner")
+    home.mkdir()
+    with open_store(f"sqlite:///{home / 'offerwright.db'}", upgrade=True) as store:
+        store.save_proposal(repriced())
+        with serving(home, "--set", "jobs.enabled=false", "--set", f"data.source={shop}") as server:
+            set_width(browser, 1440)
+            browser.get(server.link)
+            browser.find_element(By.ID, "name").send_keys("gro")
+            browser.find_element(By.ID, "password").send_keys(PASSWORD)
+            follow(browser, By.CSS_SELECTOR, "button.main")
+            browser.get(f"{server.url}/proposals/P1")
+            browser.find_element(By.CSS_SELECTOR, "#design-prices summary").click()
+            follow(browser, By.CSS_SELECTOR, "#design-prices button")
+            assert browser.current_url == f"{server.url}/experiments/P1-prices"
+            assert "Guardrail: units may not fall" in browser.find_element(By.ID, "content").text
+            follow(browser, By.CSS_SELECTOR, ".actions button")
+            follow(browser, By.CSS_SELECTOR, "button[formaction$=look]")
+            assert browser.find_element(By.CSS_SELECTOR, ".notice.bad[role=alert]").text
+            report(store, "P1-prices")
+            assert not browser.find_elements(By.ID, "segments"), "products drawn as a whole have no breakdown"
+            follow(browser, By.CSS_SELECTOR, "button[formaction$=look]")
+            assert "Measured:" in browser.find_element(By.ID, "content").text
+            assert len(browser.find_elements(By.CSS_SELECTOR, "#looks tbody tr")) == 1
+            browser.find_element(By.ID, "why").send_keys("shipped")
+            follow(browser, By.CSS_SELECTOR, "button[formaction$=end]")
+            assert "ended" in browser.find_element(By.TAG_NAME, "h1").text
+            assert not browser.find_elements(By.CSS_SELECTOR, "button[formaction$=end]")
+            for width in (375, 1440):
+                set_width(browser, width)
+                browser.get(f"{server.url}/proposals/P1")
+                browser.find_element(By.CSS_SELECTOR, "#design-prices summary").click()
+                assert fits(browser), f"the form is wider than {width} px"
+                browser.get(f"{server.url}/experiments/P1-prices")
+                assert fits(browser), f"the experiment is wider than {width} px"
+            complaints = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+            assert complaints == []
+        kept = store.experiments.get("P1-prices")
+        assert (kept.state, kept.proposal_id) == (ExperimentState.ENDED, "P1")
