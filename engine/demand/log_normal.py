@@ -118,7 +118,7 @@ class _Chain:
         self.product_step: Floats = np.ones(n)
         self.category_step: Floats = np.full(self.n_categories, 0.1)
         self.shop_step = 0.05
-        self.spread_step, self.scale_step = np.full(len(self.spread), 0.1), np.full(len(self.spread) - 1, 0.1)
+        self.spread_step, self.scale_step = np.full(len(self.spread), 0.1), np.full((2, len(self.spread) - 1), 0.1)
 
     def step(self, tuning: float) -> None:
         """One pass over everything; step sizes move by up to `tuning` in logs."""
@@ -130,7 +130,8 @@ class _Chain:
         self._draw_middles()
         for _ in range(SPREAD_STEPS):
             self._move_spreads(tuning)
-        self._rescale_products(tuning)
+        self._rescale(tuning, categories=False)
+        self._rescale(tuning, categories=True)
 
     def shop_mean(self) -> Floats:
         """(K,) mean elasticity of a product of the shop."""
@@ -194,10 +195,8 @@ class _Chain:
         shift = np.asarray(self.shop_step * self.rng.standard_normal(self.k), dtype=np.float64)
         new = self.log_size + shift[:, None]
         likelihood = self._likelihood(new)
-        away = self.shop - self.prior.mean
         ratio = float((likelihood - self.likelihood).sum())
-        ratio += 0.5 * float(away @ self.prior_precision @ away)
-        ratio -= 0.5 * float((away + shift) @ self.prior_precision @ (away + shift))
+        ratio += self._shop_prior(self.shop + shift) - self._shop_prior(self.shop)
         if np.log(self.rng.random()) < ratio:
             self.shop, self.middle = self.shop + shift, self.middle + shift[:, None]
             self.log_size, self.likelihood = new, likelihood
@@ -268,23 +267,37 @@ class _Chain:
         root[self.below] = spread[self.k : -1] * root.diagonal()[self.below[1]]
         return root
 
-    def _rescale_products(self, tuning: float) -> None:
-        """Metropolis: each parameter of Sigma together with the products, whose standardised places stay."""
-        expected = self._expected()
-        between = self.middle - self.shop[:, None]
-        square = between @ between.T
+    def _rescale(self, tuning: float, *, categories: bool) -> None:
+        """Metropolis: each parameter of Sigma together with the products, and the categories if asked for.
+
+        Their standardised places stay, and so does, nearly, the mean elasticity of the shop.
+        """
+        step = self.scale_step[int(categories)]
         for j in range(len(self.spread) - 1):
             new = self.spread.copy()
-            new[j] += self.scale_step[j] * self.rng.standard_normal()
-            turn = self._root(new) @ np.linalg.inv(self._root(self.spread))
-            log_size = expected + turn @ (self.log_size - expected)
+            new[j] += step[j] * self.rng.standard_normal()
+            old_root, new_root = self._root(self.spread), self._root(new)
+            turn = new_root @ np.linalg.inv(old_root)
+            shift = ((old_root**2).sum(axis=1) - (new_root**2).sum(axis=1)) / 2
+            between = self.middle - self.shop[:, None]
+            shop = self.shop + shift
+            middle = shop[:, None] + (turn @ between if categories else between)
+            within = self.log_size - self._expected()
+            log_size = middle[:, self.category] + self.offset + self.slope @ self.covariates + turn @ within
             likelihood = self._likelihood(log_size)
-            ratio = float((likelihood - self.likelihood).sum())
-            ratio += self._between_density(new, square) + self._spread_prior(new)
-            ratio -= self._between_density(self.spread, square) + self._spread_prior(self.spread)
+            ratio = float((likelihood - self.likelihood).sum()) + self._shop_prior(shop) - self._shop_prior(self.shop)
+            ratio += self._spread_prior(new) - self._spread_prior(self.spread)
+            if not categories:
+                square = between @ between.T
+                ratio += self._between_density(new, square) - self._between_density(self.spread, square)
             if np.log(self.rng.random()) < ratio:
-                self.spread, self.log_size, self.likelihood = new, log_size, likelihood
-            self.scale_step[j] *= float(_tuned(np.array(ratio), SINGLE_TARGET, tuning))
+                self.spread, self.shop, self.middle = new, shop, middle
+                self.log_size, self.likelihood = log_size, likelihood
+            step[j] *= float(_tuned(np.array(ratio), SINGLE_TARGET, tuning))
+
+    def _shop_prior(self, shop: Floats) -> float:
+        away = shop - self.prior.mean
+        return float(-0.5 * away @ self.prior_precision @ away)
 
 
 def _packed(matrices: Floats) -> dict[tuple[int, int], Floats]:

@@ -39,8 +39,6 @@ Bools = npt.NDArray[np.bool_]
 EFFECT_NOISE = 1.25
 """Noise variance of an estimate over what placebos show: a placebo has no effect, a real one also differs from week to
 week. On ten simulated shops errors were 1.1 times the standard error that placebos calibrate (docs/response.md)."""
-DRAWS_FOR_MEANS = 100
-"""Posterior draws where only the mean of many products is asked for."""
 OWN_RANGE = (-LARGEST_SIZE, 0.0)
 """Draws of the own elasticity are kept in this range: no plan may count on demand that rises with price."""
 
@@ -123,7 +121,6 @@ def estimate_response(
     *,
     text: npt.NDArray[np.floating[Any]] | None = None,
     seed: int,
-    draws: int | None = None,
 ) -> Response:
     """Estimate the response of every product of the panel.
 
@@ -132,7 +129,6 @@ def estimate_response(
         settings: `demand.max_elasticity_se`, `demand.min_weeks_sold`, `pricing.max_change`.
         text: (P, E) embedding of each product's words; None: neighbours are the category alone.
         seed: of the placebos that calibrate the noise, and of the posterior's sampling.
-        draws: number of posterior draws; None: `demand.draws`.
 
     Returns:
         a response for every product; where nothing can be learned, the prior's, with `identified` False.
@@ -149,7 +145,7 @@ def estimate_response(
         category,
         channels.names,
         rng=rng,
-        draws=draws or settings.demand.draws,
+        draws=settings.demand.draws,
         text=words,
         covariates=product_covariates(panel),
     )
@@ -188,8 +184,8 @@ def diagnose_response(
         settings: as for `estimate_response`.
         seed: of the placebos and of the halves' responses.
     """
-    first = estimate_response(half_a, settings, seed=seed, draws=DRAWS_FOR_MEANS)
-    second = estimate_response(half_b, settings, seed=seed, draws=DRAWS_FOR_MEANS)
+    first = estimate_response(half_a, settings, seed=seed)
+    second = estimate_response(half_b, settings, seed=seed)
     known = np.isfinite(response.raw_se) & np.isfinite(first.raw_se) & np.isfinite(second.raw_se)
     rng = np.random.default_rng([seed, 7003])
     return all_checks(panel, (half_a, half_b), (first.channel_mean, second.channel_mean), known, rng)
