@@ -189,7 +189,9 @@ class AnalysisIn(Model):
     """How to read an experiment now."""
 
     weeks: float | None = Field(
-        None, gt=0, description="Since the start, where the units are there from the first day."
+        None,
+        gt=0,
+        description="Since the start, where the units are there from the first day; the clock's if left out.",
     )
     segments: list[str] = Field(default_factory=list, description="Attributes of the exposures.")
     earlier: list[str] = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from api.experiment_designs import make_design
@@ -162,6 +162,9 @@ def read_now(
 ) -> int:
     """Read an experiment from what was sent, and store the reading beside its promise; gives the reading's number.
 
+    Where the units are there from the first day the clock says how far the plan is, unless `weeks` does: their number
+    would take a look on the second day for the last one.
+
     Raises:
         NotFoundError: there is no such experiment.
         StateError: it has not started.
@@ -181,16 +184,26 @@ def read_now(
         started=stored.started_at,
         until=now,
     )
+    made = design_from(stored.design)
     reading = read_logs_by_design(
-        design_from(stored.design),
+        made,
         log,
-        elapsed_weeks=weeks,
+        elapsed_weeks=weeks_so_far(made, stored, now) if weeks is None else weeks,
         earlier_looks=earlier_looks(store, experiment_id),
         segments=segments,
         earlier=earlier,
         trend_days=trend_days,
     )
     return keep_reading(store, stored, reading, by=by, now=now)
+
+
+def weeks_so_far(made: Design, stored: StoredExperiment, now: datetime) -> float | None:
+    """Weeks that a running or ended experiment took so far, a day at least; None: its units tell how far it is."""
+    there_at_once = made.draw in ("rerandomised", "two_stage", "budget_split") or made.promise_scale is not None
+    if stored.started_at is None or made.plan.method != "fixed" or not made.sizing.weeks or not there_at_once:
+        return None
+    took = min(now, stored.ended_at or now) - stored.started_at
+    return max(took, timedelta(days=1)) / timedelta(weeks=1)
 
 
 def earlier_looks(store: Store, experiment_id: str) -> Sequence[int]:

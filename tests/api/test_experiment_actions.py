@@ -147,7 +147,10 @@ def test_from_a_proposals_page_to_the_decision_without_a_command(browser, tmp_pa
             report(store, "P1-prices")
             assert not browser.find_elements(By.ID, "segments"), "products drawn as a whole have no breakdown"
             follow(browser, By.CSS_SELECTOR, "button[formaction$=look]")
-            assert "Measured:" in browser.find_element(By.ID, "content").text
+            read = browser.find_element(By.ID, "content").text
+            assert "Measured:" in read
+            assert "This is an early reading" in read, "a look on the first day is not the plan's end"
+            assert "ship" not in read
             assert len(browser.find_elements(By.CSS_SELECTOR, "#looks tbody tr")) == 1
             browser.find_element(By.ID, "why").send_keys("shipped")
             follow(browser, By.CSS_SELECTOR, "button[formaction$=end]")

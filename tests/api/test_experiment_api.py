@@ -235,8 +235,12 @@ def test_products_of_a_proposal_are_read_beside_its_promise(analyst, store, cloc
     ]
     send(analyst, "exposures", seen, "prices")
     send(analyst, "outcomes", done, "prices")
+    clock.move(days=2)
+    first = analyst.post(f"{PATH}/prices/analysis", json={}).json
+    assert (first["final"], first["verdicts"][0]["action"]) == (False, "go on"), "all products are there on day two"
     clock.move(weeks=4)
     reading = analyst.post(f"{PATH}/prices/analysis", json={}).json
+    assert reading["final"]
     assert reading["measured"]["low"] < 3.0 * 80 * 8 < reading["measured"]["high"]
     assert reading["promise"]["promised_gain"] == 120.5
     assert {"present", "obeyed", "before_assignment", "before:profit:1"} <= {c["name"] for c in reading["checks"]}
