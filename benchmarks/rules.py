@@ -33,7 +33,7 @@ from engine.sources import open_shop
 from optimizers.prices import PriceProblem, evaluate_prices, problem_ladder, solve_prices
 from optimizers.prices.check import check_price_plan
 from optimizers.rules import Basis, compile_rules
-from optimizers.rules.plan import RuledPlan, solve_under_rules, without_fines
+from optimizers.rules.plan import RuledPlan, solve_under_rules
 
 RESULTS = Path(__file__).parent / "results"
 SHOPS = (
@@ -94,7 +94,7 @@ def measure_shop(data: str, settings: Settings) -> Iterator[str]:
     begun = time.process_time()
     ruled = solve_under_rules(problem, facts, rules.rules, gap=GAP, seconds=SECONDS)
     solved = time.process_time() - begun
-    check_price_plan(problem, without_fines(ruled))
+    check_price_plan(problem, ruled.plan, ruled.rules.rows())
     free = solve_prices(problem, gap=GAP, seconds=SECONDS)
     figures = [
         _figures("settings alone", problem, free.price, free.gap),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from price_cases import best_by_force, small_problem, value_of
 from rule_cases import basis_of, rule
@@ -22,6 +22,7 @@ from optimizers.prices.ladder import LadderRules, build_ladder
 from optimizers.prices.resolve import resolve_prices
 from optimizers.rules import Facts, Rule
 from optimizers.rules.check import check_rules, fines
+from optimizers.rules.conflict import RuleConflictError
 from optimizers.rules.ladders import asked_prices
 from optimizers.rules.plan import solve_under_rules
 
@@ -51,6 +52,7 @@ def ending_within(today: float, endings: tuple[float, ...], max_change: float) -
     st.sampled_from([(0.99,), (0.49, 0.99), (0.0, 0.5), (0.95,)]),
     st.sampled_from([(0.10, 0.025), (0.2, 0.023), (0.05, 0.02)]),
 )
+@example(3300, (0.6,), (0.05, 0.03))  # 34.60 lies nearer to the largest move than to any step
 def test_every_ending_within_reach_is_a_rung(
     cents: int, endings: tuple[float, ...], change: tuple[float, float]
 ) -> None:
@@ -175,3 +177,19 @@ def test_brute_force_over_the_ladder_knows_further_prices() -> None:
     check_price_plan(offered, plan)
     assert plan.objective == pytest.approx(best_by_force(offered), rel=1e-6)
     assert plan.objective >= solve_prices(problem, gap=1e-7).objective - 1e-9
+
+
+def test_a_price_point_beyond_reach_is_part_of_the_way_out() -> None:
+    """35 % of margin ask for 2.31 at least, the points for 2.35, and the settings permit 2.20: 7.5 too little."""
+    rules = (
+        rule("margin_floor", at_least=0.35, name="healthy", weight=10.0),
+        rule("price_ladder", prices=[2.35], name="points", weight=10.0),
+    )
+    problem, facts = posed(rules, 0, 1, current_price=np.array([2.0]), unit_cost=np.array([1.5]))
+    with pytest.raises(RuleConflictError) as refused:
+        solve_under_rules(problem, facts, rules)
+    (way_out,) = refused.value.conflict.relaxations
+    assert way_out.rule == "pricing.max_change"
+    assert way_out.amount == pytest.approx(7.5)
+    wider, facts = posed(rules, 0, 1, current_price=np.array([2.0]), unit_cost=np.array([1.5]), max_change=0.18)
+    assert solve_under_rules(wider, facts, rules).plan.price.tolist() == [2.35]
