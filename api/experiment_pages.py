@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import TypeVar
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import Response, abort, flash, redirect, render_template, request, url_for
 from markupsafe import Markup
 from pydantic import ValidationError
 from werkzeug.wrappers import Response as AnyResponse
@@ -14,7 +17,7 @@ from api.access import asker, current_time, needs, the_settings, the_store
 from api.drawings import draw_experiment
 from api.experiment_plots import plot_segments
 from api.experiment_schemas import AnalysisIn, ExperimentIn
-from api.experiments import design_experiment, read_now, refuse_known
+from api.experiments import assign_units, design_experiment, read_now, refuse_known
 from api.pages import page_number, pages
 from api.words import tell, word
 from engine.errors import ConflictError, InfeasibleError, InputError, StateError
@@ -27,6 +30,8 @@ _ACTIONS: Mapping[ExperimentState, tuple[str, ...]] = {
     ExperimentState.RUNNING: ("look", "end"),
     ExperimentState.ENDED: ("look",),
 }
+_DRAWN = ("rerandomised", "two_stage")
+"""Draws that settle the variant of every unit in the design."""
 _REFUSALS = (InputError, InfeasibleError, StateError, ConflictError)
 _LONGEST_FLASH = 1_000
 """Characters: what is flashed travels in a cookie, and browsers drop one beyond 4 kB."""
@@ -60,7 +65,25 @@ def experiment(experiment_id: str) -> str:
         looks=store.experiments.readings(experiment_id)[::-1],
         versions=store.experiments.versions(experiment_id)[::-1],
         actions=_ACTIONS[one.state] if asker().role.covers(Role.ANALYST) else (),
+        drawn=one.state is ExperimentState.RUNNING and one.design.get("draw") in _DRAWN,
     )
+
+
+@pages.get("/experiments/<experiment_id>/assignment.csv")
+@needs(Role.ANALYST)
+def assignment(experiment_id: str) -> Response:
+    """Give the variant of every product or store that was drawn with the design, as CSV."""
+    one = the_store().experiments.get(experiment_id)
+    if one.design.get("draw") not in _DRAWN:
+        abort(HTTPStatus.NOT_FOUND)
+    units = [str(unit) for unit in one.design["assigned"]["units"]]
+    text = io.StringIO()
+    table = csv.DictWriter(text, ("unit_id", "variant"), lineterminator="\n")
+    table.writeheader()
+    table.writerows(assign_units(one, units, [{}] * len(units)))
+    answer = Response(text.getvalue(), content_type="text/csv; charset=utf-8")
+    answer.headers["Content-Disposition"] = f'attachment; filename="{experiment_id}-assignment.csv"'
+    return answer
 
 
 @pages.post("/experiments/<experiment_id>/<any(start, look, end):action>")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,7 @@ from test_browser import fits, follow, set_width
 
 from api.experiments import assign_units
 from engine.store import ExperimentState, Exposure, UnitOutcome, open_store
+from experiments.proposal_design import WeeklyHistory
 
 browser = test_browser.browser
 PRODUCTS, WEEKS = 96, 24
@@ -69,7 +72,7 @@ def test_only_who_may_run_experiments_is_shown_the_buttons_and_can_press_them(pe
     store.experiments.add("e", salt="s", design={"rule": {"metric": "profit"}}, by="ann", now=clock())
     viewer, analyst = people["viewer"], people["analyst"]
     for page in ("/experiments/e", "/proposals/P1"):
-        assert "formaction" not in viewer.get(page).text
+        assert "Start the experiment" not in viewer.get(page).text
         assert "design-prices" not in viewer.get(page).text
     assert viewer.post("/experiments/e/start", page="/experiments").status_code == 403
     assert viewer.post("/proposals/P1/experiments", page="/experiments", part="prices").status_code == 403
@@ -124,6 +127,23 @@ def test_a_design_that_is_refused_says_why_and_stores_nothing(people, store, clo
     assert store.experiments.page().total == 1
 
 
+def test_the_draw_is_read_as_a_table_while_the_experiment_runs(people, store, clock, monkeypatch):
+    store.save_proposal(repriced())
+    names, weeks = tuple(f"p{i}" for i in range(PRODUCTS)), np.random.default_rng(4).normal(0, 1, (PRODUCTS, WEEKS))
+    past = WeeklyHistory(names, 30 * LEVEL[:, None] + weeks)
+    monkeypatch.setattr("api.experiment_history.history_of_products", lambda *_: past)
+    analyst = people["analyst"]
+    analyst.post("/proposals/P1/experiments", page="/proposals/P1", experiment_id="e", part="prices")
+    table = "/experiments/e/assignment.csv"
+    assert analyst.get(table).status_code == 409, "nobody is assigned before the start"
+    analyst.post("/experiments/e/start", page="/experiments/e")
+    assert people["viewer"].get(table).status_code == 403
+    rows = list(csv.DictReader(io.StringIO(analyst.get(table).text)))
+    assert {row["unit_id"] for row in rows} == {f"p{i}" for i in range(1, PRODUCTS, 2)}
+    kept = store.experiments.get("e").design["assigned"]
+    assert [int(row["variant"]) for row in rows] == list(kept["variant"])
+
+
 @pytest.mark.browser
 def test_from_a_proposals_page_to_the_decision_without_a_command(browser, tmp_path):
     home, shop = tmp_path / "home", sold(tmp_path / "corner")
@@ -142,20 +162,21 @@ def test_from_a_proposals_page_to_the_decision_without_a_command(browser, tmp_pa
             assert browser.current_url == f"{server.url}/experiments/P1-prices"
             assert "Guardrail: units may not fall" in browser.find_element(By.ID, "content").text
             follow(browser, By.CSS_SELECTOR, ".actions button")
-            follow(browser, By.CSS_SELECTOR, "button[formaction$=look]")
+            assert browser.find_element(By.LINK_TEXT, "assignment.csv")
+            follow(browser, By.CSS_SELECTOR, "form[action$=look] button")
             assert browser.find_element(By.CSS_SELECTOR, ".notice.bad[role=alert]").text
             report(store, "P1-prices")
             assert not browser.find_elements(By.ID, "segments"), "products drawn as a whole have no breakdown"
-            follow(browser, By.CSS_SELECTOR, "button[formaction$=look]")
+            follow(browser, By.CSS_SELECTOR, "form[action$=look] button")
             read = browser.find_element(By.ID, "content").text
             assert "Measured:" in read
             assert "This is an early reading" in read, "a look on the first day is not the plan's end"
             assert "ship" not in read
             assert len(browser.find_elements(By.CSS_SELECTOR, "#looks tbody tr")) == 1
             browser.find_element(By.ID, "why").send_keys("shipped")
-            follow(browser, By.CSS_SELECTOR, "button[formaction$=end]")
+            follow(browser, By.CSS_SELECTOR, "form[action$=end] button")
             assert "ended" in browser.find_element(By.TAG_NAME, "h1").text
-            assert not browser.find_elements(By.CSS_SELECTOR, "button[formaction$=end]")
+            assert not browser.find_elements(By.CSS_SELECTOR, "form[action$=end] button")
             for width in (375, 1440):
                 set_width(browser, width)
                 browser.get(f"{server.url}/proposals/P1")
