@@ -18,7 +18,9 @@ from store_examples import PASSWORD, make_proposal, price_line
 from test_browser import fits, follow, set_width
 
 from api.experiments import assign_units
+from engine.proposal import CouponLine
 from engine.store import ExperimentState, Exposure, UnitOutcome, open_store
+from experiments.history import mean_outcome
 from experiments.proposal_design import WeeklyHistory
 
 browser = test_browser.browser
@@ -144,6 +146,29 @@ def test_the_draw_is_read_as_a_table_while_the_experiment_runs(people, store, cl
     assert [int(row["variant"]) for row in rows] == list(kept["variant"])
 
 
+def test_the_form_of_the_coupons_holds_back_the_share_that_was_asked_for(people, store, monkeypatch):
+    coupons = tuple(CouponLine(f"c{i}", "A", 1.5, 0.5) for i in range(4000))
+    made = replace(make_proposal(prices=(), coupons=coupons), data="corner")
+    made.summary["coupons"] = {"status": "optimal", "gap": 0.0, "sent": len(coupons), "spend": 2000.0}
+    store.save_proposal(made)
+    past = mean_outcome("profit", np.random.default_rng(5).gamma(2, 3, 4000))
+    monkeypatch.setattr("api.experiment_history.history_of_customers", lambda *_: past)
+    analyst = people["analyst"]
+    shown = analyst.get("/proposals/P1").text
+    assert "design-coupons" in shown
+    assert "design-prices" not in shown
+    sent = {"experiment_id": "P1-coupons", "part": "coupons", "held_back": "0.3", "power": "", "alpha": "0.1"}
+    assert analyst.post("/proposals/P1/experiments", page="/proposals/P1", **sent).location == "/experiments/P1-coupons"
+    design = store.experiments.get("P1-coupons").design
+    assert design["split"]["weights"] == [0.3, 0.7]
+    assert design["plan"]["alpha"] == 0.1
+    assert "P1-coupons-2" in analyst.get("/proposals/P1").text, "the next name that is offered is free"
+
+
+def page(browser):
+    return browser.find_element(By.ID, "content").text
+
+
 @pytest.mark.browser
 def test_from_a_proposals_page_to_the_decision_without_a_command(browser, tmp_path):
     home, shop = tmp_path / "home", sold(tmp_path / "corner")
@@ -160,15 +185,15 @@ def test_from_a_proposals_page_to_the_decision_without_a_command(browser, tmp_pa
             browser.find_element(By.CSS_SELECTOR, "#design-prices summary").click()
             follow(browser, By.CSS_SELECTOR, "#design-prices button")
             assert browser.current_url == f"{server.url}/experiments/P1-prices"
-            assert "Guardrail: units may not fall" in browser.find_element(By.ID, "content").text
+            assert "Guardrail: units may not fall" in page(browser)
             follow(browser, By.CSS_SELECTOR, ".actions button")
             assert browser.find_element(By.LINK_TEXT, "assignment.csv")
             follow(browser, By.CSS_SELECTOR, "form[action$=look] button")
             assert browser.find_element(By.CSS_SELECTOR, ".notice.bad[role=alert]").text
             report(store, "P1-prices")
-            assert not browser.find_elements(By.ID, "segments"), "products drawn as a whole have no breakdown"
+            assert "Effects by" not in page(browser), "products drawn as a whole have no breakdown"
             follow(browser, By.CSS_SELECTOR, "form[action$=look] button")
-            read = browser.find_element(By.ID, "content").text
+            read = page(browser)
             assert "Measured:" in read
             assert "This is an early reading" in read, "a look on the first day is not the plan's end"
             assert "ship" not in read
@@ -176,7 +201,7 @@ def test_from_a_proposals_page_to_the_decision_without_a_command(browser, tmp_pa
             browser.find_element(By.ID, "why").send_keys("shipped")
             follow(browser, By.CSS_SELECTOR, "form[action$=end] button")
             assert "ended" in browser.find_element(By.TAG_NAME, "h1").text
-            assert not browser.find_elements(By.CSS_SELECTOR, "form[action$=end] button")
+            assert "End the experiment" not in page(browser)
             for width in (375, 1440):
                 set_width(browser, width)
                 browser.get(f"{server.url}/proposals/P1")
