@@ -150,9 +150,8 @@ def _measure_shops(sizes: list[int]) -> None:
     lines = [
         "# Price plans for shops with many rules, 100 draws, gap 1e-4 (20,000 products: 2e-4), two threads",
         "",
-        "Command: `python -m benchmarks.prices --shops " + ",".join(map(str, sizes)) + "`. Two cores, shared with other"
-        " work while this ran: processor seconds are the fairer figure. `99 %`: wall (processor) seconds until the plan"
-        " in hand was worth 99 % of the final bound. `one family`: wall (processor) seconds to solve again with one"
+        "Command: `python -m benchmarks.prices --shops " + ",".join(map(str, sizes)) + "`. Two quiet cores."
+        " `99 %`: wall (processor) seconds until the plan in hand was worth 99 % of the final bound. `one family`: wall (processor) seconds to solve again with one"
         " price fixed. `one MIP`: gap of HiGHS on the whole as one integer model, all of it to first order,"
         " after the same wall seconds (`benchmarks/price_monolith.py`).",
         "",
