@@ -152,8 +152,8 @@ def _measure_shops(sizes: list[int]) -> None:
         "",
         "Command: `python -m benchmarks.prices --shops " + ",".join(map(str, sizes)) + "`. Two quiet cores."
         " `99 %`: wall (processor) seconds until the plan in hand was worth 99 % of the final bound. `one family`:"
-        " wall (processor) seconds to solve again with one price fixed. `one MIP`: gap of HiGHS on the whole as one integer model,"
-        " all of it to first order,"
+        " wall (processor) seconds to solve again with one price fixed. `one MIP`: gap of HiGHS on the whole as one"
+        " integer model, all of it to first order,"
         " after the same wall seconds (`benchmarks/price_monolith.py`).",
         "",
         "| products | seed | wall s | processor s | Pyomo | status | gap | 99 % | one family | peak GB | one MIP |",
