@@ -11,7 +11,7 @@ import numpy as np
 from engine.errors import InputError
 from engine.store import BanditDecision, Bandits, Drawn, StoredBandit
 from experiments.bandits import decide, learn, remove_arm, start
-from experiments.bandits.record import POLICIES, design_record, read_design, read_state, state_record
+from experiments.bandits.record import design_record, read_design, read_state, state_record
 
 DAY = 86_400.0
 Context = Sequence[float]
@@ -97,11 +97,6 @@ def remove(bandits: Bandits, bandit_id: str, arm: str, *, by: str, now: datetime
         return state_record(remove_arm(_design(bandit), read_state(bandit.state), bandit.arms.index(arm)))
 
     return bandits.change(bandit_id, work, action=f"remove arm {arm}", by=by, now=now)
-
-
-def policy_kinds() -> tuple[str, ...]:
-    """Names of the policies that a bandit may have."""
-    return tuple(POLICIES)
 
 
 def _design(bandit: StoredBandit) -> Any:  # noqa: ANN401 - a design of any policy

@@ -36,8 +36,8 @@ def render_plan_page(title: Sentence, sections: Sequence[Section], *, language: 
         language: which of the two languages is shown first; the page has a switch.
     """
     bodies = {name: _body(title, sections, name) for name in LANGUAGES}
-    page = environment("en").get_template("plan.html")
-    return page.render(bodies=bodies, languages=LANGUAGES, first=language)
+    page = environment("en").get_template("report.html")
+    return page.render(title="Offerwright", bodies=bodies, languages=LANGUAGES, first=language)
 
 
 def _body(title: Sentence, sections: Sequence[Section], language: str) -> str:

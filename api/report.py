@@ -66,7 +66,8 @@ def render_report(proposal: Proposal, *, language: str = "en") -> str:
     """
     bodies = {name: render_body(proposal, name) for name in LANGUAGES}
     page = environment("en").get_template("report.html")
-    return page.render(bodies=bodies, languages=LANGUAGES, first=language, proposal=proposal)
+    title = f"Offerwright · {proposal.proposal_id}"
+    return page.render(title=title, bodies=bodies, languages=LANGUAGES, first=language)
 
 
 def render_body(proposal: Proposal, language: str) -> str:

@@ -8,7 +8,7 @@ Every decision comes with the sentences that led to it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -289,11 +289,3 @@ def _effect_sentence(seen: Observed) -> Reason:
 def in_words(verdict: Verdict) -> Iterator[str]:
     """The verdict in English, a sentence at a time."""
     return (reason.english() for reason in verdict.reasons)
-
-
-def first_crossing(verdicts: Sequence[Verdict]) -> int | None:
-    """Number of the first reading, from 0, whose verdict was not to go on; None where there is none."""
-    for number, verdict in enumerate(verdicts):
-        if verdict.action != "go on":
-            return number
-    return None

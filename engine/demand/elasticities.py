@@ -17,7 +17,7 @@ import numpy.typing as npt
 from engine.demand.channels import EXPERIMENT, PROMOTION, REGULAR
 from engine.demand.log_normal import sample_hierarchy
 from engine.demand.neighbours import text_offsets
-from engine.demand.shrinkage import Prior, Shrunken, shrink, trusted_precision
+from engine.demand.shrinkage import Prior, Shrunken, shrink
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -130,12 +130,11 @@ def shrink_elasticities(
         covariates: (P, Q) standardised descriptors of the products; None: none.
     """
     normal = shrink(estimate, precision, category, default_prior(names), rng=rng, states=FIRST_STATES)
-    trusted = trusted_precision(estimate, precision, category, default_prior(names))
     learn = len(estimate) >= LEAST_TO_LEARN
     words = _words_worth(text, normal, estimate, precision) if learn and text is not None else None
     sampled = sample_hierarchy(
         estimate,
-        trusted,
+        normal.trusted,
         category,
         log_prior(names),
         rng=rng,

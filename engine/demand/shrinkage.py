@@ -3,7 +3,7 @@
 K channels at once, three levels (Fay & Herriot, JASA 1979; Gelman et al., Bayesian Data Analysis, ch. 5 and 15):
 
     b_i | theta_i ~ N(theta_i, S_i)          the estimate of product i, with known noise
-    theta_i | m   ~ N(m_c(i) + o_i, Sigma)   products about their category (o: what text neighbours add)
+    theta_i | m   ~ N(m_c(i), Sigma)         products about their category
     m_c | mu      ~ N(mu, omega² Sigma)      categories about the shop
     mu            ~ N(prior)
 
@@ -99,8 +99,8 @@ class Shrunken:
     """(C, K)."""
     sigma: Floats
     """(K, K) spread of products within a category, posterior mean."""
-    offset: Floats
-    """(P, K) known shift from the category's mean."""
+    trusted: Floats
+    """(P, K, K) noise precision with the channels of outlying estimates taken down."""
     states: tuple[_State, ...] = field(repr=False)
     category: Ints = field(repr=False)
 
@@ -109,7 +109,7 @@ class Shrunken:
         out = np.empty((n, *self.mean.shape))
         for d in range(n):
             state = self.states[d % len(self.states)]
-            out[d] = self.offset + _draw(state, self.category, rng)
+            out[d] = _draw(state, self.category, rng)
         return out
 
 
@@ -120,7 +120,6 @@ def shrink(
     prior: Prior,
     *,
     rng: np.random.Generator,
-    offset: Floats | None = None,
     states: int = STATES,
 ) -> Shrunken:
     """Posterior of all products' coefficients.
@@ -131,21 +130,13 @@ def shrink(
         category: (P,) 0…C-1.
         prior: of the shop's mean and of the spreads.
         rng: draws the spreads.
-        offset: (P, K) known shift of a product's expected coefficient from its category's.
         states: number of draws of the spreads that are kept.
     """
-    shift = np.zeros_like(estimate) if offset is None else offset
-    levels = _Levels(estimate - shift, precision, category, int(category.max(initial=-1)) + 1, prior)
+    levels = _Levels(estimate, precision, category, int(category.max(initial=-1)) + 1, prior)
     levels, mode = _trusted_mode(levels)
     points = _sample_spreads(levels, mode, rng, states)
     kept = tuple(_condition(levels, point) for point in points)
-    return _summary(levels, kept, shift, _unpack(points.mean(axis=0), len(prior.mean))[0])
-
-
-def trusted_precision(estimate: Floats, precision: Floats, category: Ints, prior: Prior) -> Floats:
-    """(P, K, K) noise precision with the channels of outlying estimates taken down, as `shrink` takes them."""
-    levels = _Levels(estimate, precision, category, int(category.max(initial=-1)) + 1, prior)
-    return _trusted_mode(levels)[0].precision
+    return _summary(levels, kept, _unpack(points.mean(axis=0), len(prior.mean))[0])
 
 
 def _trusted_mode(levels: _Levels) -> tuple[_Levels, Floats]:
@@ -324,7 +315,7 @@ def _moments(state: _State, category: Ints) -> tuple[Floats, Floats, Floats]:
     return mean, covariance, middle
 
 
-def _summary(levels: _Levels, states: tuple[_State, ...], shift: Floats, sigma: Floats) -> Shrunken:
+def _summary(levels: _Levels, states: tuple[_State, ...], sigma: Floats) -> Shrunken:
     n = len(states)
     k = levels.estimate.shape[1]
     mean, second = np.zeros_like(levels.estimate), np.zeros_like(levels.precision)
@@ -338,15 +329,15 @@ def _summary(levels: _Levels, states: tuple[_State, ...], shift: Floats, sigma: 
     shop_covariance = np.mean([state.mu_covariance for state in states], axis=0) + np.atleast_2d(np.cov(mus.T, ddof=0))
     own_estimate, own_se = _own_evidence(levels, sigma, middle)
     return Shrunken(
-        mean=mean + shift,
+        mean=mean,
         covariance=second - mean[:, :, None] * mean[:, None, :],
-        own_estimate=own_estimate + shift,
+        own_estimate=own_estimate,
         own_se=own_se,
         shop_mean=mus.mean(axis=0),
         shop_covariance=shop_covariance,
         category_mean=middle,
         sigma=sigma,
-        offset=shift,
+        trusted=levels.precision,
         states=states,
         category=levels.category,
     )

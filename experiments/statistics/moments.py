@@ -14,9 +14,6 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-_NOUGHT = 1e-28
-"""Squared deviations below this share of n·mean² are rounding: a constant column."""
-
 
 @dataclass(frozen=True, eq=False)
 class Moments:
@@ -42,10 +39,6 @@ class Moments:
         mean = self.mean + delta * (other.count / count)
         scatter = self.scatter + other.scatter + np.outer(delta, delta) * (self.count * other.count / count)
         return Moments(count, mean, scatter)
-
-    def is_constant(self, component: int) -> bool:
-        """Say whether no unit differs from another in a component, but for rounding."""
-        return bool(self.scatter[component, component] <= _NOUGHT * self.count * self.mean[component] ** 2)
 
 
 def moments(values: Floats) -> Moments:
