@@ -21,6 +21,8 @@ from experiments.decide import DecisionRule, Guardrail, Waiting
 from experiments.history import Outcome
 from experiments.power import Sizing, detectable_effect, power_at, required_units, weeks_until
 from experiments.sequential import AnalysisPlan, Method, Spending
+from experiments.statistics.contrast import Convention
+from experiments.statistics.multiple import Correction
 from experiments.switchback import SwitchbackPlan
 
 Treatment = Literal["price", "coupon", "recommendation", "other"]
@@ -74,6 +76,10 @@ class Design:
     promise_scale: float | None = None
     """Effect for each unit times this is money over the proposal's horizon: what the promise is compared with."""
     notes: tuple[Reason, ...] = ()
+    correction: Correction = "none"
+    """Of the p-values over goals and treatments; the rule's metric decides by its interval, guardrails by theirs."""
+    convention: Convention = "delta"
+    """Which relative effect is named first."""
 
     def __post_init__(self) -> None:
         require_lawful(self.treatment, self.unit)

@@ -25,7 +25,7 @@ from experiments.design_reading import (
     readable_metrics,
     variants_of,
 )
-from experiments.measure import Logs, analyse_logs, duckdb_warehouse, metric_from
+from experiments.measure import Logs, Prior, analyse_logs, duckdb_warehouse, metric_from
 from experiments.reading import DesignReading
 from experiments.trust.check import Check
 from experiments.trust.drawn import check_obeyed
@@ -61,6 +61,8 @@ def read_logs_by_design(
     earlier_looks: Sequence[int] = (),
     segments: Sequence[str] = (),
     earlier: Sequence[str] = (),
+    modifiers: Sequence[str] = (),
+    prior: Prior | None = None,
     trend_days: int = 0,
 ) -> DesignReading:
     """Read an experiment from its logs.
@@ -72,6 +74,8 @@ def read_logs_by_design(
         earlier_looks: `looks` of the last reading.
         segments: attributes of the exposures to break the effect down by.
         earlier: attributes with the unit's variant in earlier tests, for the check on what those left behind.
+        modifiers: attributes with numbers along which the effect may change.
+        prior: of the relative effects; asks for posteriors.
         trend_days: days since exposure over which the effect is checked for novelty; 0: none.
 
     Raises:
@@ -79,7 +83,8 @@ def read_logs_by_design(
     """
     _require_something(design, log)
     if design.draw == "hash":
-        return _arriving(design, log, elapsed_weeks, earlier_looks, _Asked(tuple(segments), tuple(earlier), trend_days))
+        asked = _Asked(tuple(segments), tuple(earlier), tuple(modifiers), prior, trend_days)
+        return _arriving(design, log, elapsed_weeks, earlier_looks, asked)
     table, checks, notes = _drawn_table(design, log)
     reading = read_by_design(
         design,
@@ -89,6 +94,8 @@ def read_logs_by_design(
         earlier_looks=earlier_looks,
         segments=segments,
         earlier=earlier,
+        modifiers=modifiers,
+        prior=prior,
         started=log.started,
         checks=checks,
     )
@@ -112,6 +119,8 @@ class _Asked:
 
     segments: tuple[str, ...]
     earlier: tuple[str, ...]
+    modifiers: tuple[str, ...]
+    prior: Prior | None
     trend_days: int
 
 
@@ -135,6 +144,7 @@ def _arriving(
             started=log.started,
             segments=asked.segments,
             earlier=asked.earlier,
+            modifiers=asked.modifiers,
         )
         found = analyse_logs(
             logs,
@@ -142,12 +152,14 @@ def _arriving(
             weights=design.split.weights,
             plan=plan,
             earlier_looks=earlier_looks,
+            convention=design.convention,
+            prior=asked.prior,
             trend_days=asked.trend_days,
             checks=[wrong],
         )
     finally:
         connection.close()
-    return from_analysis(design, plan, found, notes)
+    return replace(from_analysis(design, plan, found, notes), prior=asked.prior)
 
 
 def _as_assigned(design: Design, exposures: pd.DataFrame) -> tuple[pd.DataFrame, Check]:

@@ -25,7 +25,8 @@ from experiments.drawn_reading import (
     read_regions,
     read_two_stage,
 )
-from experiments.measure import Analysis, Effect, Metric, analyse, metric_from
+from experiments.goals import rows_of
+from experiments.measure import Analysis, Effect, Metric, Prior, analyse, metric_from
 from experiments.reading import DesignReading, Measured, Row
 from experiments.sequential import AnalysisPlan, early_widening
 from experiments.trust.check import Check, is_trustworthy
@@ -37,6 +38,11 @@ if TYPE_CHECKING:
 
 EXPOSED_AT = "exposed_at"
 """Column of a table of units with the moment of their first exposure."""
+_NO_BREAKDOWN = (
+    "columns {columns}: an experiment drawn as a {draw} has no breakdown by segment, number or earlier test, its "
+    "categories, regions or cells are the units; leave them out"
+)
+_NO_POSTERIOR = "an experiment drawn as a {draw} is read by its own errors and has no posterior; leave the prior out"
 _STRAY = N_("{count} units of the table are not part of the design; they were left out.")
 
 
@@ -49,6 +55,8 @@ def read_by_design(
     earlier_looks: Sequence[int] = (),
     segments: Sequence[str] = (),
     earlier: Sequence[str] = (),
+    modifiers: Sequence[str] = (),
+    prior: Prior | None = None,
     started: datetime | None = None,
     checks: Sequence[Check] = (),
 ) -> DesignReading:
@@ -65,6 +73,8 @@ def read_by_design(
         earlier_looks: `looks` of the last reading.
         segments: columns to break the effect down by.
         earlier: columns with the unit's variant in earlier tests, for the check on what those left behind.
+        modifiers: columns with numbers along which the effect may change.
+        prior: of the relative effects; asks for posteriors.
         started: when the experiment did.
         checks: made on the way to the table; they count.
 
@@ -76,7 +86,8 @@ def read_by_design(
     table, early = _without_early(table, started)
     early = (*checks, *early)
     if design.draw in DRAWN:
-        return _drawn(design, table, unit, plan_fraction, [*segments, *earlier], early)
+        _refuse_unread(design, [*segments, *earlier, *modifiers], prior)
+        return _drawn(design, table, unit, plan_fraction, early)
     inside, stray = _with_variant(design, table, unit)
     plan = plan_now(design, int((inside["variant"] >= 0).sum()), elapsed_weeks)
     metrics, notes = readable_metrics(design, inside)
@@ -89,25 +100,27 @@ def read_by_design(
         earlier_looks=earlier_looks,
         segments=segments,
         earlier=earlier,
+        modifiers=modifiers,
+        convention=design.convention,
+        prior=prior,
         checks=(*early, *_present(design, inside)),
     )
-    return from_analysis(design, plan, found, (*_notes(stray), *notes))
+    return replace(from_analysis(design, plan, found, (*_notes(stray), *notes)), prior=prior)
+
+
+def _refuse_unread(design: Design, columns: Sequence[str], prior: Prior | None) -> None:
+    """Refuse what the analysis of a price test, a switchback or a budget split would pass over."""
+    draw = design.draw.replace("_", " ")
+    if columns:
+        raise ProblemError(Reason(_NO_BREAKDOWN, {"columns": ", ".join(columns), "draw": draw}))
+    if prior is not None:
+        raise ProblemError(Reason(_NO_POSTERIOR, {"draw": draw}))
 
 
 def _drawn(
-    design: Design,
-    table: pd.DataFrame,
-    unit: str,
-    fraction: float | None,
-    segments: Sequence[str],
-    early: Sequence[Check],
+    design: Design, table: pd.DataFrame, unit: str, fraction: float | None, early: Sequence[Check]
 ) -> DesignReading:
     """Read a design that has an analysis of its own."""
-    if segments:
-        raise ProblemError(
-            f"columns {', '.join(segments)}: an experiment drawn as a {design.draw.replace('_', ' ')} has no "
-            "breakdown by segment or earlier test, its categories, regions or cells are the units; leave them out"
-        )
     if design.draw == "switchback":
         need(table, ["step"])
         got = read_regions(design, schedule_of(design), table, unit)
@@ -249,7 +262,7 @@ def from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, notes: tu
         seen = tuple(_observed(effect) for effect in found.effects if effect.variant == variant)
         reading = Reading(seen, sum(found.counts), found.trustworthy, doubts)
         verdicts.append(decide(design.rule, plan, reading, _weeks_left(design, plan.fraction(reading.units))))
-    rows = tuple(Row(e.metric, e.variant, e.estimate, e.low, e.high, e.decision) for e in found.effects)
+    rows = rows_of(design, found)
     return DesignReading(
         effects=rows,
         verdicts=tuple(verdicts),
@@ -266,9 +279,14 @@ def from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, notes: tu
                 "segment": one.segment,
                 "level": part.level,
                 "metric": one.metric,
+                "variant": one.variant,
                 "estimate": part.effect.estimate,
                 "low": part.effect.low,
                 "high": part.effect.high,
+                "shrunk": part.shrunk,
+                "shrunk_low": part.shrunk_low,
+                "shrunk_high": part.shrunk_high,
+                "differ_p": one.differ_adjusted_p,
             }
             for one in found.breakdowns
             for part in one.effects

@@ -10,6 +10,8 @@ from engine.proposal import Reason
 from experiments.decide import Verdict
 from experiments.measure import Analysis
 from experiments.sequential import Method
+from experiments.statistics.contrast import Convention, Relative
+from experiments.statistics.posterior import Posterior, Prior
 from experiments.trust.check import Check
 
 
@@ -23,6 +25,14 @@ class Row:
     low: float
     high: float
     decision: str
+    p_value: float | None = None
+    """Of this look, by the plan; None where the design has an analysis of its own."""
+    adjusted_p: float | None = None
+    """After the design's correction over goals and treatments; guardrails are not corrected."""
+    relatives: Mapping[Convention, Relative] = field(default_factory=dict)
+    """The effect as a share of the control's value, in each convention that has a meaning for it."""
+    posterior: Posterior | None = None
+    """Of the relative effect, where a prior was given."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,8 @@ class DesignReading:
     looks: tuple[int, ...] = ()
     """Units at each look so far, this one last."""
     segments: tuple[Mapping[str, Any], ...] = ()
-    """segment, level, metric, estimate, low, high."""
+    """segment, level, metric, variant, estimate, low, high; shrunk, shrunk_low, shrunk_high; differ_p of the whole."""
+    prior: Prior | None = None
+    """Of the relative effects, where posteriors were asked for."""
     analysis: Analysis | None = field(default=None, repr=False)
     """The whole analysis, where units were compared."""

@@ -54,7 +54,8 @@ def read_effect(one: Components, variants: Pair, variant: int, rules: Rules) -> 
     """
     found = contrast(variants, one.value, one.covariate)
     multiplier = rules.look.multiplier(found.freedom)
-    share = _relative(found, rules)
+    relatives = _relatives(found, rules.look)
+    share = relatives.get(rules.convention)
     return Effect(
         metric=one.metric.name,
         variant=variant,
@@ -75,13 +76,18 @@ def read_effect(one: Components, variants: Pair, variant: int, rules: Rules) -> 
         variance_ratio=found.variance_ratio,
         guardrail=_guardrail(one.metric, share, rules.look),
         posterior=_posterior(one.metric, found, rules),
+        relatives=relatives,
     )
 
 
-def _relative(found: Contrast, rules: Rules) -> Relative | None:
-    is_log = rules.convention == "log" and found.control.adjusted > 0.0 and found.treatment.adjusted > 0.0
-    freedom = log_freedom(found) if is_log else found.freedom
-    return relative(found, rules.convention, rules.look.multiplier(freedom))
+def _relatives(found: Contrast, look: Look) -> dict[Convention, Relative]:
+    """The relative effect in every convention that has a meaning for these values."""
+    positive = found.control.adjusted > 0.0 and found.treatment.adjusted > 0.0
+    freedom: dict[Convention, float] = {"delta": found.freedom}
+    if positive:
+        freedom["log"] = log_freedom(found)
+    read = {name: relative(found, name, look.multiplier(degrees)) for name, degrees in freedom.items()}
+    return {name: share for name, share in read.items() if share is not None}
 
 
 def _guardrail(metric: Metric, share: Relative | None, look: Look) -> Guardrail | None:

@@ -17,7 +17,7 @@ from experiments.measure.reading import Effect
 from experiments.measure.sums import Range, read_moments
 from experiments.measure.units import Inside
 from experiments.statistics.arms import pair
-from experiments.statistics.contrast import Value
+from experiments.statistics.contrast import Relative, Value
 from experiments.statistics.moments import Moments
 from experiments.statistics.quantile import QuantileSide, level_bounds, quantile_contrast
 
@@ -109,4 +109,5 @@ def quantile_effect(one: Components, sides: Mapping[int, QuantileSide], variant:
         decision="undecided",
         error=found.error,
         guardrail=verdict,
+        relatives={"log": Relative(*found.relative)} if found.relative else {},
     )

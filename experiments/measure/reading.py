@@ -8,7 +8,7 @@ from typing import Literal
 
 from engine.proposal import Reason
 from experiments.sequential import Method
-from experiments.statistics.contrast import Convention
+from experiments.statistics.contrast import Convention, Relative
 from experiments.statistics.multiple import Correction
 from experiments.statistics.posterior import Posterior
 from experiments.trust.check import Check
@@ -50,6 +50,8 @@ class Effect:
     """For a metric with a margin: is harm beyond it ruled out."""
     posterior: Posterior | None = None
     """Of the relative effect, where a prior was given."""
+    relatives: Mapping[Convention, Relative] = field(default_factory=dict)
+    """The relative effect in each convention that has a meaning for it, by name."""
 
 
 @dataclass(frozen=True)
