@@ -190,9 +190,7 @@ def analyse_experiment(experiment_id: str) -> Response:
     asked = body(schemas.AnalysisIn)
 
     def work() -> Response:
-        number = experiments.read_now(
-            the_store(), experiment_id, **asked.model_dump(), by=asker().name, now=current_time()
-        )
+        number = experiments.read_now(the_store(), experiment_id, asked.asked(), by=asker().name, now=current_time())
         return model_answer(_reading(the_store().experiments.readings(experiment_id)[number - 1]))
 
     return once(work)
@@ -240,6 +238,8 @@ def _reading(kept: StoredReading) -> schemas.ReadingOut:
         measured=found.get("measured"),
         promise=dict(found.get("promise") or {}),
         segments=_only(schemas.SegmentOut, found.get("segments")),
+        modifications=_only(schemas.ModificationOut, analysis.get("modifications")),
+        prior=found.get("prior"),
         left_out=_said([one["reason"] for one in analysis.get("exclusions") or ()]),
         refused=[f"{one['metric']}: {_say(one['reason'])}" for one in analysis.get("refused") or ()],
         notes=_said(found.get("notes") or ()),

@@ -40,6 +40,11 @@ def make_design(settings: Settings, store: Store, history: Past | None, name: st
             or a figure is refused.
         InfeasibleError: no switchback or balanced draw is possible.
     """
+    made = _made(settings, store, history, name, asked)
+    return replace(made, correction=asked["correction"], convention=asked["convention"])
+
+
+def _made(settings: Settings, store: Store, history: Past | None, name: str, asked: Asked) -> Design:
     if asked["proposal_id"] is not None:
         return _for_proposal(settings, store, history, name, asked)
     if history is None:

@@ -44,6 +44,8 @@ DEFAULTS: Mapping[str, Any] = {
     "futility": 0.1,
     "cost_a_week": None,
     "decides_for": None,
+    "correction": "none",
+    "convention": "delta",
 }
 """What counts where nothing is asked for."""
 _SWITCHBACK_ONLY = ("steps", "periods", "carry_over")
@@ -61,13 +63,13 @@ IDLE: Mapping[str, tuple[str, ...]] = {
         *_HASH_ONLY,
         *_RULE,
         *("part", "held_back", "budget", "cells", "weights", "kind", "denominator", "covariates", "cluster", "cost"),
-        *("first_week", "relative_effect", "also"),
+        *("first_week", "relative_effect", "also", "correction", "convention"),
     ),
     "a budget split": (
         *_SWITCHBACK_ONLY,
         *_HASH_ONLY,
         *("part", "held_back", "weights", "kind", "denominator", "cluster", "first_week", "lower_is_better"),
-        *("cost", "also"),
+        *("cost", "also", "correction", "convention"),
     ),
     "a proposal's prices": (
         *_SWITCHBACK_ONLY,
@@ -75,14 +77,14 @@ IDLE: Mapping[str, tuple[str, ...]] = {
         *_RULE,
         *_OF_METRIC,
         *("treatment", "randomise", "metric", "lower_is_better", "guardrails", "weights", "held_back", "budget"),
-        "cells",
+        *("cells", "correction", "convention"),
     ),
     "a proposal's coupons": (
         *_SWITCHBACK_ONLY,
         *_HASH_ONLY,
         *_RULE,
         *("treatment", "randomise", "effect", "relative_effect", "lower_is_better", "guardrails", "weights", "budget"),
-        *("cells", "first_week", "cluster", "cost", "also"),
+        *("cells", "first_week", "cluster", "cost", "also", "correction"),
     ),
 }
 """What each kind of design cannot do: asked for, it is refused rather than passed over."""

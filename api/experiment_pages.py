@@ -16,8 +16,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from api.access import asker, current_time, needs, the_settings, the_store
 from api.drawings import draw_experiment
 from api.experiment_plots import plot_segments
-from api.experiment_schemas import AnalysisIn, ExperimentIn
-from api.experiments import assign_units, design_experiment, read_now, refuse_known
+from api.experiment_schemas import ExperimentIn
+from api.experiments import Asked, assign_units, design_experiment, read_now, refuse_known
 from api.pages import page_number, pages
 from api.words import tell, word
 from engine.errors import ConflictError, InfeasibleError, InputError, StateError
@@ -32,6 +32,8 @@ _ACTIONS: Mapping[ExperimentState, tuple[str, ...]] = {
 }
 _DRAWN = ("rerandomised", "two_stage")
 """Draws that settle the variant of every unit in the design."""
+_COMPARED = ("hash", "rerandomised")
+"""Draws whose units are compared one with another: these have breakdowns and posteriors."""
 _REFUSALS = (InputError, InfeasibleError, StateError, ConflictError)
 _LONGEST_FLASH = 1_000
 """Characters: what is flashed travels in a cookie, and browsers drop one beyond 4 kB."""
@@ -56,16 +58,20 @@ def experiment(experiment_id: str) -> str:
     store = the_store()
     one = store.experiments.get(experiment_id)
     metric = (one.design.get("rule") or {}).get("metric", "")
-    drawn = plot_segments((one.reading or {}).get("segments") or (), metric, word)
+    segments = (one.reading or {}).get("segments") or ()
+    drawn = plot_segments(segments, metric, word)
     return render_template(
         "pages/experiment.html",
         one=one,
         plot=draw_experiment(one, store),
+        apart={(row["metric"], row["segment"]): row for row in segments if row.get("differ_p") is not None}.values(),
+        modifications=((one.reading or {}).get("analysis") or {}).get("modifications") or (),
         segments=Markup(drawn),  # noqa: S704 - charts escapes every text
         looks=store.experiments.readings(experiment_id)[::-1],
         versions=store.experiments.versions(experiment_id)[::-1],
         actions=_ACTIONS[one.state] if asker().role.covers(Role.ANALYST) else (),
         drawn=one.state is ExperimentState.RUNNING and one.design.get("draw") in _DRAWN,
+        compared=one.design.get("draw") in _COMPARED,
     )
 
 
@@ -135,9 +141,17 @@ def _start(experiment_id: str) -> None:
 
 
 def _look(experiment_id: str) -> None:
-    segments = [name.strip() for name in request.form.get("segments", "").split(",")]
-    asked = AnalysisIn(weeks=None, segments=[name for name in segments if name], trend_days=0)
-    read_now(the_store(), experiment_id, **asked.model_dump(), by=asker().name, now=current_time())
+    from experiments.statistics.posterior import Prior
+
+    form = request.form
+    prior = Prior() if form.get("bayesian") else None
+    asked = Asked(None, _names(form.get("segments", "")), _names(form.get("modifiers", "")), prior=prior)
+    read_now(the_store(), experiment_id, asked, by=asker().name, now=current_time())
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names that stand in a field, separated by commas."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
 def _end(experiment_id: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
+from api.experiments import Asked
 from api.schemas import Model, Number, PageOut
 from engine.store import ExperimentState
 
@@ -58,6 +59,12 @@ class DesignIn(Model):
     futility: float = Field(0.1, ge=0, le=1)
     cost_a_week: float | None = Field(None, ge=0)
     decides_for: float | None = Field(None, gt=0)
+    correction: Literal["none", "holm", "benjamini_hochberg"] = Field(
+        "none",
+        description="Of the p-values over metrics and treatments; the deciding metric and guardrails are read by their "
+        "intervals.",
+    )
+    convention: Literal["delta", "log"] = Field("delta", description="Relative effect that is named first.")
 
 
 class ExperimentIn(DesignIn):
@@ -197,7 +204,21 @@ class AnalysisIn(Model):
     earlier: list[str] = Field(
         default_factory=list, description="Attributes with the unit's variant in earlier tests: did those leave a mark."
     )
+    modifiers: list[str] = Field(
+        default_factory=list, description="Attributes with numbers along which the effect may change."
+    )
+    bayesian: bool = Field(False, description="Give the posterior of each relative effect, under a normal prior.")
+    prior_mean: float = Field(0.0, description="Of the relative effect, a share of the control's value.")
+    prior_spread: float = Field(0.3, gt=0, description="Standard deviation of the prior.")
     trend_days: int = Field(0, ge=0, le=60, description="Days since exposure over which novelty is looked for.")
+
+    def asked(self) -> Asked:
+        """What is asked, as `api.experiments` takes it."""
+        from experiments.statistics.posterior import Prior
+
+        prior = Prior(self.prior_mean, self.prior_spread) if self.bayesian else None
+        lists = tuple(self.segments), tuple(self.modifiers), tuple(self.earlier)
+        return Asked(self.weeks, *lists, prior, self.trend_days)
 
 
 class CheckOut(Model):
@@ -209,6 +230,32 @@ class CheckOut(Model):
     p_value: Number
 
 
+class RelativeOut(Model):
+    """An effect as a share of the control's value."""
+
+    estimate: Number
+    low: Number
+    high: Number
+
+
+class PosteriorOut(Model):
+    """What to believe of a relative effect under the prior; it does not correct for peeking."""
+
+    mean: Number
+    spread: Number
+    low: Number
+    high: Number
+    chance_better: Number
+    expected_loss: Number = Field(description="Expected share lost by shipping.")
+
+
+class PriorOut(Model):
+    """Normal prior of the relative effects."""
+
+    mean: Number
+    spread: Number
+
+
 class EffectOut(Model):
     """One effect, treatment less control for each unit, with the interval that is valid at this look."""
 
@@ -218,6 +265,12 @@ class EffectOut(Model):
     low: Number
     high: Number
     decision: str
+    p_value: Number = Field(None, description="Of this look; null where the design has an analysis of its own.")
+    adjusted_p: Number = Field(None, description="After the design's correction over metrics and treatments.")
+    relatives: dict[Literal["delta", "log"], RelativeOut] | None = Field(
+        None, description="As a share of the control's value, by the name of the convention."
+    )
+    posterior: PosteriorOut | None = None
 
 
 class SegmentOut(Model):
@@ -226,9 +279,28 @@ class SegmentOut(Model):
     segment: str
     level: str
     metric: str
+    variant: int | None = None
     estimate: Number
     low: Number
     high: Number
+    shrunk: Number = Field(None, description="What to expect when acting on this segment alone.")
+    shrunk_low: Number = None
+    shrunk_high: Number = None
+    differ_p: Number = Field(None, description="Chance of segments this far apart if all had the same effect.")
+
+
+class ModificationOut(Model):
+    """How an effect changes along a number that was known before exposure."""
+
+    modifier: str
+    metric: str
+    variant: int
+    slope: Number = Field(description="Change of the effect for one more of the number.")
+    low: Number
+    high: Number
+    p_value: Number
+    effect_below: Number = Field(description="One standard deviation below the number's mean.")
+    effect_above: Number
 
 
 class VerdictOut(Model):
@@ -263,6 +335,8 @@ class ReadingOut(Model):
     measured: MeasuredOut | None
     promise: dict[str, Any]
     segments: list[SegmentOut]
+    modifications: list[ModificationOut]
+    prior: PriorOut | None = Field(None, description="Of the posteriors, where they were asked for.")
     left_out: list[str]
     refused: list[str] = Field(description="Metrics that cannot be read, and why.")
     notes: list[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
 
     from engine.settings import Settings
     from experiments.design import Design
+    from experiments.measure import Prior
     from experiments.reading import DesignReading
 
+BY_THE_CLOCK = (
+    "Read {weeks:.1f} weeks after the start by the clock, {planned} are planned; give the weeks where the figures end "
+    "earlier."
+)
 EXISTS = "experiment {experiment!r} exists; choose another identifier, or send a new version of it"
 NOT_STARTED = "experiment {experiment!r} has not started; there is nothing to read"
 
@@ -149,21 +155,25 @@ def assign_units(
     return [{"unit_id": unit, "variant": int(one)} for unit, one in zip(units, variants, strict=True)]
 
 
-def read_now(
-    store: Store,
-    experiment_id: str,
-    *,
-    weeks: float | None,
-    segments: Sequence[str],
-    trend_days: int,
-    earlier: Sequence[str] = (),
-    by: str,
-    now: datetime,
-) -> int:
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a reading that a design leaves open."""
+
+    weeks: float | None = None
+    """Since the start, where the units are there from the first day; None: what the clock says."""
+    segments: tuple[str, ...] = ()
+    modifiers: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
+    prior: Prior | None = None
+    trend_days: int = 0
+    """Of logs."""
+
+
+def read_now(store: Store, experiment_id: str, asked: Asked, *, by: str, now: datetime) -> int:
     """Read an experiment from what was sent, and store the reading beside its promise; gives the reading's number.
 
-    Where the units are there from the first day the clock says how far the plan is, unless `weeks` does: their number
-    would take a look on the second day for the last one.
+    Where the units are there from the first day the clock says how far the plan is, unless weeks are asked for: their
+    number would take a look on the second day for the last one.
 
     Raises:
         NotFoundError: there is no such experiment.
@@ -185,16 +195,65 @@ def read_now(
         until=now,
     )
     made = design_from(stored.design)
+    weeks, by_the_clock = _elapsed(made, stored, asked.weeks, now)
     reading = read_logs_by_design(
         made,
         log,
-        elapsed_weeks=weeks_so_far(made, stored, now) if weeks is None else weeks,
+        elapsed_weeks=weeks,
         earlier_looks=earlier_looks(store, experiment_id),
-        segments=segments,
-        earlier=earlier,
-        trend_days=trend_days,
+        segments=asked.segments,
+        earlier=asked.earlier,
+        modifiers=asked.modifiers,
+        prior=asked.prior,
+        trend_days=asked.trend_days,
     )
-    return keep_reading(store, stored, reading, by=by, now=now)
+    return keep_reading(store, stored, _noted(reading, by_the_clock), by=by, now=now)
+
+
+def read_table_now(
+    store: Store, stored: StoredExperiment, table: pd.DataFrame, unit: str, asked: Asked, *, by: str, now: datetime
+) -> DesignReading:
+    """Read an experiment from a table with one row a unit, and store the reading beside its promise.
+
+    Raises:
+        ProblemError: what `read_by_design` refuses.
+    """
+    from experiments.design import design_from
+    from experiments.design_reading import read_by_design
+
+    made = design_from(stored.design)
+    weeks, by_the_clock = _elapsed(made, stored, asked.weeks, now)
+    reading = read_by_design(
+        made,
+        table,
+        unit=unit,
+        elapsed_weeks=weeks,
+        earlier_looks=earlier_looks(store, stored.experiment_id),
+        segments=asked.segments,
+        earlier=asked.earlier,
+        modifiers=asked.modifiers,
+        prior=asked.prior,
+        started=stored.started_at,
+    )
+    noted = _noted(reading, by_the_clock)
+    keep_reading(store, stored, noted, by=by, now=now)
+    return noted
+
+
+def _elapsed(
+    made: Design, stored: StoredExperiment, weeks: float | None, now: datetime
+) -> tuple[float | None, tuple[Reason, ...]]:
+    """Weeks since the start, and a note on it where nobody but the clock said so."""
+    if weeks is not None:
+        return weeks, ()
+    so_far = weeks_so_far(made, stored, now)
+    if so_far is None:
+        return None, ()
+    return so_far, (Reason(BY_THE_CLOCK, {"weeks": so_far, "planned": made.sizing.weeks}),)
+
+
+def _noted(reading: DesignReading, notes: tuple[Reason, ...]) -> DesignReading:
+    return replace(reading, notes=(*notes, *reading.notes)) if notes else reading
 
 
 def weeks_so_far(made: Design, stored: StoredExperiment, now: datetime) -> float | None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from api.commands.experiment_analyse import analyse
 from api.commands.experiment_design import design
 from api.commands.options import (
     Command,
-    as_json,
     current_time,
     example,
     open_settled_store,
     operator,
-    print_json,
     with_settings,
 )
 from api.commands.tables import read_shares, read_table
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
     from engine.settings import Settings
     from experiments.design import Design
-    from experiments.measure import Analysis
-    from experiments.reading import DesignReading
-    from experiments.trust.check import Check
 
 
 def _share_option(default: str | None, help_text: str) -> Callable[[Command], Command]:
@@ -48,6 +44,7 @@ def experiment() -> None:
 
 
 experiment.add_command(design)
+experiment.add_command(analyse)
 
 
 @experiment.command(
@@ -148,129 +145,6 @@ def _assigned(made: Design, table: Path | None, unit: str) -> pd.DataFrame:
     return units[[unit]].assign(variant=variants_of(made, ids, units))
 
 
-@experiment.command(
-    epilog=example(
-        "offerwright experiment analyse outcomes.csv --metric profit --metric orders --unit customer_id",
-        "offerwright experiment analyse outcomes.csv --name spring --unit customer_id --plot spring.html",
-    )
-)
-@click.argument("table", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option(
-    "--metric", "metrics", multiple=True, help="Column to compare; repeatable. A stored design names its own."
-)
-@click.option(
-    "--variant", default="variant", show_default=True, help="Column of the variant: 0 control, 1 …, -1 outside."
-)
-@_share_option(None, "Planned share of each variant [default: equal].")
-@click.option(
-    "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.05,
-    show_default=True,
-    help="1 − confidence.",
-)
-@click.option("--earlier", multiple=True, help="Column of the variant in an earlier test, to check what it left.")
-@click.option("--segment", "segments", multiple=True, help="Column to break the effect down by; repeatable.")
-@click.option(
-    "--weeks", type=click.FloatRange(0, min_open=True), help="Weeks since the start [default: the plan is at its end]."
-)
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Page with the plots (HTML).")
-@_unit
-@_name
-@as_json
-@with_settings
-def analyse(
-    settings: Settings,
-    table: Path,
-    metrics: tuple[str, ...],
-    variant: str,
-    weights: list[float] | None,
-    alpha: float,
-    earlier: tuple[str, ...],
-    segments: tuple[str, ...],
-    weeks: float | None,
-    plot: Path | None,
-    unit: str,
-    name: str | None,
-    as_json: bool,
-) -> None:
-    """Read an experiment from TABLE (CSV or Parquet), one row per randomised unit.
-
-    With --name the reading is stored beside what the experiment's proposal promised. A stored design is read as it
-    says: its metrics, its method, and the rule that decides.
-    """
-    if name is not None and not metrics:
-        broken_down = {"segments": list(segments), "earlier": list(earlier)}
-        _analyse_design(settings, name, table, unit, weeks, broken_down, plot, in_json=as_json)
-        return
-    if not metrics:
-        raise click.UsageError("give --metric, or --name of a stored design")
-    from experiments.measure import Metric
-    from experiments.measure import analyse as analyse_table
-
-    frame = read_table(table, [unit, variant, *metrics], identifiers=(unit,))
-    wanted = [Metric(name=column, column=column) for column in metrics]
-    analysis = analyse_table(
-        frame,
-        wanted,
-        variant=variant,
-        unit=unit,
-        weights=weights,
-        alpha=alpha,
-        segments=list(segments),
-        earlier=list(earlier),
-    )
-    if name is not None:
-        _store_reading(settings, name, analysis)
-    if as_json:
-        print_json(analysis)
-    else:
-        _print_analysis(analysis)
-
-
-def _analyse_design(
-    settings: Settings,
-    name: str,
-    table: Path,
-    unit: str,
-    weeks: float | None,
-    broken_down: Mapping[str, list[str]],
-    plot: Path | None,
-    *,
-    in_json: bool,
-) -> None:
-    """Read a stored experiment as its design says, and store the reading."""
-    from api.experiments import earlier_looks, keep_reading
-    from engine.files import write_text
-    from experiments.design import design_from
-    from experiments.design_reading import read_by_design
-
-    frame = read_table(table, [unit], identifiers=(unit,))
-    with open_settled_store(settings) as store:
-        stored = store.experiments.get(name)
-        made = design_from(stored.design)
-        reading = read_by_design(
-            made,
-            frame,
-            unit=unit,
-            elapsed_weeks=weeks,
-            earlier_looks=earlier_looks(store, name),
-            segments=broken_down["segments"],
-            earlier=broken_down["earlier"],
-            started=stored.started_at,
-        )
-        keep_reading(store, stored, reading, by=operator(), now=current_time())
-        readings = [one.reading for one in store.experiments.readings(name)]
-    if plot is not None:
-        from api.experiment_plots import render_readings
-
-        write_text(plot, render_readings(made, readings, settings.server.language))
-    if in_json:
-        print_json(readings[-1])
-    else:
-        _print_reading(reading, made, stored.promise)
-
-
 @experiment.command(epilog=example("offerwright experiment end spring --why 'shipped: +0.4 a customer'"))
 @click.argument("name")
 @click.option("--why", required=True, help="The decision that was taken.")
@@ -293,56 +167,3 @@ def _write(frame: pd.DataFrame, out: Path | None) -> None:
     counts = sorted(Counter(frame["variant"].tolist()).items())
     shown = ", ".join(f"{'outside' if variant < 0 else variant}: {count:,}" for variant, count in counts)
     click.echo(f"wrote {out} ({shown})")
-
-
-def _store_reading(settings: Settings, name: str, analysis: Analysis) -> None:
-    from engine.files import plain
-
-    reading: dict[str, Any] = plain(analysis)
-    with open_settled_store(settings) as store:
-        store.experiments.store_reading(name, reading, by=operator(), now=current_time())
-
-
-def _print_analysis(analysis: Analysis) -> None:
-    shown = ", ".join(f"{variant}: {count:,}" for variant, count in enumerate(analysis.counts))
-    click.echo(f"units by variant   {shown}")
-    if analysis.interval != analysis.method or not analysis.final:
-        click.echo(f"interim            the plan is not at its end; intervals are valid now ({analysis.interval})")
-    _print_checks(analysis.checks)
-    for exclusion in analysis.exclusions:
-        click.echo(f"left out: {exclusion.reason.english()}")
-    for refusal in analysis.refused:
-        click.echo(f"{refusal.metric} cannot be read: {refusal.reason.english()}")
-    for effect in analysis.effects:
-        relative = f" ({effect.relative:+.2%})" if effect.relative is not None else ""
-        interval = f"[{effect.low:+.4g}, {effect.high:+.4g}]"
-        click.echo(
-            f"{effect.metric}, variant {effect.variant}: {effect.estimate:+.4g}{relative} {interval}, "
-            f"p = {effect.p_value:.2g}: {effect.decision}"
-        )
-
-
-def _print_checks(checks: Sequence[Check]) -> None:
-    for check in checks:
-        if check.verdict != "passed":
-            click.echo(f"{'NOT TRUSTWORTHY' if check.verdict == 'broken' else 'notice'}: {check.reason.english()}")
-
-
-def _print_reading(reading: DesignReading, made: Design, promise: Mapping[str, Any]) -> None:
-    _print_checks(reading.checks)
-    for row in reading.effects:
-        interval = f"[{row.low:+.4g}, {row.high:+.4g}]"
-        click.echo(f"{row.metric}, variant {row.variant}: {row.estimate:+.4g} {interval}: {row.decision}")
-    if reading.measured is not None:
-        measured = reading.measured
-        click.echo(f"measured gain      {measured.gain:,.0f} ({measured.low:,.0f} … {measured.high:,.0f})")
-        if made.promise_scale is not None:
-            click.echo(f"promised for it    {made.sizing.effect * made.promise_scale:,.0f}")
-        if promise.get("promised_gain") is not None:
-            click.echo(f"promised in all    {promise['promised_gain']:,.0f}")
-    for verdict in reading.verdicts:
-        click.echo(f"decision           {verdict.action}")
-        for reason in verdict.reasons:
-            click.echo(f"  {reason.english()}")
-    for note in reading.notes:
-        click.echo(note.english())

@@ -218,6 +218,20 @@ def _read_rule(_context: click.Context, _option: click.Parameter, text: str | No
 @click.option(
     "--decides-for", type=click.FloatRange(min=0, min_open=True), help="Units to which the decision will apply."
 )
+@click.option(
+    "--correction",
+    type=click.Choice(["none", "holm", "benjamini_hochberg"]),
+    default="none",
+    show_default=True,
+    help="Of the p-values over metrics and treatments; the deciding metric and guardrails are read by their intervals.",
+)
+@click.option(
+    "--convention",
+    type=click.Choice(["delta", "log"]),
+    default="delta",
+    show_default=True,
+    help="Relative effect that is named first; both are shown.",
+)
 @click.option("--why", default="", help="Reason for changing a design that runs.")
 @as_json
 @with_settings
@@ -265,6 +279,8 @@ def _print(made: Design) -> None:
     click.echo(
         f"read               {made.plan.method.replace('_', ' ')}, {made.plan.looks} time(s), alpha {made.plan.alpha:g}"
     )
+    if len(made.metrics) > 1 or len(made.split.weights) > 2:
+        click.echo(f"corrects           {made.correction.replace('_', ' ')}, over the metrics that are no guardrails")
     guarded = ", ".join(f"{one.metric} ({one.margin:.0%})" for one in made.rule.guardrails) or "none"
     click.echo(f"decides            {made.rule.metric}; guardrails: {guarded}")
     for note in made.notes:

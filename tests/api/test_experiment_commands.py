@@ -124,7 +124,17 @@ def test_a_proposal_is_tested_and_its_measured_gain_stands_beside_its_promise(ho
     outcome["profit"] = level[places] + gain + rng.normal(0, 0.2, 80)
     outcome["units"] = 50 + rng.normal(0, 0.1, 80)
     outcome.to_csv("after.csv", index=False)
-    reading = asked(capsys, "analyse", "after.csv", "--name", "test", "--unit", "product_id")
+    reading = asked(
+        capsys,
+        "analyse",
+        "after.csv",
+        "--name",
+        "test",
+        "--unit",
+        "product_id",
+        "--weeks",
+        str(made["sizing"]["weeks"]),
+    )
     assert reading["measured"]["low"] < 3.0 * 80 * 8 < reading["measured"]["high"]
     assert reading["promise"]["promised_gain"] == 120.5
     with store_of(home) as store:
