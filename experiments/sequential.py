@@ -110,7 +110,7 @@ def rejection_boundary(plan: AnalysisPlan, fractions: Sequence[float] | Floats) 
         return np.where(at >= 1.0, stats.norm.ppf(1 - plan.alpha / 2), np.inf)
     if plan.method == "always_valid":
         return always_valid_multiplier(at * (plan.planned_units or 1), plan.alpha, _tuning(plan, planned=1))
-    return _spending_boundary(at, spent(plan, at))
+    return spending_boundary(at, spent(plan, at))
 
 
 def always_valid_multiplier(units: Floats | Sequence[float], alpha: float, tuning_units: float) -> Floats:
@@ -144,18 +144,26 @@ def interval_multiplier(plan: AnalysisPlan, units: Sequence[int]) -> float:
     if plan.method != "group_sequential":
         return float(always_valid_multiplier([float(now)], plan.alpha, _tuning(plan, planned=DEFAULT_TUNING_UNITS))[0])
     fractions = [plan.fraction(count) for count in units]
-    if fractions.count(1.0) > 1:
+    return float(rejection_boundary(plan, [fractions[look] for look in told_apart(fractions)])[-1])
+
+
+def told_apart(fractions: Sequence[float]) -> list[int]:
+    """Places of the looks of a group-sequential plan that were not followed by the next before anything had changed.
+
+    Args:
+        fractions: (k,) information fractions, the present look last.
+
+    Raises:
+        ProblemError: the plan was already read at its planned end.
+    """
+    if list(fractions).count(1.0) > 1:
         raise ProblemError(
-            f"the plan spent its error at the planned end, {plan.planned_units:,} units, and was read there already; "
-            "keep that reading, or begin a new version of the design"
+            "the plan spent its error at the planned end and was read there already; keep that reading, or begin a new "
+            "version of the design"
         )
-    return float(rejection_boundary(plan, _told_apart(fractions))[-1])
-
-
-def _told_apart(fractions: Sequence[float]) -> list[float]:
-    """Looks without those that were followed by the next before anything had changed."""
     ahead = [*fractions[1:], math.inf]
-    return [at for at, next_one in zip(fractions, ahead, strict=True) if next_one - at >= SMALLEST_STEP]
+    steps = enumerate(zip(fractions, ahead, strict=True))
+    return [look for look, (at, next_one) in steps if next_one - at >= SMALLEST_STEP]
 
 
 def early_widening(plan: AnalysisPlan, units: int) -> float:
@@ -254,8 +262,13 @@ def _checked(fractions: Sequence[float] | Floats) -> Floats:
     return at
 
 
-def _spending_boundary(at: Floats, spent_by: Floats) -> Floats:
-    """Critical |z| that spends exactly the planned error at each look."""
+def spending_boundary(at: Floats, spent_by: Floats) -> Floats:
+    """Critical |z| at each look, (k,), that spends exactly the planned error there.
+
+    Args:
+        at: (k,) information fractions, increasing, above 0; only their ratios matter.
+        spent_by: (k,) error probability that may be spent by each look.
+    """
     boundary = np.empty(at.size)
     path = _Path(0.0)
     for look, (fraction, ahead) in enumerate(zip(at, _steps_ahead(at), strict=True)):
