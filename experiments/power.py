@@ -3,6 +3,9 @@
 The size follows from the drift that a plan needs (`sequential.drift_for_power`): with V the variance of one unit over
 its shares of the arms, N = (drift / effect)² V. Where units are few and read once, Student's t takes the place of the
 normal distribution (Cohen 1988, chapter 2).
+
+Units that are all there from the first day and watched on (products, stores, cells of customers) have functions of
+their own: their number does not grow from look to look, but what is known of each does (`experiments.few_units`).
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import numpy.typing as npt
 from scipy import optimize, stats
 
 from engine.errors import ProblemError
+from engine.proposal import N_
+from experiments.few_units import FewLooks, require_enough
 from experiments.history import Outcome
 from experiments.sequential import AnalysisPlan, drift_for_power
 from experiments.sequential import power as plan_power
@@ -146,6 +151,96 @@ def detectable_effect(
     if lacking(most) < 0:
         raise ProblemError(f"{units} units show no effect of '{outcome.name}' with power {power:g}; take more units")
     return float(optimize.brentq(lacking, 1e-6 * rough, most, xtol=1e-10 * rough, rtol=1e-10))
+
+
+def power_watched(
+    outcome: Outcome, effect: float, units: int, plan: AnalysisPlan, *, weights: Sequence[float] = (0.5, 0.5)
+) -> float:
+    """Probability that `units`, all there from the first day and read at the plan's looks, show `effect`.
+
+    Args:
+        outcome: the metric over the whole length of the test, from history.
+        effect: absolute difference for each unit, over the same length.
+        units: of all variants together.
+        plan: how they will be read; the looks are equally spaced in time.
+        weights: share of each variant, control first. Several treatments share alpha (Bonferroni).
+
+    Raises:
+        ProblemError: as in `power_at`, or so few units that no boundary of several looks holds.
+    """
+    reached = power_at(outcome, effect, units, replace(plan, method="fixed"), weights=weights)
+    if plan.method == "fixed":
+        return reached
+    drift = abs(effect) / math.sqrt(_unit_variance(outcome, effect, weights) / units)
+    return _watched_looks(outcome, units, plan, weights).power(drift)
+
+
+def detectable_watched(
+    outcome: Outcome,
+    units: int,
+    plan: AnalysisPlan,
+    *,
+    power: float = 0.8,
+    weights: Sequence[float] = (0.5, 0.5),
+) -> float:
+    """Smallest positive effect that `units`, read as in `power_watched`, show with probability `power`.
+
+    Raises:
+        ProblemError: as in `power_watched` and `detectable_effect`.
+    """
+    if plan.method == "fixed":
+        return detectable_effect(outcome, units, plan, power=power, weights=weights)
+    drift = _watched_looks(outcome, units, plan, weights).drift_for(power)
+    rough = drift * math.sqrt(_unit_variance(outcome, 0.0, weights) / units)
+    most = (1 - outcome.mean) * (1 - 1e-9) if outcome.kind == "proportion" else 2.0 * rough
+
+    def lacking(effect: float) -> float:
+        return effect - drift * math.sqrt(_unit_variance(outcome, effect, weights) / units)
+
+    if lacking(most) < 0:
+        raise ProblemError(f"{units} units show no effect of '{outcome.name}' with power {power:g}; take more units")
+    return float(optimize.brentq(lacking, 0.0, most, xtol=1e-10 * rough))
+
+
+def required_watched(
+    outcome: Outcome,
+    effect: float,
+    plan: AnalysisPlan,
+    *,
+    power: float = 0.8,
+    weights: Sequence[float] = (0.5, 0.5),
+) -> int:
+    """Units, all there from the first day and read at the plan's looks, that show `effect` with probability `power`.
+
+    Clusters count as a whole. Arguments as in `power_watched`.
+
+    Raises:
+        ProblemError: as in `required_units`.
+    """
+    if plan.method == "fixed":
+        return required_units(outcome, effect, plan, power=power, weights=weights)
+    step = max(1, math.ceil(outcome.cluster_size))
+    fewest = math.ceil(6 / min(weights[0] + share for share in weights[1:]) * outcome.cluster_size)
+    many = required_units(outcome, effect, replace(plan, planned_units=1), power=power, weights=weights)
+    low, high = fewest - step, max(fewest, many)
+    while power_watched(outcome, effect, high, plan, weights=weights) < power - 1e-9:
+        low, high = high, 2 * high
+    while high - low > step:
+        middle = low + step * max(1, (high - low) // (2 * step))
+        if power_watched(outcome, effect, middle, plan, weights=weights) < power - 1e-9:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _watched_looks(outcome: Outcome, units: int, plan: AnalysisPlan, weights: Sequence[float]) -> FewLooks:
+    """The planned looks at units whose number stays."""
+    freedom = _freedom(outcome, units, weights)
+    what = N_("units") if outcome.cluster_size == 1.0 else N_("clusters")
+    require_enough(plan, freedom, units=round(units / outcome.cluster_size), what=what)
+    shared = _shared(plan, weights)
+    return FewLooks(shared, tuple(plan.planned_fractions.tolist()), (freedom,) * plan.looks)
 
 
 def weeks_until(units: int, arrived: npt.ArrayLike, *, coverage: float = 1.0) -> int | None:

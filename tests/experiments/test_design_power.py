@@ -19,7 +19,17 @@ from experiments.history import (
     with_clusters,
     with_covariates,
 )
-from experiments.power import arrivals, detectable_effect, power_at, required_units, size_of, weeks_until
+from experiments.power import (
+    arrivals,
+    detectable_effect,
+    detectable_watched,
+    power_at,
+    power_watched,
+    required_units,
+    required_watched,
+    size_of,
+    weeks_until,
+)
 from experiments.sequential import AnalysisPlan
 
 FIXED = AnalysisPlan()
@@ -171,3 +181,33 @@ def test_the_run_length_follows_the_arrivals():
 def test_what_no_size_can_be_planned_for_is_refused(make, says):
     with pytest.raises(ProblemError, match=says):
         make()
+
+
+@pytest.mark.parametrize("method", ["fixed", "group_sequential", "always_valid"])
+def test_few_units_that_are_watched_have_size_power_and_detectable_effect_under_every_analysis(method):
+    plan = AnalysisPlan(method, planned_units=1, looks=1 if method == "fixed" else 4)
+    alone = Outcome("profit", "mean", 10.0, 4.0, 100)
+    for outcome, units in ((alone, 20), (with_categories(alone), 800)):
+        smallest = detectable_watched(outcome, units, plan)
+        assert power_watched(outcome, smallest, units, plan) == pytest.approx(0.8, abs=1e-6)
+        assert required_watched(outcome, smallest, plan) == pytest.approx(units, abs=outcome.cluster_size)
+    if method == "fixed":
+        assert power_watched(alone, 2.0, 20, plan) == power_at(alone, 2.0, 20, plan)
+    else:
+        assert power_watched(alone, 2.0, 20, plan) < power_at(alone, 2.0, 20, FIXED), "looking has its price"
+        assert power_watched(alone, 0.2, 2000, plan) == pytest.approx(power_at(alone, 0.2, 2000, plan), abs=0.01)
+        with pytest.raises(ProblemError, match="5 units leave 3 degrees of freedom"):
+            power_watched(alone, 2.0, 5, plan)
+
+
+def with_categories(outcome):
+    return Outcome("profit", "mean", 10.0, outcome.variance, 4000, correlation=0.02, cluster_size=40.0)
+
+
+def test_a_share_that_is_watched_has_its_own_variance_at_the_effect():
+    buys = Outcome("buys", "proportion", 0.10, 0.09, 5000)
+    plan = AnalysisPlan("group_sequential", planned_units=1, looks=3)
+    smallest = detectable_watched(buys, 2000, plan)
+    assert power_watched(buys, smallest, 2000, plan) == pytest.approx(0.8, abs=1e-6)
+    with pytest.raises(ProblemError, match="show no effect of 'buys'"):
+        detectable_watched(Outcome("buys", "proportion", 0.97, 0.03, 5000), 20, plan)

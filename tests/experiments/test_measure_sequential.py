@@ -62,7 +62,7 @@ def test_whenever_the_looks_come_the_error_spent_is_the_error_planned(fractions,
 
 def test_looks_close_together_cost_what_their_error_says():
     plan = group_sequential()
-    at = np.array([0.5, 0.5 + 3e-5, 0.51, 1.0])
+    at = np.array([0.5, 0.5 + 3e-4, 0.51, 1.0])
     assert crossing_probability(at, rejection_boundary(plan, at)).sum() == pytest.approx(0.05, rel=1e-7)
 
 
