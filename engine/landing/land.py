@@ -57,6 +57,9 @@ def land(
         stages, faults = _stage_all(raw, folder, backend, progress)
         whole = {name: stage for name, stage in stages.items() if stage.whole}
         faults += _check(whole, backend, today)
+        shares = _shares(stages, settings, backend)
+        # What is refused for its rows is not asked what its few left rows mean, too.
+        whole = {name: stage for name, stage in whole.items() if name not in {fault.table for fault in shares}}
         if not raw.costs_assumed:
             faults += rules.costs_above_prices(whole, backend)
         if not raw.prices_reconstructed:
@@ -64,7 +67,7 @@ def land(
         progress.advance(0.7)
         kinds = {name: week_kind(stage, backend) for name, stage in whole.items() if stage.has("week") and stage.rows}
         calendar, more = make_calendar(whole, kinds, backend, known=(raw.first_monday, raw.first_week))
-        faults += [*more, *rules.variation(whole, backend), *_shares(stages, settings, backend), *_no_price(stages)]
+        faults += [*more, *rules.variation(whole, backend), *shares, *_no_price(stages)]
         faults = [*_no_sales(raw, stages), *faults]
         shop = None
         if not any(fault.refuses for fault in faults):
@@ -147,7 +150,7 @@ def _shares(stages: Mapping[str, Stage], settings: Settings, backend: DuckDbBack
         rows = stage.rows + len(stage.rejected)
         if dropped > limit * rows or (dropped and dropped == rows):
             problem = f"{dropped:,} of {rows:,} rows would have to be set aside, more than {limit:.1%}"
-            remedy = "correct the faults above, or raise data.max_quarantined_share"
+            remedy = "correct the faults of this table, or raise data.max_quarantined_share"
             faults.append(Fault(stage.table.name, stage.files, "", None, "", problem, remedy, refuses=True))
     return faults
 

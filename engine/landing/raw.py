@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from engine.frames import column_sql, quoted
 from engine.proposal import Sentence
 from engine.shop import Fault
+
+_OFFSET = re.compile(r"([+-])(\d{2}):(\d{2})")
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Part:
     """False: the file knows texts only, as CSV does."""
     path: str = ""
     """The file that is read."""
+    zones: Mapping[str, str] = field(default_factory=dict)
+    """Column -> time zone (Europe/Berlin, +08:00) whose clock its instants are read by; its type says TIMESTAMP."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,12 @@ class RawShop:
     """Files or tables that are not in the contract."""
 
 
-def parquet_part(label: str, path: str, columns: Mapping[str, str]) -> Part:
-    """A Parquet file as a part."""
-    return Part(label, f"read_parquet({quoted(path)}, file_row_number=true)", "file_row_number + 1", columns)
+def parquet_part(label: str, path: str, columns: Mapping[str, str], zones: Mapping[str, str] | None = None) -> Part:
+    """A Parquet file as a part; `zones` names the columns that the file keeps as instants of a time zone."""
+    zones = zones or {}
+    kinds = {name: "TIMESTAMP" if name in zones else kind for name, kind in columns.items()}
+    sql = f"read_parquet({quoted(path)}, file_row_number=true)"
+    return Part(label, sql, "file_row_number + 1", kinds, zones=zones)
 
 
 def csv_part(label: str, path: str, columns: Mapping[str, str], delimiter: str, rejects: str) -> Part:
@@ -73,5 +81,17 @@ def csv_part(label: str, path: str, columns: Mapping[str, str], delimiter: str, 
 
 def select_sql(part: Part) -> str:
     """The part with its row numbers as the column `__row`."""
-    names = ", ".join(column_sql(name) for name in part.columns)
+    names = ", ".join(_column_sql(part, name) for name in part.columns)
     return f"SELECT {names}, {part.row_sql} AS __row FROM {part.sql}"
+
+
+def _column_sql(part: Part, name: str) -> str:
+    """A column as the shop's clock showed it: weeks and days begin at its midnight, not at Greenwich's."""
+    column, zone = column_sql(name), part.zones.get(name)
+    if zone is None:
+        return column
+    offset = _OFFSET.fullmatch(zone)
+    if offset is None:
+        return f"{column} AT TIME ZONE {quoted(zone)} AS {column}"
+    sign, hours, minutes = offset.groups()
+    return f"({column} AT TIME ZONE 'UTC' + INTERVAL ({sign}{int(hours) * 60 + int(minutes)}) MINUTE) AS {column}"

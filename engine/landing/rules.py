@@ -169,6 +169,9 @@ def unlisted_products(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
             continue
         where = f"product_id NOT IN (SELECT product_id FROM {products.view} WHERE product_id IS NOT NULL)"
         problem = Reason("the product is not listed in {table}", {"table": products.files})
+        remedy = N_("list it there, with its category and cost")
+        if _listed_with_zeros(stage, products, where, backend):
+            remedy = N_("write the identifiers alike in both: one of them lost its leading zeros")
         faults.append(
             drop_rows(
                 stage,
@@ -177,10 +180,20 @@ def unlisted_products(stages: Stages, backend: DuckDbBackend) -> list[Fault]:
                 where,
                 "product_id",
                 problem,
-                N_("list it there, with its category and cost"),
+                remedy,
             )
         )
     return [fault for fault in faults if fault]
+
+
+def _listed_with_zeros(stage: Stage, products: Stage, where: str, backend: DuckDbBackend) -> bool:
+    """Whether one of these rows' products is listed but for leading zeros, which spreadsheets strip."""
+    plain = "ltrim(product_id, '0')"
+    listed = f"SELECT {plain} FROM {products.view} WHERE product_id IS NOT NULL"
+    found = backend.connection.execute(
+        f"SELECT EXISTS (SELECT 1 FROM {stage.view} WHERE {where} AND {plain} IN ({listed}))"
+    ).fetchone()
+    return bool(found and found[0])
 
 
 def unpriced_products(stages: Stages, backend: DuckDbBackend) -> list[Fault]:

@@ -14,6 +14,7 @@ import duckdb
 
 from engine.contract import TABLES, Kind, Table
 from engine.frames import DuckDbBackend, column_sql, quoted
+from engine.landing.columns import copy_to, read_whole_columns
 from engine.landing.raw import Part, RawTable, select_sql
 from engine.landing.types import SQL_TYPES, blank_sql, value_sql, week_date_sql, week_number_sql
 from engine.shop import Fault
@@ -109,8 +110,10 @@ def stage_table(raw: RawTable, folder: Path, backend: DuckDbBackend) -> tuple[St
     path = folder / f"{table.name}.stage.parquet"
     selects = [_part_sql(part, names, table, present, attributes) for part, names in parts]
     together = " UNION ALL BY NAME ".join(selects)
+    typed = all(part.typed for part in raw.parts)
     try:
-        backend.connection.execute(f"COPY ({together}) TO {quoted(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+        copy_to(together, path, backend)
+        read_whole_columns(table, present, path, backend, typed=typed)
     except duckdb.Error as error:
         if _no_room(error):
             raise
@@ -118,7 +121,6 @@ def stage_table(raw: RawTable, folder: Path, backend: DuckDbBackend) -> tuple[St
     files = ", ".join(part.label for part in raw.parts[:3]) + (" …" if len(raw.parts) > 3 else "")
     rejected = _rejected(raw, backend)
     rows = _open_views(table, path, backend, rejected)
-    typed = all(part.typed for part in raw.parts)
     return Stage(table, path, present, attributes, rows, files, typed, rejected), faults
 
 

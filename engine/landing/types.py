@@ -79,12 +79,14 @@ def week_date_sql(raw: str, raw_type: str) -> str:
     if raw_type != "VARCHAR":
         return f"({_time(raw, raw_type)})::DATE"
     text = f"trim({raw})"
-    monday = (
-        f"date_trunc('week', make_date(left({text}, 4)::INTEGER, 1, 4)) + "
-        f"INTERVAL 1 WEEK * (right({text}, 2)::INTEGER - 1)"
-    )
+    monday = iso_week_sql(f"left({text}, 4)::INTEGER", f"right({text}, 2)::INTEGER")
     iso = f"CASE WHEN regexp_matches({text}, '{_ISO_WEEK}') THEN ({monday})::DATE END"
     return f"coalesce(try_cast({text} AS DATE), {iso})"
+
+
+def iso_week_sql(year: str, week: str) -> str:
+    """The Monday of an ISO 8601 week: that of 4 January, and so many weeks on."""
+    return f"date_trunc('week', make_date({year}, 1, 4)) + INTERVAL 1 WEEK * ({week} - 1)"
 
 
 def _identifier(raw: str, raw_type: str) -> str:

@@ -20,8 +20,6 @@ ALIGNED_SHARE = 0.95
 DATES = "dates"
 NUMBERS = "numbers"
 
-_DAY_NUMBER = "BETWEEN 19000101 AND 21991231"
-
 
 @dataclass(frozen=True)
 class Calendar:
@@ -41,23 +39,9 @@ class Calendar:
 
 
 def week_kind(stage: Stage, backend: DuckDbBackend) -> str:
-    """Whether the column `week` of a table holds dates or running numbers; compact dates (20241230) are made dates."""
-    number, day, compact = _one(
-        backend,
-        f"SELECT count(week), count(__day_week), count(*) FILTER (week {_DAY_NUMBER}) FROM {stage.view}",
-    )
-    if number and compact == number:
-        _read_compact(stage, backend)
-        return DATES
+    """Whether the column `week` of a table holds dates or running numbers."""
+    number, day = _one(backend, f"SELECT count(week), count(__day_week) FROM {stage.view}")
     return DATES if day > number else NUMBERS
-
-
-def _read_compact(stage: Stage, backend: DuckDbBackend) -> None:
-    backend.connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW {stage.all_rows} AS SELECT * REPLACE ("
-        "try_strptime(week::VARCHAR, '%Y%m%d')::DATE AS __day_week), file_row_number AS __id "
-        f"FROM read_parquet('{stage.path}', file_row_number=true)"
-    )
 
 
 def make_calendar(

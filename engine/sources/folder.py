@@ -112,7 +112,18 @@ def _open(path: Path, label: str, table: str, converted: Path, backend: DuckDbBa
 
 def _open_parquet(path: Path, label: str, backend: DuckDbBackend) -> Part:
     described = backend.connection.execute(f"DESCRIBE SELECT * FROM read_parquet({quoted(str(path))})").fetchall()
-    return parquet_part(label, str(path), {str(name): str(kind) for name, kind, *_ in described})
+    columns = {str(name): str(kind) for name, kind, *_ in described}
+    instants = [name for name, kind in columns.items() if kind == "TIMESTAMP WITH TIME ZONE"]
+    return parquet_part(label, str(path), columns, _zones(path, instants) if instants else {})
+
+
+def _zones(path: Path, instants: list[str]) -> dict[str, str]:
+    """Time zones of these columns where the file names one; DuckDB knows the instants only."""
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(path)
+    zones = {name: str(schema.field(name).type.tz) for name in instants}
+    return {name: zone for name, zone in zones.items() if zone != "UTC"}
 
 
 def _open_csv(path: Path, label: str, table: str, converted: Path, opened: _Opened) -> None:
