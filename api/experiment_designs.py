@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from api.experiment_options import refuse_idle
+from api.experiment_replay import units_of, with_replay
 from engine.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _arriving(history: Past, name: str, split: Split, asked: Asked) -> Design:
     effect = _effect(outcome, asked)
     weeks = table[asked["first_week"]].to_numpy(dtype=int) if asked["first_week"] else np.zeros(len(table), dtype=int)
     first = weeks - weeks.min()
-    return design_arriving(
+    made = design_arriving(
         name,
         outcome,
         arrivals(first, int(first.max()) + 1),
@@ -93,6 +94,7 @@ def _arriving(history: Past, name: str, split: Split, asked: Asked) -> Design:
         power=asked["power"],
         rule=_rule(asked, effect),
     )
+    return with_replay(made, units_of(table, asked), asked["replay"])
 
 
 def _known(history: Past, name: str, asked: Asked) -> Design:
@@ -108,7 +110,7 @@ def _known(history: Past, name: str, asked: Asked) -> Design:
         raise InputError("--cluster of known units means the category of products; randomise the stores themselves")
     outcome = _outcome(table, asked)
     effect = _effect(outcome, asked)
-    return design_known(
+    made = design_known(
         name,
         [str(one) for one in table[asked["unit"]]],
         outcome,
@@ -123,6 +125,7 @@ def _known(history: Past, name: str, asked: Asked) -> Design:
         power=asked["power"],
         rule=_rule(asked, effect),
     )
+    return with_replay(made, units_of(table, asked), asked["replay"])
 
 
 def _budget_split(history: Past, name: str, asked: Asked) -> Design:
@@ -137,7 +140,7 @@ def _budget_split(history: Past, name: str, asked: Asked) -> Design:
     metric = {"kind": "profit", "name": asked["metric"], "column": "margin", "cost": "coupon_cost"}
     if len(asked["covariates"]) == 1:
         metric["covariate"] = asked["covariates"][0]
-    return design_budget_split(
+    made = design_budget_split(
         name,
         outcome,
         len(table),
@@ -149,6 +152,7 @@ def _budget_split(history: Past, name: str, asked: Asked) -> Design:
         power=asked["power"],
         rule=_rule(asked, effect),
     )
+    return with_replay(made, units_of(table, asked), asked["replay"])
 
 
 def _rule(asked: Asked, effect: float) -> DecisionRule:
@@ -275,6 +279,7 @@ def _switchback(history: Past, name: str, asked: Asked) -> Design:
     import numpy as np
 
     from engine.errors import DataError
+    from experiments.replay_design import PastPeriods
     from experiments.switchback_design import design_switchback
 
     if not asked["steps"] or asked["effect"] is None:
@@ -286,10 +291,11 @@ def _switchback(history: Past, name: str, asked: Asked) -> Design:
     wide = table.pivot_table(index=asked["unit"], columns="step", values=asked["metric"], aggfunc="sum", dropna=False)
     if np.isnan(wide.to_numpy(dtype=float)).any():
         raise DataError("the history has not a row of every region for every step; fill in what is missing")
-    return design_switchback(
+    history_of_regions = wide.to_numpy(dtype=float)
+    made = design_switchback(
         name,
         [str(region) for region in wide.index],
-        wide.to_numpy(dtype=float),
+        history_of_regions,
         steps=asked["steps"],
         effect=asked["effect"],
         felt=[1.0] * asked["carry_over"],
@@ -300,6 +306,7 @@ def _switchback(history: Past, name: str, asked: Asked) -> Design:
         alpha=asked["alpha"],
         power=asked["power"],
     )
+    return with_replay(made, PastPeriods(history_of_regions), asked["replay"])
 
 
 def _for_proposal(settings: Settings, store: Store, history: Past | None, name: str, asked: Asked) -> Design:

@@ -46,6 +46,7 @@ DEFAULTS: Mapping[str, Any] = {
     "decides_for": None,
     "correction": "none",
     "convention": "delta",
+    "replay": 320,
 }
 """What counts where nothing is asked for."""
 _SWITCHBACK_ONLY = ("steps", "periods", "carry_over")

@@ -64,6 +64,9 @@ class DesignIn(Model):
         description="Of the p-values over metrics and treatments; the deciding metric and guardrails are read by their "
         "intervals.",
     )
+    replay: int = Field(
+        320, ge=0, le=10_000, description="Splits of history that mean nothing on which the method is tried out."
+    )
     convention: Literal["delta", "log"] = Field("delta", description="Relative effect that is named first.")
 
 

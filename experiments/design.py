@@ -24,6 +24,7 @@ from experiments.sequential import AnalysisPlan, Method, Spending
 from experiments.statistics.contrast import Convention
 from experiments.statistics.multiple import Correction
 from experiments.switchback import SwitchbackPlan
+from experiments.trust.check import Check
 
 Treatment = Literal["price", "coupon", "recommendation", "other"]
 Unit = Literal["customer", "product", "store", "time"]
@@ -76,6 +77,8 @@ class Design:
     promise_scale: float | None = None
     """Effect for each unit times this is money over the proposal's horizon: what the promise is compared with."""
     notes: tuple[Reason, ...] = ()
+    checks: tuple[Check, ...] = ()
+    """What history said of the method before the start, such as its A/A replay."""
     correction: Correction = "none"
     """Of the p-values over goals and treatments; the rule's metric decides by its interval, guardrails by theirs."""
     convention: Convention = "delta"
@@ -313,6 +316,7 @@ def _part(name: str, value: Any) -> Any:  # noqa: ANN401 - one field of the reco
         "switchback": lambda given: SwitchbackPlan(**given),
         "metrics": tuple,
         "notes": lambda given: tuple(_reason_from(one) for one in given),
+        "checks": lambda given: tuple(Check(**{**one, "reason": _reason_from(one["reason"])}) for one in given),
     }
     return readers[name](value) if name in readers else value
 

@@ -8,7 +8,9 @@ promised.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,18 +30,26 @@ Floats = npt.NDArray[np.float64]
 
 FEWEST_PRODUCTS = 8
 LONGEST_WEEKS = 26
-PRICE_GUARDRAIL = 0.05
+PRICE_GUARDRAILS: Mapping[str, float] = MappingProxyType({"units": 0.05})
 """Units sold may not fall by more than this share."""
-_PRICE_METRICS = (
-    {"name": "profit", "column": "profit", "covariate": "profit_before"},
-    {"name": "units", "column": "units"},
-)
+_NET_PROFIT = {
+    "kind": "profit",
+    "name": "profit",
+    "column": "margin",
+    "cost": "coupon_cost",
+    "covariate": "profit_before",
+}
+_PROFIT = {"name": "profit", "column": "profit", "covariate": "profit_before"}
 
 _ONE_BY_ONE = N_(
     "Drawn one by one, without regard to substitution, the products would reach {power:.0%} in {weeks} weeks."
 )
 _REMEDY = N_("Test it over stores or as a switchback, or together with the next proposals.")
 _PRODUCTS = N_("{products} products with a new price are tested, out of {all} in the proposal.")
+_TOO_LONG = (
+    "a test of {asked} weeks: history of {history} weeks judges one to {longest} weeks; ask for as many, or give a "
+    "longer history"
+)
 _HELD_BACK = N_(
     "{share:.0%} of the {customers} customers who were to get a coupon get none, so that its effect is seen."
 )
@@ -59,6 +69,8 @@ def design_of_prices(
     history: WeeklyHistory,
     *,
     name: str,
+    weeks: int | None = None,
+    guardrails: Mapping[str, float] = PRICE_GUARDRAILS,
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> Design:
@@ -68,11 +80,14 @@ def design_of_prices(
         proposal: with its price lines.
         history: weekly profit of at least the products that change.
         name: of the experiment; it seeds the draw.
+        weeks: how long it runs; None: the shortest time with power enough.
+        guardrails: columns that may not fall by more than a share.
         alpha: 1 - confidence.
         power: wanted on the promised profit.
 
     Raises:
-        ProblemError: fewer than `FEWEST_PRODUCTS` products change or have a history, or nothing is promised for them.
+        ProblemError: fewer than `FEWEST_PRODUCTS` products change or have a history, nothing is promised for them, or
+            history is too short for the weeks.
     """
     tested, profit = _tested(proposal, history)
     promised = sum(line.profit_proposed - line.profit_current for line in tested)
@@ -85,30 +100,39 @@ def design_of_prices(
     units, categories = [line.product_id for line in tested], [line.category or "none" for line in tested]
     draw, assigned, drawn_notes = draw_known(name, units, _levels(profit), categories=categories)
     clusters, share = (np.array(categories), COMPARED) if draw == "two_stage" else (None, 1.0)
-    outcome, sizing = _length(profit, effect, clusters, share, alpha, power)
+    outcome, sizing = _length(profit, effect, clusters, share, alpha, power, weeks)
     notes = [
         Reason(_PRODUCTS, {"products": len(tested), "all": len(proposal.prices)}),
         *drawn_notes,
         *notes_on(outcome),
     ]
     if sizing.power < power:
-        alone = _length(profit, effect, None, 1.0, alpha, power)[1] if draw == "two_stage" else None
+        alone = _length(profit, effect, None, 1.0, alpha, power, weeks)[1] if draw == "two_stage" else None
         notes += _too_short(sizing, alone)
     return Design(
         name=name,
         treatment="price",
         unit="product",
         draw=draw,
-        metrics=_PRICE_METRICS,
+        metrics=(_PROFIT, *_guarded(guardrails)),
         split=Split(name),
         plan=AnalysisPlan("fixed", alpha, planned_units=len(tested)),
-        rule=usual_rule("profit", effect, (Guardrail("units", PRICE_GUARDRAIL),)),
+        rule=usual_rule("profit", effect, _guardrails(guardrails)),
         sizing=sizing,
         outcome=outcome,
         assigned=assigned,
         promise_scale=scale,
         notes=tuple(notes),
     )
+
+
+def _guarded(guardrails: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The guardrails' columns as metrics."""
+    return [{"name": column, "column": column} for column in guardrails]
+
+
+def _guardrails(guardrails: Mapping[str, float]) -> tuple[Guardrail, ...]:
+    return tuple(Guardrail(column, margin) for column, margin in guardrails.items())
 
 
 def _tested(proposal: Proposal, history: WeeklyHistory) -> tuple[list[PriceLine], Floats]:
@@ -139,6 +163,7 @@ def design_of_coupons(
     *,
     name: str,
     held_back: float = 0.2,
+    guardrails: Mapping[str, float] = MappingProxyType({}),
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> Design:
@@ -151,6 +176,7 @@ def design_of_coupons(
         outcome: what history says of a customer's profit, net of coupon cost, over the proposal's horizon.
         name: of the experiment; it seeds the split.
         held_back: share of the customers who get no coupon; they are the control.
+        guardrails: columns that may not fall by more than a share.
         alpha: 1 - confidence.
         power: wanted on the promised profit.
 
@@ -176,10 +202,10 @@ def design_of_coupons(
         treatment="coupon",
         unit="customer",
         draw="hash",
-        metrics=({"kind": "profit", "name": "profit", "column": "margin", "cost": "coupon_cost"},),
+        metrics=(_NET_PROFIT, *_guarded(guardrails)),
         split=Split(name, weights),
         plan=plan,
-        rule=usual_rule("profit", effect),
+        rule=usual_rule("profit", effect, _guardrails(guardrails)),
         sizing=Sizing(customers, proposal.horizon_weeks, effect, reached, smallest),
         outcome=outcome,
         promise_scale=float(customers),
@@ -194,6 +220,7 @@ def _length(
     share: float,
     alpha: float,
     power: float,
+    asked: int | None,
 ) -> tuple[Outcome, Sizing]:
     """Shortest test whose power is enough; the longest that history can judge where none is.
 
@@ -204,15 +231,19 @@ def _length(
         share: of the products that the comparison rests on.
         alpha: 1 - confidence.
         power: wanted.
+        asked: weeks that are asked for; None: as many as it takes.
     """
     before = max(1, min(13, profit.shape[1] // 3))
     longest = min(LONGEST_WEEKS, profit.shape[1] - before)
     if longest < 1:
         raise ProblemError(f"history of {profit.shape[1]} weeks is too short to plan a test; 4 or more are needed")
+    if asked is not None and not 1 <= asked <= longest:
+        values = {"asked": asked, "history": profit.shape[1], "longest": longest}
+        raise ProblemError(Reason(_TOO_LONG, values))
     units = int(profit.shape[0] * share)
     plan = AnalysisPlan("fixed", alpha, planned_units=units)
     found: tuple[Outcome, Sizing] | None = None
-    for weeks in range(1, longest + 1):
+    for weeks in range(1, longest + 1) if asked is None else [asked]:
         outcome = panel_outcome("profit", profit, weeks=weeks, before=before)
         if clusters is not None:
             outcome = _alike(outcome, profit, clusters, weeks, before)

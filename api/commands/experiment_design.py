@@ -232,6 +232,13 @@ def _read_rule(_context: click.Context, _option: click.Parameter, text: str | No
     show_default=True,
     help="Relative effect that is named first; both are shown.",
 )
+@click.option(
+    "--replay",
+    type=click.IntRange(0, 10_000),
+    default=320,
+    show_default=True,
+    help="Splits of history that mean nothing on which the method is tried out; 0: none.",
+)
 @click.option("--why", default="", help="Reason for changing a design that runs.")
 @as_json
 @with_settings
@@ -283,6 +290,9 @@ def _print(made: Design) -> None:
         click.echo(f"corrects           {made.correction.replace('_', ' ')}, over the metrics that are no guardrails")
     guarded = ", ".join(f"{one.metric} ({one.margin:.0%})" for one in made.rule.guardrails) or "none"
     click.echo(f"decides            {made.rule.metric}; guardrails: {guarded}")
+    for check in made.checks:
+        marked = "NOT TRUSTWORTHY: " if check.verdict == "broken" else ""
+        click.echo(f"A/A replay         {marked}{check.reason.english()}")
     for note in made.notes:
         click.echo(note.english())
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from engine.errors import ProblemError
@@ -29,6 +30,16 @@ REPLAY_ALPHA = 0.001
 """A share of significant splits that a valid method would exceed less often than this is not chance."""
 PER_SCAN = 32
 """Splits that one hash of 32 digits gives."""
+_FINE = N_(
+    "{metric}: of {splits} splits of history that mean nothing {share:.1%} were significant ({low:.1%} to {high:.1%}), "
+    "{promised:.1%} are promised"
+)
+_WRONG = N_(
+    "{metric}: of {splits} splits of history that mean nothing {share:.1%} were significant ({low:.1%} to {high:.1%}), "
+    "{promised:.1%} are promised: the variance is by the wrong unit, or the metric is too heavy-tailed for its "
+    "sample"
+)
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ def replay(units: Units, metric: Metric, *, splits: int = 320, salt: str = "repl
     z = np.concatenate([_scan(units, relation, name, one, ranges, f"{salt}:{scan}") for scan in range(scans)])
     if units.cluster is not None:
         forget_clusters(units.warehouse)
-    return _judged(metric, z, alpha)
+    return judge_replay(metric.name, z, 2 * stats.norm.sf(np.abs(z)), alpha)
 
 
 def _summed(units: Units, metric: Metric) -> tuple[str, Components, Mapping[str, Range]]:
@@ -86,9 +97,7 @@ def _summed(units: Units, metric: Metric) -> tuple[str, Components, Mapping[str,
     return relation, one, ranges
 
 
-def _scan(
-    units: Units, relation: str, name: str, one: Components, ranges: Mapping[str, Range], salt: str
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _scan(units: Units, relation: str, name: str, one: Components, ranges: Mapping[str, Range], salt: str) -> Floats:
     """Estimate over standard error of 32 splits; each takes one digit of the hash."""
     dialect = units.warehouse.dialect
     salted = f"CONCAT({dialect.literal(salt)}, CAST({dialect.column(name)} AS {dialect.text}))"
@@ -106,21 +115,21 @@ def _scan(
     return np.array([contrast(both, one.value, one.covariate).z for both in pairs])
 
 
-def _judged(metric: Metric, z: np.ndarray[tuple[int], np.dtype[np.float64]], alpha: float) -> Replay:
-    wrong = int((np.abs(z) >= stats.norm.ppf(1 - alpha / 2)).sum())
+def judge_replay(metric: str, z: Floats, p_values: Floats, alpha: float) -> Replay:
+    """Say how often splits that mean nothing were significant.
+
+    Args:
+        metric: its name.
+        z: (splits,) effect over its error.
+        p_values: (splits,) two-sided.
+        alpha: what the method promises.
+    """
+    wrong = int((p_values <= alpha).sum())
     interval = stats.binomtest(wrong, z.size).proportion_ci(0.95, method="wilson")
     share = wrong / z.size
     p_value = float(stats.binomtest(wrong, z.size, alpha, alternative="greater").pvalue)
-    shown = {"metric": metric.name, "share": share, "promised": alpha, "splits": z.size}
+    low, high = float(interval.low), float(interval.high)
+    shown = {"metric": metric, "share": share, "low": low, "high": high, "promised": alpha, "splits": z.size}
     verdict: Verdict = "passed" if p_value >= REPLAY_ALPHA else "broken"
-    text = (
-        N_("{metric}: of {splits} splits that mean nothing {share:.1%} were significant, {promised:.0%} are promised")
-        if verdict == "passed"
-        else N_(
-            "{metric}: of {splits} splits that mean nothing {share:.1%} were significant, {promised:.0%} are promised: "
-            "the variance is by the wrong unit, or the metric is too heavy-tailed for its sample"
-        )
-    )
-    check = Check(f"replay:{metric.name}", verdict, Reason(text, shown), p_value)
-    spread = float(np.sqrt(np.mean(z**2)))
-    return Replay(metric.name, z.size, alpha, share, float(interval.low), float(interval.high), spread, check)
+    check = Check(f"replay:{metric}", verdict, Reason(_FINE if verdict == "passed" else _WRONG, shown), p_value)
+    return Replay(metric, z.size, alpha, share, low, high, float(np.sqrt(np.mean(z**2))), check)
