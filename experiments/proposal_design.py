@@ -39,7 +39,7 @@ _NET_PROFIT = {
     "cost": "coupon_cost",
     "covariate": "profit_before",
 }
-_PROFIT = {"name": "profit", "column": "profit", "covariate": "profit_before"}
+PRICE_PROFIT = {"name": "profit", "column": "profit", "covariate": "profit_before"}
 
 _ONE_BY_ONE = N_(
     "Drawn one by one, without regard to substitution, the products would reach {power:.0%} in {weeks} weeks."
@@ -98,26 +98,26 @@ def design_of_prices(
     scale = float(len(tested) * proposal.horizon_weeks)
     effect = promised / scale
     units, categories = [line.product_id for line in tested], [line.category or "none" for line in tested]
-    draw, assigned, drawn_notes = draw_known(name, units, _levels(profit), categories=categories)
+    draw, assigned, drawn_notes = draw_known(name, units, past_levels(profit), categories=categories)
     clusters, share = (np.array(categories), COMPARED) if draw == "two_stage" else (None, 1.0)
-    outcome, sizing = _length(profit, effect, clusters, share, alpha, power, weeks)
+    outcome, sizing = length_of_test(profit, effect, clusters, share, alpha, power, weeks)
     notes = [
         Reason(_PRODUCTS, {"products": len(tested), "all": len(proposal.prices)}),
         *drawn_notes,
         *notes_on(outcome),
     ]
     if sizing.power < power:
-        alone = _length(profit, effect, None, 1.0, alpha, power, weeks)[1] if draw == "two_stage" else None
+        alone = length_of_test(profit, effect, None, 1.0, alpha, power, weeks)[1] if draw == "two_stage" else None
         notes += _too_short(sizing, alone)
     return Design(
         name=name,
         treatment="price",
         unit="product",
         draw=draw,
-        metrics=(_PROFIT, *_guarded(guardrails)),
+        metrics=(PRICE_PROFIT, *guarded_columns(guardrails)),
         split=Split(name),
         plan=AnalysisPlan("fixed", alpha, planned_units=len(tested)),
-        rule=usual_rule("profit", effect, _guardrails(guardrails)),
+        rule=usual_rule("profit", effect, guardrails_of(guardrails)),
         sizing=sizing,
         outcome=outcome,
         assigned=assigned,
@@ -126,12 +126,13 @@ def design_of_prices(
     )
 
 
-def _guarded(guardrails: Mapping[str, float]) -> list[dict[str, Any]]:
+def guarded_columns(guardrails: Mapping[str, float]) -> list[dict[str, Any]]:
     """The guardrails' columns as metrics."""
     return [{"name": column, "column": column} for column in guardrails]
 
 
-def _guardrails(guardrails: Mapping[str, float]) -> tuple[Guardrail, ...]:
+def guardrails_of(guardrails: Mapping[str, float]) -> tuple[Guardrail, ...]:
+    """The guardrails of a rule, by column."""
     return tuple(Guardrail(column, margin) for column, margin in guardrails.items())
 
 
@@ -202,10 +203,10 @@ def design_of_coupons(
         treatment="coupon",
         unit="customer",
         draw="hash",
-        metrics=(_NET_PROFIT, *_guarded(guardrails)),
+        metrics=(_NET_PROFIT, *guarded_columns(guardrails)),
         split=Split(name, weights),
         plan=plan,
-        rule=usual_rule("profit", effect, _guardrails(guardrails)),
+        rule=usual_rule("profit", effect, guardrails_of(guardrails)),
         sizing=Sizing(customers, proposal.horizon_weeks, effect, reached, smallest),
         outcome=outcome,
         promise_scale=float(customers),
@@ -213,7 +214,7 @@ def design_of_coupons(
     )
 
 
-def _length(
+def length_of_test(
     profit: Floats,
     effect: float,
     clusters: npt.NDArray[Any] | None,
@@ -265,7 +266,7 @@ def _alike(outcome: Outcome, profit: Floats, clusters: npt.NDArray[Any], weeks: 
     return with_clusters(outcome, left_over(after, past), clusters[whole])
 
 
-def _levels(profit: Floats) -> Floats:
+def past_levels(profit: Floats) -> Floats:
     """What the arms are to have alike: the level of the last weeks, and its trend."""
     filled = np.nan_to_num(profit, nan=0.0)
     half = max(1, filled.shape[1] // 2)
