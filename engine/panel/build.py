@@ -27,7 +27,7 @@ from engine.panel.read import (
     sales_cells,
 )
 from engine.panel.record import Bools, Floats, Ints, Panel
-from engine.panel.references import everyday_reference, filled
+from engine.panel.references import HALF_A_CENT, everyday_reference, filled, wobbling
 from engine.panel.stock_outs import improbable_zero_runs
 from engine.panel.weeks import incomplete_weeks, week_starts
 from engine.proposal import N_
@@ -36,8 +36,6 @@ from engine.shop import Shop
 
 MAX_CELLS = 12_000_000
 """Above this many series times weeks, the stores are added up: nine dense matrices would not fit beside the models."""
-HALF_A_CENT = 0.005
-"""Rebuilt everyday prices that never differ from the price by more say nothing: the purchases carry no discounts."""
 
 _ADDED_UP = N_("series by store would be too many for one machine's memory; the stores were added up")
 _REBUILT = N_(
@@ -233,10 +231,12 @@ def _regular(table: Floats, price: Floats, seen: Bools, flags: Floats, *, recons
     """Give the everyday price in every cell, and whether it was logged."""
     logged = np.where(table > 0, table, np.nan)
     known = np.isfinite(logged)
+    # Purchases that carry no discounts give the price once more, not the everyday one.
     nothing_said = reconstructed and not (known & (np.abs(logged - price) > HALF_A_CENT)).any()
-    reference = everyday_reference(price, seen, wobbles=reconstructed)
+    wobbles = reconstructed and wobbling(price, seen)
+    reference = everyday_reference(price, seen, wobbles=wobbles)
     if nothing_said or not known.any():
-        settled = reference if reconstructed else settle_pending(reference, price, seen, flags)
+        settled = reference if wobbles else settle_pending(reference, price, seen, flags)
         return filled(settled), False
     return filled(np.where(known.any(axis=1, keepdims=True), logged, reference)), True
 

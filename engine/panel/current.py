@@ -6,24 +6,24 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.panel.record import Floats, Panel
+from engine.panel.references import HALF_A_CENT, wobbling
 
 RECENT_OBSERVATIONS = 4
-"""Rebuilt prices wobble from week to week; the median of this many observed weeks stands for the last."""
 RECENT_WEEKS = 13
-HALF_A_CENT = 0.005
 
 
 def current_prices(panel: Panel) -> Floats:
     """Everyday price in force at the end of the panel.
 
-    Logged prices: `regular_price` in the last observed week of each series. Rebuilt prices: the median of its last
-    four observed weeks. Weeks in which the everyday price itself was moved at random do not count. A product in
-    several stores: the mean over stores, weighted by units of the last thirteen weeks.
+    `regular_price` in the last observed week of each series; of rebuilt prices that wobble from week to week the median
+    of its last four observed weeks. Weeks in which the everyday price itself was moved at random do not count. A
+    product in several stores: the mean over stores, weighted by units of the last thirteen weeks.
 
     Returns:
         (P,) money per unit; NaN for a product that has no observed week.
     """
-    depth = RECENT_OBSERVATIONS if panel.prices_reconstructed else 1
+    wobbles = panel.prices_reconstructed and wobbling(panel.price, panel.observed & (panel.units > 0))
+    depth = RECENT_OBSERVATIONS if wobbles else 1
     cells = zip(panel.regular_price, _everyday_cells(panel), strict=True)
     by_series = np.array([_last_median(row, seen, depth) for row, seen in cells])
     lately = panel.units[:, -RECENT_WEEKS:].sum(axis=1)  # a store that closed has no say

@@ -8,7 +8,11 @@ from engine.panel.record import Bools, Floats
 
 LONGEST_PROMOTION = 4
 """A lower price that holds for more weeks than this is the new everyday price, from its first week on."""
+HALF_A_CENT = 0.005
 WOBBLE = 0.05
+LITTLE = 0.03
+WOBBLING_SHARE = 0.05
+"""Prices wobble where more than this share of the weeks differ from the week before by less than `LITTLE`."""
 SMOOTHED_WEEKS = 5
 
 
@@ -23,8 +27,8 @@ def everyday_reference(price: Floats, seen: Bools, *, wobbles: bool = False) -> 
     Args:
         price: (S, T) money per unit.
         seen: (S, T) False where the price is not known; those cells do not count.
-        wobbles: True for prices rebuilt from purchases: the median of the neighbouring everyday prices within 5 % is
-            taken, since the highest of five noisy prices is too high.
+        wobbles: True for prices that are never quite the same (`wobbling`): the median of the neighbouring everyday
+            prices within 5 % is taken, since the highest of five noisy prices is too high.
 
     Returns:
         (S, T) money per unit; NaN before the first price seen.
@@ -37,6 +41,17 @@ def everyday_reference(price: Floats, seen: Bools, *, wobbles: bool = False) -> 
     lowest = _windows(padded, width).min(axis=2)
     reference = carried_forward(np.where(np.isfinite(lowest), lowest, np.nan))
     return _smoothed(reference, price, seen) if wobbles else reference
+
+
+def wobbling(price: Floats, seen: Bools) -> bool:
+    """Whether prices (S, T) keep moving a little, as those rebuilt from purchases in several stores do.
+
+    Where every purchase of a week was made at one price, the rebuilt price is exact: it stands still, or makes a step.
+    """
+    both = seen[:, 1:] & seen[:, :-1]
+    before, after = price[:, :-1][both], price[:, 1:][both]
+    little = (np.abs(after - before) > HALF_A_CENT) & (np.abs(after - before) < LITTLE * before)
+    return bool(little.sum() > WOBBLING_SHARE * len(before))
 
 
 def _windows(values: Floats, width: int) -> Floats:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from engine.panel.pending import settle_pending
-from engine.panel.references import carried_forward, everyday_reference, filled
+from engine.panel.references import carried_forward, everyday_reference, filled, wobbling
 from engine.panel.stock_outs import improbable_zero_runs
 
 SEEN = np.ones((1, 20), dtype=bool)
@@ -149,3 +149,13 @@ def test_settling_only_ever_moves_the_end_of_a_path_to_its_price(price: np.ndarr
             assert changed[-1] == price.shape[1] - 1
             last = price[row, np.flatnonzero(seen[row])[-1]]
             assert (settled[row, changed] == last).all()
+
+
+def test_prices_that_stand_still_or_step_do_not_wobble() -> None:
+    steps = shop_of(promotion_weeks=2, cut=0.05, deal=0.25)
+    rng = np.random.default_rng(3)
+    seen = rng.random(steps.shape) < 0.9
+    unseen = np.where(seen, steps, np.nan)
+    assert not wobbling(unseen, seen)
+    assert wobbling(unseen * np.exp(0.01 * rng.standard_normal(steps.shape)), seen)
+    assert not wobbling(steps[:, :1], seen[:, :1])
