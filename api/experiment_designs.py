@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from api.experiment_options import refuse_idle
+from api.experiment_proposals import design_for_proposal
 from api.experiment_replay import units_of, with_replay
 from engine.errors import InputError
 
@@ -47,7 +48,7 @@ def make_design(settings: Settings, store: Store, history: Past | None, name: st
 
 def _made(settings: Settings, store: Store, history: Past | None, name: str, asked: Asked) -> Design:
     if asked["proposal_id"] is not None:
-        return _for_proposal(settings, store, history, name, asked)
+        return design_for_proposal(settings, store, history, name, asked)
     if history is None:
         raise InputError("give a HISTORY file, or --proposal")
     if not asked["metric"]:
@@ -64,6 +65,7 @@ def _made(settings: Settings, store: Store, history: Past | None, name: str, ask
 def _arriving(history: Past, name: str, split: Split, asked: Asked) -> Design:
     import numpy as np
 
+    from api.experiment_history import outcome_of
     from experiments.design import design_arriving
     from experiments.power import arrivals
 
@@ -74,7 +76,7 @@ def _arriving(history: Past, name: str, split: Split, asked: Asked) -> Design:
         if column
     ]
     table = history([*needed, *asked["covariates"]], ())
-    outcome = _outcome(table, asked)
+    outcome = outcome_of(table, asked)
     effect = _effect(outcome, asked)
     weeks = table[asked["first_week"]].to_numpy(dtype=int) if asked["first_week"] else np.zeros(len(table), dtype=int)
     first = weeks - weeks.min()
@@ -99,6 +101,7 @@ def _arriving(history: Past, name: str, split: Split, asked: Asked) -> Design:
 
 def _known(history: Past, name: str, asked: Asked) -> Design:
     """Products or stores: every row of HISTORY takes part."""
+    from api.experiment_history import outcome_of
     from experiments.known_units import design_known
 
     refuse_idle("products or stores that are drawn as a whole", asked)
@@ -108,7 +111,7 @@ def _known(history: Past, name: str, asked: Asked) -> Design:
     table = history([asked["unit"], asked["metric"], *covariates, *cluster, *cost], (asked["unit"],))
     if cluster and asked["randomise"] != "product":
         raise InputError("--cluster of known units means the category of products; randomise the stores themselves")
-    outcome = _outcome(table, asked)
+    outcome = outcome_of(table, asked)
     effect = _effect(outcome, asked)
     made = design_known(
         name,
@@ -129,13 +132,14 @@ def _known(history: Past, name: str, asked: Asked) -> Design:
 
 
 def _budget_split(history: Past, name: str, asked: Asked) -> Design:
+    from api.experiment_history import outcome_of
     from experiments.budget_design import design_budget_split
 
     if asked["treatment"] != "coupon" or asked["randomise"] != "customer":
         raise InputError("--budget splits a coupon budget between customers: give --treatment coupon")
     refuse_idle("a budget split", asked)
     table = history([asked["metric"], *asked["covariates"]], ())
-    outcome = _outcome(table, {**asked, "cluster": None})
+    outcome = outcome_of(table, {**asked, "cluster": None})
     effect = _effect(outcome, asked)
     metric = {"kind": "profit", "name": asked["metric"], "column": "margin", "cost": "coupon_cost"}
     if len(asked["covariates"]) == 1:
@@ -170,36 +174,6 @@ def _rule(asked: Asked, effect: float) -> DecisionRule:
         planned_effect=abs(effect),
         waiting=None if cost is None else Waiting(cost, decided),
     )
-
-
-def _outcome(table: Any, asked: Asked) -> Outcome:  # noqa: ANN401 - a data frame
-    from experiments.history import (
-        left_over,
-        linearised,
-        mean_outcome,
-        proportion_outcome,
-        ratio_outcome,
-        with_clusters,
-        with_covariates,
-    )
-
-    values = table[asked["metric"]].to_numpy()
-    if (asked["kind"] == "profit") != (asked["cost"] is not None):
-        raise InputError("--kind profit and --cost go together: profit is the metric's column less its cost")
-    if asked["kind"] == "profit":
-        values = values - table[asked["cost"]].to_numpy()
-    if asked["kind"] == "ratio":
-        if not asked["denominator"]:
-            raise InputError("--kind ratio needs --denominator")
-        below = table[asked["denominator"]].to_numpy()
-        outcome, linear = ratio_outcome(asked["metric"], values, below), linearised(asked["metric"], values, below)[1]
-    else:
-        describe = proportion_outcome if asked["kind"] == "proportion" else mean_outcome
-        outcome, linear = describe(asked["metric"], values), values
-    if asked["covariates"]:
-        past = table[list(asked["covariates"])].to_numpy()
-        outcome, linear = with_covariates(outcome, linear, past), left_over(linear, past)
-    return with_clusters(outcome, linear, table[asked["cluster"]].to_numpy()) if asked["cluster"] else outcome
 
 
 def _effect(outcome: Outcome, asked: Asked) -> float:
@@ -307,34 +281,3 @@ def _switchback(history: Past, name: str, asked: Asked) -> Design:
         power=asked["power"],
     )
     return with_replay(made, PastPeriods(history_of_regions), asked["replay"])
-
-
-def _for_proposal(settings: Settings, store: Store, history: Past | None, name: str, asked: Asked) -> Design:
-    from api.experiment_history import history_of_customers, history_of_products, history_of_table
-    from experiments.proposal_design import design_of_coupons, design_of_prices
-
-    proposal = store.proposal(asked["proposal_id"])
-    changed = any(line.proposed_price != line.current_price for line in proposal.prices)
-    part = asked["part"] or ("prices" if changed else "coupons")
-    refuse_idle(f"a proposal's {part}", asked)
-    if part == "prices":
-        past = (
-            history_of_table(history(["product_id", "week", "profit"], ("product_id",)))
-            if history is not None
-            else history_of_products(settings, proposal)
-        )
-        return design_of_prices(proposal, past, name=name, alpha=asked["alpha"], power=asked["power"])
-    if history is not None:
-        metric = asked["metric"] or "profit"
-        table = history([metric, *asked["covariates"]], ())
-        outcome = replace(_outcome(table, {**asked, "metric": metric}), name="profit")
-    else:
-        outcome = history_of_customers(settings, proposal)
-    return design_of_coupons(
-        proposal,
-        outcome,
-        name=name,
-        held_back=asked["held_back"],
-        alpha=asked["alpha"],
-        power=asked["power"],
-    )

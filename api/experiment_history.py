@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from engine.errors import DataError
-from engine.proposal import Proposal
+from engine.errors import DataError, InputError
+from engine.proposal import Proposal, Reason
 from engine.settings import Settings
 
 if TYPE_CHECKING:
     from engine.shop import Shop
     from experiments.history import Outcome
     from experiments.proposal_design import WeeklyHistory
+    from experiments.proposal_stores import StoreHistory
+
+Floats = npt.NDArray[np.float64]
+_TWICE = "{unit} {name} has two rows in week {week}; add them up first"
+_NO_STORES = "{data} does not say which store sold; hand in a table with store_id, week and profit instead"
+_NO_TRANSACTIONS = "{data} has no transactions; hand in a table of customers with their profit instead"
+_NO_CUSTOMERS = "{data}: transactions carry no customer_id; hand in a table of customers with their profit instead"
+_TOO_FEW_WEEKS = (
+    "{data} has fewer than {weeks} weeks of transactions; hand in a table of customers with their profit instead"
+)
+_OTHER_DATA = (
+    "proposal {proposal} was made from {data}, the settings name {settings}; give its data with --set data.source=…, "
+    "or a HISTORY file"
+)
 
 
 def history_of_table(table: pd.DataFrame) -> WeeklyHistory:
@@ -25,13 +42,56 @@ def history_of_table(table: pd.DataFrame) -> WeeklyHistory:
     """
     from experiments.proposal_design import WeeklyHistory
 
-    names = table["product_id"].astype(str)
-    twice = table.assign(product_id=names).duplicated(["product_id", "week"])
+    wide = _by_week(table, "product_id")
+    return WeeklyHistory(tuple(wide.index), wide.to_numpy(dtype=np.float64))
+
+
+def stores_of_table(table: pd.DataFrame) -> StoreHistory:
+    """Weekly profit by store from rows with store_id, week and profit; NaN where a store has no row.
+
+    Raises:
+        DataError: a store has two rows in one week.
+    """
+    from experiments.proposal_stores import StoreHistory
+
+    wide = _by_week(table, "store_id")
+    return StoreHistory(tuple(wide.index), wide.to_numpy(dtype=np.float64))
+
+
+def _by_week(table: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """Profit by unit and week.
+
+    Raises:
+        DataError: a unit has two rows in one week.
+    """
+    named = table.assign(**{unit: table[unit].astype(str)})
+    twice = named.duplicated([unit, "week"])
     if twice.any():
         row = table[twice].iloc[0]
-        raise DataError(f"product {row['product_id']} has two rows in week {row['week']}; add them up first")
-    wide = table.assign(product_id=names).pivot_table(index="product_id", columns="week", values="profit", dropna=False)
-    return WeeklyHistory(tuple(wide.index), wide.to_numpy(dtype=np.float64))
+        raise DataError(Reason(_TWICE, {"unit": unit, "name": str(row[unit]), "week": str(row["week"])}))
+    return named.pivot_table(index=unit, columns="week", values="profit", dropna=False)
+
+
+def history_of_stores(settings: Settings, proposal: Proposal) -> StoreHistory:
+    """Weekly profit by store of the products whose price the proposal changes, at the prices then in force.
+
+    Raises:
+        DataError: the data cannot be read, or do not say which store sold.
+    """
+    from engine.panel import build_panel
+    from experiments.proposal_stores import StoreHistory
+
+    panel = build_panel(_shop_of(settings, proposal), settings)
+    stores, place = np.unique(panel.series_store.astype(str), return_inverse=True)
+    if stores.size < 2:
+        raise DataError(Reason(_NO_STORES, {"data": proposal.data}))
+    changed = {line.product_id for line in proposal.prices if line.proposed_price != line.current_price}
+    names = np.array(panel.product_ids, dtype=object)[panel.series_product]
+    tested = np.array([name in changed for name in names])
+    cost = panel.products["unit_cost"].to_numpy(dtype=np.float64)[panel.series_product]
+    profit = np.zeros((stores.size, panel.units.shape[1]))
+    np.add.at(profit, place[tested], np.nan_to_num(panel.units * (panel.price - cost[:, None]))[tested])
+    return StoreHistory(tuple(stores.tolist()), profit)
 
 
 def history_of_products(settings: Settings, proposal: Proposal) -> WeeklyHistory:
@@ -52,8 +112,23 @@ def history_of_products(settings: Settings, proposal: Proposal) -> WeeklyHistory
     return WeeklyHistory(panel.product_ids[:rows], profit)
 
 
-def history_of_customers(settings: Settings, proposal: Proposal) -> Outcome:
-    """A customer's profit over the proposal's horizon, with what the horizon before it explains.
+@dataclass(frozen=True)
+class CustomerHistory:
+    """What customers brought in the last horizon of a proposal, and in the one before."""
+
+    profit: Floats
+    """(customers,) money."""
+    before: Floats
+
+    def outcome(self) -> Outcome:
+        """The profit as a metric, with what the horizon before explains of it."""
+        from experiments.history import mean_outcome, with_covariates
+
+        return with_covariates(mean_outcome("profit", self.profit), self.profit, self.before)
+
+
+def history_of_customers(settings: Settings, proposal: Proposal) -> CustomerHistory:
+    """A customer's profit over the proposal's horizon, and over the horizon before it.
 
     Sales count with the default margin; every customer of both periods is a unit, with 0 where nothing was bought.
 
@@ -62,16 +137,15 @@ def history_of_customers(settings: Settings, proposal: Proposal) -> Outcome:
     """
     from engine.frames import open_backend
     from engine.panel.read import Reader, Scope
-    from experiments.history import mean_outcome, with_covariates
 
     shop = _shop_of(settings, proposal)
     if not shop.has("transactions"):
-        raise DataError(f"{shop.name} has no transactions; hand in a table of customers with their profit instead")
+        raise DataError(Reason(_NO_TRANSACTIONS, {"data": shop.name}))
     with open_backend(settings) as backend:
         reader = Reader(shop, backend)
         lines = reader.transactions(Scope())
         if "customer_id" not in lines.collect_schema().names():
-            raise DataError(f"{shop.name}: transactions carry no customer_id; hand in a table of customers instead")
+            raise DataError(Reason(_NO_CUSTOMERS, {"data": shop.name}))
         frame = reader.collect(lines.select("customer_id", "week", "sales_value").drop_nulls())
     last, span = int(frame["week"].max()), proposal.horizon_weeks
     recent = frame[frame["week"] > last - 2 * span]
@@ -80,10 +154,45 @@ def history_of_customers(settings: Settings, proposal: Proposal) -> Outcome:
         index="customer_id", columns="after", values="sales_value", aggfunc="sum", fill_value=0.0
     )
     if sums.shape[1] < 2 or len(sums) < 3:
-        raise DataError(f"{shop.name} has fewer than {2 * span} weeks of transactions; hand in a table of customers")
+        raise DataError(Reason(_TOO_FEW_WEEKS, {"data": shop.name, "weeks": 2 * span}))
     margin = settings.data.default_margin or 1.0
-    values = margin * sums[True].to_numpy(dtype=np.float64)
-    return with_covariates(mean_outcome("profit", values), values, sums[False].to_numpy(dtype=np.float64))
+    return CustomerHistory(*(margin * sums[late].to_numpy(dtype=np.float64) for late in (True, False)))
+
+
+def outcome_of(table: pd.DataFrame, asked: Mapping[str, Any]) -> Outcome:
+    """What past units say of the metric that was asked for, with its covariates and clusters.
+
+    Raises:
+        InputError: cost and kind contradict each other, or a ratio has no denominator.
+        ProblemError: a value is missing, or nothing varies.
+    """
+    from experiments.history import (
+        left_over,
+        linearised,
+        mean_outcome,
+        proportion_outcome,
+        ratio_outcome,
+        with_clusters,
+        with_covariates,
+    )
+
+    values = table[asked["metric"]].to_numpy()
+    if (asked["kind"] == "profit") != (asked["cost"] is not None):
+        raise InputError("--kind profit and --cost go together: profit is the metric's column less its cost")
+    if asked["kind"] == "profit":
+        values = values - table[asked["cost"]].to_numpy()
+    if asked["kind"] == "ratio":
+        if not asked["denominator"]:
+            raise InputError("--kind ratio needs --denominator")
+        below = table[asked["denominator"]].to_numpy()
+        outcome, linear = ratio_outcome(asked["metric"], values, below), linearised(asked["metric"], values, below)[1]
+    else:
+        describe = proportion_outcome if asked["kind"] == "proportion" else mean_outcome
+        outcome, linear = describe(asked["metric"], values), values
+    if asked["covariates"]:
+        past = table[list(asked["covariates"])].to_numpy()
+        outcome, linear = with_covariates(outcome, linear, past), left_over(linear, past)
+    return with_clusters(outcome, linear, table[asked["cluster"]].to_numpy()) if asked["cluster"] else outcome
 
 
 def _shop_of(settings: Settings, proposal: Proposal) -> Shop:
@@ -96,8 +205,6 @@ def _shop_of(settings: Settings, proposal: Proposal) -> Shop:
 
     shop = open_shop(settings.data.source, settings)
     if shop.name != proposal.data:
-        raise DataError(
-            f"proposal {proposal.proposal_id} was made from {proposal.data}, the settings name {shop.name}; "
-            "give its data with --set data.source=…, or a HISTORY file"
-        )
+        values = {"proposal": proposal.proposal_id, "data": proposal.data, "settings": shop.name}
+        raise DataError(Reason(_OTHER_DATA, values))
     return shop

@@ -35,6 +35,7 @@ DEFAULTS: Mapping[str, Any] = {
     "held_back": 0.2,
     "budget": None,
     "cells": 50,
+    "weeks": None,
     "steps": None,
     "periods": (),
     "carry_over": 1,
@@ -53,39 +54,41 @@ _SWITCHBACK_ONLY = ("steps", "periods", "carry_over")
 _HASH_ONLY = ("method", "looks", "spending", "coverage", "layers", "holdouts", "target")
 _RULE = ("smallest_gain", "futility", "cost_a_week", "decides_for")
 _OF_METRIC = ("kind", "denominator", "cost", "also", "covariates", "cluster", "first_week", "effect", "relative_effect")
+_OF_PRICES = (
+    *_HASH_ONLY,
+    *_RULE,
+    *_OF_METRIC,
+    *("treatment", "metric", "lower_is_better", "weights", "held_back", "budget", "cells", "correction", "convention"),
+)
 IDLE: Mapping[str, tuple[str, ...]] = {
-    "units that turn up one by one": (*_SWITCHBACK_ONLY, "part", "held_back", "cells"),
+    "units that turn up one by one": (*_SWITCHBACK_ONLY, "part", "held_back", "cells", "weeks"),
     "products or stores that are drawn as a whole": (
         *_SWITCHBACK_ONLY,
         *_HASH_ONLY,
-        *("part", "held_back", "budget", "cells", "first_week", "denominator", "also"),
+        *("part", "held_back", "budget", "cells", "first_week", "denominator", "also", "weeks"),
     ),
     "a switchback": (
         *_HASH_ONLY,
         *_RULE,
         *("part", "held_back", "budget", "cells", "weights", "kind", "denominator", "covariates", "cluster", "cost"),
+        "weeks",
         *("first_week", "relative_effect", "also", "correction", "convention"),
     ),
     "a budget split": (
         *_SWITCHBACK_ONLY,
         *_HASH_ONLY,
-        *("part", "held_back", "weights", "kind", "denominator", "cluster", "first_week", "lower_is_better"),
+        *("part", "held_back", "weights", "kind", "denominator", "cluster", "first_week", "lower_is_better", "weeks"),
         *("cost", "also", "correction", "convention"),
     ),
-    "a proposal's prices": (
-        *_SWITCHBACK_ONLY,
-        *_HASH_ONLY,
-        *_RULE,
-        *_OF_METRIC,
-        *("treatment", "randomise", "metric", "lower_is_better", "guardrails", "weights", "held_back", "budget"),
-        *("cells", "correction", "convention"),
-    ),
+    "a proposal's prices": (*_SWITCHBACK_ONLY, *_OF_PRICES),
+    "a proposal's prices over stores": (*_SWITCHBACK_ONLY, *_OF_PRICES),
+    "a proposal's prices over time": ("steps", *_OF_PRICES),
     "a proposal's coupons": (
         *_SWITCHBACK_ONLY,
         *_HASH_ONLY,
         *_RULE,
-        *("treatment", "randomise", "effect", "relative_effect", "lower_is_better", "guardrails", "weights", "budget"),
-        *("cells", "first_week", "cluster", "cost", "also", "correction"),
+        *("treatment", "randomise", "effect", "relative_effect", "lower_is_better", "weights", "budget"),
+        *("cells", "first_week", "cluster", "cost", "also", "correction", "weeks"),
     ),
 }
 """What each kind of design cannot do: asked for, it is refused rather than passed over."""

@@ -171,6 +171,11 @@ def _read_rule(_context: click.Context, _option: click.Parameter, text: str | No
     help="Two coupon policies share this money: split it, and the customers, into cells.",
 )
 @click.option("--cells", type=click.IntRange(4), default=50, show_default=True, help="Cells of a budget split.")
+@click.option(
+    "--weeks",
+    type=click.IntRange(1),
+    help="Weeks that the test of a proposal's prices runs [default: the shortest time that shows the promise].",
+)
 @click.option("--steps", type=click.IntRange(2), help="Switchback: steps of the test in each region.")
 @click.option(
     "--period",

@@ -17,10 +17,10 @@ from serving import serving
 from store_examples import PASSWORD, make_proposal, price_line
 from test_browser import fits, follow, set_width
 
+from api.experiment_history import CustomerHistory
 from api.experiments import assign_units
 from engine.proposal import CouponLine
 from engine.store import ExperimentState, Exposure, UnitOutcome, open_store
-from experiments.history import mean_outcome
 from experiments.proposal_design import WeeklyHistory
 
 browser = test_browser.browser
@@ -151,7 +151,8 @@ def test_the_form_of_the_coupons_holds_back_the_share_that_was_asked_for(people,
     made = replace(make_proposal(prices=(), coupons=coupons), data="corner")
     made.summary["coupons"] = {"status": "optimal", "gap": 0.0, "sent": len(coupons), "spend": 2000.0}
     store.save_proposal(made)
-    past = mean_outcome("profit", np.random.default_rng(5).gamma(2, 3, 4000))
+    rng = np.random.default_rng(5)
+    past = CustomerHistory(rng.gamma(2, 3, 4000), rng.gamma(2, 3, 4000))
     monkeypatch.setattr("api.experiment_history.history_of_customers", lambda *_: past)
     analyst = people["analyst"]
     shown = analyst.get("/proposals/P1").text
