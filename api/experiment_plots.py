@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from experiments.design import Design
 
 Words = Callable[[str], str]
-_STYLE = (
+STYLE = (
     ":root{--ink:#1d2330;--mute:#667085;--rule:#e4e7ec;--accent:#2456c8;--second:#8aa4d6;--good:#19734a;--bad:#b3261e}"
     "body{font:15px/1.5 system-ui,sans-serif;max-width:40em;margin:2em auto;color:var(--ink)}"
     ".broken{color:var(--bad);font-weight:600}"
@@ -80,7 +80,7 @@ def render_readings(design: Design, readings: Sequence[Mapping[str, Any]], langu
     ]
     marked = [f"<ul>{''.join(doubts)}</ul>"] if doubts else []
     body = "".join([f"<h1>{escape(design.name)}</h1>", *marked, *said, *drawn])
-    head = f'<meta charset="utf-8"><title>{escape(design.name)}</title><style>{_STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>{escape(design.name)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="{language}"><head>{head}</head><body>{body}</body></html>\n'
 
 

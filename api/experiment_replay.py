@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from experiments.design import Design
     from experiments.replay_design import PastPeriods, PastUnits
 
+Past = Callable[[Sequence[str], tuple[str, ...]], "pd.DataFrame"]
+"""From the columns that are needed, and those of them that are identifiers, to a table of history."""
 MOST_UNITS = 100_000
 """Of more past units every so-many-th is replayed: the check is of the method, and this many show it."""
 _NOT_REPLAYED = "The method was not replayed on history: {why}"
@@ -37,6 +39,62 @@ def with_replay(made: Design, past: PastUnits | PastPeriods, splits: int) -> Des
     except (ProblemError, InfeasibleError) as error:
         return replace(made, notes=(*made.notes, Reason(_NOT_REPLAYED, {"why": error.sentence})))
     return replace(made, checks=(*made.checks, found.check))
+
+
+def past_of(made: Design, history: Past, unit: str) -> PastUnits | PastPeriods:
+    """History of a stored design, as it was made from it.
+
+    Args:
+        made: the design.
+        history: where it is.
+        unit: column of the unit's identifier.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    metric = made.metrics[0]
+    if made.draw == "switchback" and made.promise_scale is None:
+        return _periods(made, history([unit, "step", metric["column"]], (unit,)), unit, "step", metric["column"])
+    if made.promise_scale is not None and made.treatment == "price":
+        key = "product_id" if made.unit == "product" else "store_id"
+        return _periods(made, history([key, "week", "profit"], (key,)), key, "week", "profit")
+    known = made.assigned is not None and made.draw != "budget_split"
+    covariates = [metric["covariate"]] if isinstance(metric.get("covariate"), str) else []
+    above = made.rule.metric if made.draw == "budget_split" else metric["column"]
+    given = {"metric": above, "cost": None if made.draw == "budget_split" else metric.get("cost")}
+    given |= {"denominator": metric.get("denominator"), "covariates": covariates, "cluster": None}
+    given |= {"randomise": made.unit}
+    named = [name for name in (above, given["cost"], given["denominator"], *covariates) if name]
+    table = history([*([unit] if known else []), *named], (unit,) if known else ())
+    found = units_of(table, given)
+    if made.assigned is None or not made.assigned.cluster:
+        return found
+    of = dict(zip(made.assigned.units, made.assigned.cluster, strict=True))
+    inside = table[unit].isin(of).to_numpy()
+    return replace(
+        found,
+        values=found.values[inside],
+        covariate=None if found.covariate is None else found.covariate[inside],
+        balanced=None if found.balanced is None else found.balanced[inside],
+        category=table[unit][inside].map(of).to_numpy(),
+    )
+
+
+def _periods(made: Design, table: pd.DataFrame, unit: str, period: str, column: str) -> PastPeriods:
+    from experiments.replay_design import PastPeriods
+
+    wide = table.pivot_table(index=unit, columns=period, values=column, aggfunc="sum", dropna=False)
+    if made.assigned is None or made.draw == "switchback":
+        return PastPeriods(wide.to_numpy(dtype=float))
+    kept = wide.reindex(list(made.assigned.units))
+    category = made.assigned.cluster
+    return PastPeriods(kept.to_numpy(dtype=float), _array(category) if category else None)
+
+
+def _array(names: Sequence[str]) -> Any:  # noqa: ANN401 - an array of names
+    import numpy as np
+
+    return np.array(names)
 
 
 def units_of(table: pd.DataFrame, asked: Mapping[str, Any]) -> PastUnits:

@@ -16,11 +16,11 @@ import numpy as np
 
 from engine.errors import ProblemError
 from engine.proposal import N_, Reason
+from experiments.clock import plan_now
 from experiments.design import Design
 from experiments.design_reading import (
     EXPOSED_AT,
     from_analysis,
-    plan_now,
     read_by_design,
     readable_metrics,
     variants_of,
@@ -155,7 +155,7 @@ def _arriving(
             convention=design.convention,
             prior=asked.prior,
             trend_days=asked.trend_days,
-            checks=[wrong],
+            checks=[wrong, *design.checks],
         )
     finally:
         connection.close()

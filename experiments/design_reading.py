@@ -84,7 +84,7 @@ def read_by_design(
     need(table, [unit])
     plan_fraction = _fraction(design, elapsed_weeks)
     table, early = _without_early(table, started)
-    early = (*checks, *early)
+    early = (*design.checks, *checks, *early)
     if design.draw in DRAWN:
         _refuse_unread(design, [*segments, *earlier, *modifiers], prior)
         return _drawn(design, table, unit, plan_fraction, early)

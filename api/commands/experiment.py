@@ -11,6 +11,8 @@ import click
 
 from api.commands.experiment_analyse import analyse
 from api.commands.experiment_design import design
+from api.commands.experiment_launch import launch
+from api.commands.experiment_replay import replay
 from api.commands.options import (
     Command,
     current_time,
@@ -44,7 +46,9 @@ def experiment() -> None:
 
 
 experiment.add_command(design)
+experiment.add_command(replay)
 experiment.add_command(analyse)
+experiment.add_command(launch)
 
 
 @experiment.command(
