@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from engine.errors import DataError
 from engine.frames import Frame, open_backend
 from engine.panel import cache
 from engine.panel.costs import with_costs
+from engine.panel.current import RECENT_WEEKS
 from engine.panel.grid import Grid, make_grid
 from engine.panel.pending import settle_pending
 from engine.panel.products import describe
@@ -44,6 +45,7 @@ _REBUILT = N_(
 )
 _NO_REGULAR = N_("no everyday price is logged; the price path with dips of up to four weeks filled in stands for it")
 _NO_FLAGS = N_("no mailer or display flags are logged: the effect of promotion flags is part of the effect of price")
+_DELISTED = N_("products without a price or a sale in the last thirteen weeks count as delisted and are left out")
 _ZERO_RUNS = N_("stock-outs are not logged; improbably long runs of zero sales were marked as such")
 
 
@@ -80,6 +82,7 @@ class Selection:
     weeks: Ints
     price: Floats
     """(P,) mean price over everything, for a series that shows none of its own: it is never observed, but finite."""
+    caveats: tuple[str, ...] = ()
 
 
 def build_scope(shop: Shop, settings: Settings, scope: Scope, selection: Selection | None = None) -> Panel:
@@ -88,9 +91,10 @@ def build_scope(shop: Shop, settings: Settings, scope: Scope, selection: Selecti
         reader = Reader(shop, backend)
         source = _source(reader, scope)
         selection = selection or _select(reader, settings, scope)
+        source = replace(source, caveats=(*source.caveats, *selection.caveats))
         found = _read(reader, scope, source, selection)
         if found.size > MAX_CELLS:
-            source = _Source(by_store=False, rebuild=source.rebuild, caveats=(*source.caveats, _ADDED_UP))
+            source = replace(source, by_store=False, caveats=(*source.caveats, _ADDED_UP))
             found = _read(reader, scope, source, selection)
         return _assemble(reader, settings, scope, source, found, selection.price)
 
@@ -134,7 +138,7 @@ def _source(reader: Reader, scope: Scope) -> _Source:
 
 
 def _select(reader: Reader, settings: Settings, scope: Scope) -> Selection:
-    """Products by revenue, all customers, ties by identifier; and the weeks from first to last sale."""
+    """Listed products by revenue, all customers, ties by identifier; and the weeks from first to last sale."""
     whole = Scope(until_week=scope.until_week)
     table = product_totals(reader, whole)
     sold = table[table["units"] > 0]
@@ -147,11 +151,18 @@ def _select(reader: Reader, settings: Settings, scope: Scope) -> Selection:
             f"{reader.shop.name}: no price is known{until}; "
             "add prices_weekly, or transactions, or revenue to sales_weekly"
         )
-    ranked = sold.assign(value=value)[value > 0].sort_values(["value", "product_id"], ascending=[False, True])
+    newest = sold[["last", "priced"]].max(axis=1)
+    # Purchases alone do not tell a product that left from one that nobody bought.
+    logged = reader.shop.has("prices_weekly") and not reader.shop.prices_reconstructed
+    listed = (newest > newest.max() - RECENT_WEEKS) | (not logged)
+    ranked = sold.assign(value=value)[listed & (value > 0)].sort_values(
+        ["value", "product_id"], ascending=[False, True]
+    )
     top = ranked.head(settings.demand.top_products)
     weeks = np.arange(int(top["first"].min()), int(top["last"].max()) + 1, dtype=np.int64)
     mean = (top["revenue"] / top["units"]).where(top["revenue"] > 0, top["price"]).to_numpy(dtype=np.float64)
-    return Selection(products=tuple(top["product_id"]), weeks=weeks, price=mean)
+    caveats = () if listed.all() else (_DELISTED,)
+    return Selection(products=tuple(top["product_id"]), weeks=weeks, price=mean, caveats=caveats)
 
 
 def _read(reader: Reader, scope: Scope, source: _Source, selection: Selection) -> _Found:

@@ -14,7 +14,7 @@ from engine.panel.record import Panel
 from engine.settings import Settings
 from engine.shop import Shop
 
-VERSION = 6
+VERSION = 7
 """Raised whenever the same tables would give another panel."""
 MATRICES = ("units", "price", "regular_price", "mailer", "display", "stock_out", "experiment", "observed")
 VECTORS = ("series_product", "series_store", "weeks", "week_start")

@@ -145,7 +145,7 @@ def rebuilt_cells(reader: Reader, scope: Scope, *, by_store: bool) -> Frame:
 
 
 def product_totals(reader: Reader, scope: Scope) -> pd.DataFrame:
-    """Sum up units, revenue, mean price, first and last week of a sale by product.
+    """Sum up units, revenue, mean price, first and last week of a sale and last week of a price by product.
 
     Products without a price are left out; product_id is text.
     """
@@ -158,10 +158,11 @@ def product_totals(reader: Reader, scope: Scope) -> pd.DataFrame:
     )
     if reader.shop.has("prices_weekly"):
         price = ticks(nw.col("price")).mean().round()
-        priced = price_cells(reader, scope, by_store=False).group_by("product_id").agg(_p=price)
+        listed = price_cells(reader, scope, by_store=False).group_by("product_id")
+        priced = listed.agg(nw.col("week").max().alias("priced"), _p=price)
         totals = totals.join(priced, on="product_id", how="inner")
     else:
-        totals = totals.with_columns(_p=nw.lit(0.0))
+        totals = totals.with_columns(_p=nw.lit(0.0), priced=nw.col("last"))
     found = reader.collect(totals)
     return pd.DataFrame(
         {
@@ -171,6 +172,7 @@ def product_totals(reader: Reader, scope: Scope) -> pd.DataFrame:
             "price": found["_p"].astype(np.float64).fillna(0.0) / TICKS,
             "first": found["first"].astype(np.int64),
             "last": found["last"].astype(np.int64),
+            "priced": found["priced"].astype(np.int64),
         }
     )
 

@@ -388,3 +388,17 @@ def test_one_customer_is_not_split_into_halves(tmp_path: Path, tables: dict[str,
     assert how == "thinning"
     assert 0.4 < first.units.sum() / whole.units.sum() < 0.6
     assert (first.units + second.units == whole.units).all()
+
+
+def test_a_product_without_price_or_sale_for_a_quarter_of_a_year_is_left_out(tmp_path: Path) -> None:
+    lines = purchases(weeks=40)
+    gone = lines[(lines["product_id"] != "P3") | (lines["week"] < 25)]
+    prices = price_table(weeks=40)
+    tables = {"prices_weekly": prices[(prices["product_id"] != "P3") | (prices["week"] < 25)]}
+    panel = build_panel(land(tmp_path / "gone", tables | {"sales_weekly": weekly(gone)}), small_settings(tmp_path))
+    assert "P3" not in panel.product_ids
+    assert any("delisted" in caveat for caveat in panel.price_caveats)
+    for kept in ({"prices_weekly": prices, "sales_weekly": weekly(gone)}, {"transactions": gone}):
+        panel = build_panel(land(tmp_path / str(len(kept)), kept), small_settings(tmp_path))
+        assert "P3" in panel.product_ids
+        assert not any("delisted" in caveat for caveat in panel.price_caveats)
