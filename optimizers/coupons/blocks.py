@@ -1,9 +1,14 @@
-"""Segments with a tight budget, solved one by one to the last coin: better plans, and a bound below the Lagrangian's.
+"""Sets of moves that fill budgets to the last coin, segment by segment; and a bound below the Lagrangian's.
 
-With the total's money and the coupons priced, the segments fall apart, and the problem of one segment under its own
-budget is small enough to be searched to the end: from the best response only few customers are near enough to
-indifference. The sum of the segments' optima is a bound too, and never above that of the linear relaxation, because
-the segments' problems do not have the integrality property (Geoffrion 1974). With one budget only, it is the block.
+What a plan misses of the Lagrangian bound is what it gives up against the best response, plus the priced money and
+coupons that it leaves. With everything else priced, customers fall apart into blocks: each segment with a tight budget,
+and all others, who share what is left of the total. Each tight segment's sets of moves that may be part of a better
+plan are listed (`optimizers.coupons.halves`), the lists are joined, the cheapest first, and the others complete each
+join: they fill the total and bring the number sent to the floor.
+
+Where the lists are complete the cheapest is the best plan there is. Where they are not, what was left out costs at
+least what the lists end at, which is a bound too, and below that of the linear relaxation, because the blocks' problems
+do not have the integrality property (Geoffrion 1974).
 """
 
 from __future__ import annotations
@@ -12,21 +17,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizers.coupons.exchange import FIRST, RESERVE, Moves, least_losses, moves_of, without_twins
+from optimizers.coupons.exchange import RESERVE, Moves, least, least_losses, moves_of, slack_of, without_twins
+from optimizers.coupons.halves import NARROWER, Block, Listed, Sets, list_halves
 from optimizers.coupons.problem import Floats, Ints
 from optimizers.coupons.rows import Rows
 from optimizers.coupons.sums import Multipliers, respond
 
-MOVES = 2_000
-"""Moves of one block at most."""
-DEPTH = 12
-"""Moves in a set at most."""
-NODES = 1_000_000
-"""Sets tried in one block at most."""
-ALL_NODES = 20_000_000
-"""The same in all blocks together."""
-MAX_NEAR = 300_000
-"""With more customers than this within the gap, it is too wide for any search."""
+MOVES = 6_000
+"""Moves nearest to indifference that are looked at."""
+HALVES_FOR_SET = 8
+"""Of a tight segment's sets so many fewer are joined with others', at most, than half sets are listed."""
+JOINS_FOR_SET = 4
+"""Joins of the tight segments' sets that are held, for each of a segment's."""
 TIE = 1e-12
 """Relative difference of scores that counts as none."""
 
@@ -36,115 +38,203 @@ class Solved:
     """What the blocks came to."""
 
     choice: Ints
-    """(N,) keeps every segment's budget, but perhaps not the rules that were priced."""
+    """(N,) may break rules that were priced."""
     bound: float
 
 
 @dataclass(frozen=True)
-class Block:
-    """One block as a problem of its own: customers at their best response, and moves away from it."""
+class _Blocks:
+    """The problem about the best response."""
 
-    moves: Moves
-    gain: Floats
-    """(M,) what each move adds, all but the block's own budget priced."""
-    price: float
-    """Of the block's budget."""
-    slack: float
-    """Money that the best response leaves of it; negative where it overspends."""
-    held: float
-    """What the plan in hand brings more than the best response (mostly less), all else priced, money."""
+    base: Ints
+    """(N,)"""
+    tight: tuple[Sets, ...]
+    slack: tuple[float, ...]
+    """Money that each leaves of its own budget."""
+    rest: Sets
+    left: float
+    """Money that the best response leaves of the total."""
+    missing: int
+    """Coupons that the best response lacks to the floor, or leaves of the ceiling; 0: neither has a price."""
+    head_price: float
+    """Of a coupon beyond the floor, or left of the ceiling."""
+    direction: int
+    """1: more coupons than the floor are allowed; -1: fewer than the ceiling."""
 
 
-def solve_blocks(rows: Rows, choice: Ints, prices: Multipliers, bound: float, gap: float, enough: float) -> Solved:
-    """Find the best choice of each tight segment while all other rules are priced.
+@dataclass(frozen=True)
+class _Joined:
+    """Sets of the first few tight segments together, (L,) each, by cost."""
+
+    cost: Floats
+    money: Floats
+    coupons: Ints
+    sets: Ints
+    """(L, blocks) place of the set in each block's list."""
+    complete: float
+    """What a join that is not among them costs at least, with the cheapest sets of the other tight segments."""
+
+
+def solve_blocks(rows: Rows, choice: Ints, prices: Multipliers, bound: float, gap: float, most: int) -> Solved:
+    """Find the sets of moves that bring the best response to the limits and cost least.
 
     Args:
         rows: all customers.
         choice: (N,) a plan in hand that keeps every rule.
         prices: the multipliers.
         bound: what they certify, money.
-        gap: the bound less the plan in hand, money; sets that give up more need no search.
-        enough: money that may be left open in all blocks together.
+        gap: the bound less the plan in hand, money; sets that cost more are of no use.
+        most: sets listed in each half of a block.
     """
-    base, loss = _ideal(rows, choice, prices)
-    near = np.flatnonzero(loss <= gap)
-    if rows.collapsed:
-        near = near[without_twins(rows.member[near], base[near])]
-    if len(near) > MAX_NEAR:
+    blocks = _about_best_response(rows, choice, prices, gap, most)
+    many = most // HALVES_FOR_SET
+    lists = _lists(blocks, gap, many)
+    joined = _join(lists, gap, JOINS_FOR_SET * many)
+    cost, taken = _complete(blocks, lists, joined, gap)
+    missed = min(cost, joined.complete, sum(listed.least for listed in lists) + blocks.rest.complete)
+    if not rows.collapsed:  # of customers that are alike, not all were looked at
+        bound -= max(missed, 0.0)
+    if not taken:
         return Solved(choice, bound)
-    moves = moves_of(rows, base, prices, near, len(near) * rows.n_offers)
-    moves = moves.take(np.flatnonzero(moves.loss <= gap))
-    choice = choice.copy()
-    member, blocks = _blocks(rows, base, choice, prices, moves)
-    for number, block in blocks:
-        brought, taken, complete = _search(block, gap, enough / len(blocks), ALL_NODES // len(blocks))
-        worth = block.price * block.slack
-        if not rows.collapsed:  # of customers that are alike, not all were looked at
-            bound -= max(0.0, worth - max(brought, worth - complete))
-        if len(taken):
-            mine = member == number
-            choice[mine] = base[mine]
-            choice[block.moves.who[taken]] = block.moves.to[taken]
+    choice = blocks.base.copy()
+    for moves, places in taken:
+        choice[moves.who[places]] = moves.to[places]
     return Solved(choice, bound)
 
 
-def _blocks(
-    rows: Rows, base: Ints, choice: Ints, prices: Multipliers, moves: Moves
-) -> tuple[Ints, list[tuple[int, Block]]]:
-    """Block of each customer (N,), and the blocks by number: tight segments, or else everybody under the total."""
-    member, group = rows.segment[rows.member], moves.group
-    own, rest, limit = prices.segment, prices.total, rows.rules.segment_budget
-    if not (own > 0).any():
-        member, group = np.zeros_like(member), np.zeros_like(group)
-        own, rest, limit = np.array([prices.total]), 0.0, np.array([rows.rules.budget])
-    many = len(own)
-    money = np.full(rows.n_segments, rest)
-    spent = np.bincount(member, rows.cost[rows.member, base].astype(np.float64), many)
-    held = np.bincount(member, _scores(rows, choice, money, prices) - _scores(rows, base, money, prices), many)
-    tolls = np.where(np.isfinite(prices.toll), prices.toll, 0.0)
-    gain = moves.gain - rest * moves.money - (tolls[moves.to] - tolls[moves.held])
-    order = np.argsort(group, kind="stable")
-    ends = np.cumsum(np.bincount(group, minlength=many))
-    blocks = []
-    for s in np.flatnonzero(own > 0).tolist():
-        mine = order[ends[s - 1] if s else 0 : ends[s]]
-        left = float(limit[s] - spent[s]) + RESERVE * float(limit[s])  # what fits by a hair must not be missed
-        blocks.append((s, Block(moves.take(mine), gain[mine], float(own[s]), left, float(held[s]))))
-    return member, blocks
+# --- the blocks
 
 
-def _search(block: Block, gap: float, enough: float, nodes: int) -> tuple[float, Ints, float]:
-    """What the best set brings more than the best response, its moves (none: the plan in hand), what was left out."""
-    from optimizers.coupons.search_kernels import best_set
-
-    moves = block.moves.take(np.arange(min(len(block.moves.who), MOVES)))
-    if not len(moves.who):
-        return block.held, np.empty(0, dtype=np.int64), gap
-    most = gap if len(moves.who) == len(block.moves.who) else float(moves.loss[-1])
-    slack = np.full(5 + int(moves.to.max()) + int(moves.held.max()), np.inf)
-    slack[0] = block.slack
-    step = max(float(moves.loss[min(FIRST, len(moves.loss) - 1)]), 1e-9 * gap)
-    out = np.empty(DEPTH, dtype=np.int64)
-    brought, found, complete = best_set(
-        *(moves.who, block.gain[: len(moves.who)], moves.loss, moves.money, moves.held, moves.to),
-        *(np.zeros(len(moves.who), np.int64), slack, 1, True, block.price * block.slack, block.held),
-        *(step, most, enough, min(nodes, NODES), out),
+def _about_best_response(rows: Rows, choice: Ints, prices: Multipliers, gap: float, most: int) -> _Blocks:
+    base, loss = _ideal(rows, choice, prices)
+    moves, limit = _moves(rows, base, loss, prices, gap)
+    counted = prices.floor > 0 or prices.ceiling > 0
+    slack = slack_of(rows, base)
+    segments = np.flatnonzero((prices.segment > 0) & np.isfinite(rows.rules.segment_budget))
+    own, rest = _apart(moves, segments)
+    slack[: rows.n_segments + 1] += RESERVE * np.abs(np.append(rows.rules.segment_budget, rows.rules.budget))  # a hair
+    missing = -slack[-1] if prices.floor > 0 else slack[-2]
+    return _Blocks(
+        base=base,
+        tight=tuple(
+            list_halves(_block(moves.take(places), float(prices.segment[s]), counted=counted), limit, most)
+            for s, places in zip(segments.tolist(), own, strict=True)
+        ),
+        slack=tuple(slack[segments].tolist()),
+        rest=list_halves(_block(moves.take(rest), prices.total, counted=counted), limit, most),
+        left=float(slack[rows.n_segments]) if prices.total > 0 else 0.0,
+        missing=round(missing) if counted else 0,
+        head_price=prices.floor + prices.ceiling,
+        direction=1 if prices.floor > 0 else -1,
     )
-    return brought, out[:found], complete
+
+
+def _moves(rows: Rows, base: Ints, loss: Floats, prices: Multipliers, gap: float) -> tuple[Moves, float]:
+    """Moves away from the best response, and what they give up at most: all that give up less are among them."""
+    people = without_twins(rows.member, base) if rows.collapsed else np.arange(len(base))
+    people = people[least(loss[people], MOVES)]
+    moves = moves_of(rows, base, prices, people[loss[people] <= gap], MOVES)
+    limit = gap if len(moves.who) < MOVES else min(gap, float(moves.loss[-1]))
+    return moves.take(np.flatnonzero(moves.loss <= limit)), limit
+
+
+def _apart(moves: Moves, segments: Ints) -> tuple[list[Ints], Ints]:
+    """Places of each of these segments' moves, and of all others."""
+    order = np.argsort(moves.group, kind="stable")
+    low, high = (np.searchsorted(moves.group[order], segments, side=side) for side in ("left", "right"))
+    own = [order[a:b] for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+    return own, np.flatnonzero(~np.isin(moves.group, segments))
+
+
+def _block(moves: Moves, price: float, *, counted: bool) -> Block:
+    coupons = (moves.to > 0).astype(np.int64) - (moves.held > 0)
+    return Block(moves, coupons if counted else np.zeros_like(coupons), price)
 
 
 def _ideal(rows: Rows, choice: Ints, prices: Multipliers) -> tuple[Ints, Floats]:
     """(N,) best response, ties as in `choice`, and what each customer's next best offer gives up."""
     best = respond(rows.partition, prices)[rows.member].astype(np.int64)
-    lead = _scores(rows, best, prices.money, prices) - _scores(rows, choice, prices.money, prices)
+    lead = _scores(rows, best, prices) - _scores(rows, choice, prices)
     scale = np.abs(rows.profit[rows.member, best].astype(np.float64)) + 1e-300
     base = np.where(lead <= TIE * scale, choice, best)
     return base, least_losses(rows, rows.member, base, prices)
 
 
-def _scores(rows: Rows, choice: Ints, money: Floats, prices: Multipliers) -> Floats:
-    """(N,) profit less what money and coupons cost; `money` (S,) is its price by segment."""
+def _scores(rows: Rows, choice: Ints, prices: Multipliers) -> Floats:
+    """(N,) profit less what money and coupons cost."""
     profit, cost = (m[rows.member, choice].astype(np.float64) for m in (rows.profit, rows.cost))
     tolls = np.where(np.isfinite(prices.toll), prices.toll, 0.0)
-    scores: Floats = profit - money[rows.segment[rows.member]] * cost - tolls[choice]
+    scores: Floats = profit - prices.money[rows.segment[rows.member]] * cost - tolls[choice]
     return scores
+
+
+# --- joined
+
+
+def _lists(blocks: _Blocks, gap: float, many: int) -> list[Listed]:
+    """The sets of each tight segment that are cheap enough where all others take their cheapest."""
+    tight = list(zip(blocks.tight, blocks.slack, strict=True))
+    least_costs = [sets.within(slack, gap, 1).least for sets, slack in tight]
+    total = sum(least_costs)
+    return [
+        sets.within(slack, max(gap - (total - own), 0.0), many)
+        for (sets, slack), own in zip(tight, least_costs, strict=True)
+    ]
+
+
+def _join(lists: list[Listed], gap: float, many: int) -> _Joined:
+    """Sets of all tight segments that together cost less than `gap`."""
+    total = ahead = sum(listed.least for listed in lists)
+    joined = _Joined(np.zeros(1), np.zeros(1), np.zeros(1, np.int64), np.empty((1, 0), np.int64), np.inf)
+    for listed in lists:
+        complete = min(joined.complete, total - listed.least + listed.complete)
+        ahead -= listed.least
+        before, place, most = _cheap_pairs(joined.cost, listed.cost, gap - ahead, many)
+        cost = joined.cost[before] + listed.cost[place]
+        order = np.argsort(cost, kind="stable")
+        before, place = before[order], place[order]
+        joined = _Joined(
+            cost[order],
+            joined.money[before] + listed.money[place],
+            joined.coupons[before] + listed.coupons[place],
+            np.column_stack([joined.sets[before], place]),
+            min(complete, ahead + most),
+        )
+    return joined
+
+
+def _cheap_pairs(first: Floats, second: Floats, most: float, many: int) -> tuple[Ints, Ints, float]:
+    """Places of pairs, of two ascending lists of costs, that cost less than `most`, or than leaves `many`."""
+    if not len(first) or not len(second):
+        return np.empty(0, np.int64), np.empty(0, np.int64), most
+    low = float(first[0] + second[0])
+    while (fit := np.searchsorted(second, most - first, side="left")).sum() > many:
+        most = low + NARROWER * (most - low)
+    before = np.repeat(np.arange(len(first)), fit)
+    place = np.arange(len(before)) - np.repeat(np.cumsum(fit) - fit, fit)
+    return before, place, most
+
+
+def _complete(
+    blocks: _Blocks, lists: list[Listed], joined: _Joined, gap: float
+) -> tuple[float, list[tuple[Moves, Ints]]]:
+    """What the cheapest sets of all blocks cost, and their moves; none where they all cost more than `gap`."""
+    from optimizers.coupons.subset_kernels import join_cheapest
+
+    rest = blocks.rest
+    fewest = int(rest.second.coupons.min())
+    order = np.lexsort((-rest.second.sums[:, 0], rest.second.sums[:, 1], rest.second.coupons))
+    numbers = fewest + np.arange(int(rest.second.coupons.max()) - fewest + 2)
+    starts = np.searchsorted(rest.second.coupons[order], numbers).astype(np.int64)
+    pair = np.empty(2, dtype=np.int64)
+    cost, beginning = join_cheapest(
+        *(joined.cost, blocks.left - joined.money, blocks.missing - joined.coupons),
+        *(rest.first.sums, rest.first.coupons, rest.second.sums[order], starts, fewest),
+        *(rest.block.price, blocks.head_price, blocks.direction, gap, pair),
+    )
+    if beginning < 0:
+        return cost, []
+    taken = [(rest.block.moves, rest.members(int(pair[0]), int(order[pair[1]])))]
+    for sets, listed, place in zip(blocks.tight, lists, joined.sets[beginning].tolist(), strict=True):
+        taken.append((sets.block.moves, sets.members(int(listed.first[place]), int(listed.second[place]))))
+    return cost, taken

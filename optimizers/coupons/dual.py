@@ -297,7 +297,7 @@ def minimise(
         stopped = watch.stop() if planes.answers else None
         if asked is None or stopped or len(planes.answers) > MAX_PASSES + len(start):
             break
-        if not planes.learn(asked, ask(asked)):
+        if not planes.learn(asked, ask(asked)) and not planes.raise_penalty():
             break
         watch.tell("multipliers", None, planes.bound)
     return planes.dual(stopped)
@@ -326,11 +326,15 @@ class _Planes:
             return None
         self.weights, self.missing, self.left_box = mixed.weights, mixed.missing, mixed.at_edge
         if self.bound - self.elsewhere - mixed.profit <= self.tolerance * max(abs(self.bound), 1e-300):
-            if self.missing <= 1e-9 * max(self.rules.floor, 1.0) or self.penalty > self.most_penalty:
-                return None
-            self.penalty *= 100
-            return self.next_question()
+            return self.next_question() if self.raise_penalty() else None
         return mixed.prices
+
+    def raise_penalty(self) -> bool:
+        """Make what is missing to the floor dearer; False where nothing is missing, or it is out of reach."""
+        if self.missing <= 1e-9 * max(self.rules.floor, 1.0) or self.penalty > self.most_penalty:
+            return False
+        self.penalty *= 100
+        return True
 
     def learn(self, asked: Multipliers, sums: Sums) -> bool:
         """Take an answer in; False where it says nothing new, so that the master would ask the same again."""

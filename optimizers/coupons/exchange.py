@@ -181,9 +181,9 @@ def _search(moves: Moves, slack: Floats, rows: Rows, prices: Multipliers, depth:
     least = -np.inf if slack[total] < 0 else tiny
     step = max(float(moves.loss[min(FIRST, len(moves.loss) - 1)]), tiny)
     out = np.empty(depth, dtype=np.int64)
-    _, found, _ = best_set(
+    _, found = best_set(
         *(moves.who, moves.gain, moves.loss, moves.money, moves.held, moves.to, moves.group),
-        *(slack, total, True, room, least, step, math.inf, 0.0, nodes, out),
+        *(slack, total, room, least, step, nodes, out),
     )
     return out[:found]
 

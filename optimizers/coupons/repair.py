@@ -33,6 +33,8 @@ POOL_APART = 100
 FEW_SEGMENTS = 20
 CLOSE = 3e-6
 """Relative gap up to which filling goes on even where less was asked for: it costs next to nothing."""
+SETS = (5_000, 30_000, 200_000)
+"""Sets that are listed in each half of a block, the next more where those before leave too wide a gap."""
 MAX_PROOF_CELLS = 20_000
 PROOF_SECONDS = 20.0
 
@@ -83,13 +85,22 @@ class _Held:
     bound: float
 
 
-def _by_blocks(rows: Rows, plan: _Held, dual: Dual, gap: float, _watch: Watch) -> _Held:
-    """Solve the tight segments one by one; then fill the total, or bring it back below its limit."""
-    enough = 0.25 * gap * abs(dual.bound)
-    solved = solve_blocks(rows, plan.choice, dual.multipliers, dual.bound, dual.bound - plan.objective, enough)
+def _by_blocks(rows: Rows, plan: _Held, dual: Dual, gap: float, watch: Watch) -> _Held:
+    """Fill budgets block by block from ever longer lists of sets."""
+    for most in SETS:
+        if relative_gap(plan.objective, plan.bound) <= gap or watch.stop():
+            break
+        plan = _by_sets(rows, plan, dual, gap, most)
+    return plan
+
+
+def _by_sets(rows: Rows, plan: _Held, dual: Dual, gap: float, most: int) -> _Held:
+    solved = solve_blocks(rows, plan.choice, dual.multipliers, dual.bound, dual.bound - plan.objective, most)
     bound = min(plan.bound, max(solved.bound, plan.objective))
-    target = bound - gap * abs(bound)
-    choice = fill(rows, solved.choice, dual.multipliers, reserve=RESERVE, target=target)
+    choice = solved.choice
+    if not keeps_rules(rows, choice):
+        target = bound - gap * abs(bound)
+        choice = fill(rows, choice, dual.multipliers, reserve=RESERVE, target=target)
     if keeps_rules(rows, choice) and profit_of(rows, choice) > plan.objective:
         return _Held(choice, profit_of(rows, choice), max(bound, profit_of(rows, choice)))
     return replace(plan, bound=bound)

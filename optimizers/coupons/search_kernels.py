@@ -121,15 +121,12 @@ def best_set(  # noqa: PLR0915 - a call for each set costs more than trying it
     group: Array,
     slack: Array,
     total: int,
-    enforce: bool,
     room: float,
     least: float,
     step: float,
-    most: float,
-    enough: float,
     nodes: int,
     out: Array,
-) -> tuple[float, int, float]:
+) -> tuple[float, int]:
     """The set of moves with the largest gain among those that keep the rules, found depth first.
 
     A set gains what it fills of the rules, priced, less what its moves give up; it cannot fill more than `room`. Sets
@@ -146,17 +143,14 @@ def best_set(  # noqa: PLR0915 - a call for each set costs more than trying it
         group: (M,) segment.
         slack: what is left of the rules.
         total: place of the total budget in it.
-        enforce: whether the total budget has to be kept.
         room: worth of what is left of the rules at the multipliers.
         least: only more than this is a gain.
         step: what the sets of the first pass give up at most.
-        most: what any set gives up at most.
-        enough: the search may end when no set can gain more than this beyond the best.
         nodes: sets to try at most.
         out: (depth,) is filled with the moves of the best set.
 
     Returns:
-        Its gain, how many moves it has (0: none found), and what a set that was not tried gives up at least.
+        Its gain, and how many moves it has (0: none found).
     """
     m = who.shape[0]
     depth = out.shape[0]
@@ -165,25 +159,22 @@ def best_set(  # noqa: PLR0915 - a call for each set costs more than trying it
     best = least
     found = 0
     spent = 0
-    limit = min(step, most)
-    complete = 0.0
+    limit = step
     while True:
         level = 0
         i = 0
         gained = 0.0
         given = 0.0
         more = False
-        deeper = False
         left[:] = slack
         while True:
             if level == depth - 1:  # nearly all sets end here: what is left is touched only where one gains most
-                deeper |= i + 1 < m and given + loss[i] + loss[i + 1] <= min(limit, room - best)
                 while i < m and given + loss[i] <= min(limit, room - best) and spent < nodes:
                     spent += 1
                     if gained + gain[i] > best and _new(who, stack, level, i):
                         stack[level] = i
                         take_up(left, group[i], total, money[i], held[i], to[i], 1)
-                        if _kept(left, total, enforce, stack, depth, group, to):
+                        if _kept(left, total, stack, depth, group, to):
                             best = gained + gain[i]
                             found = depth
                             out[:] = stack
@@ -197,7 +188,7 @@ def best_set(  # noqa: PLR0915 - a call for each set costs more than trying it
                     given += loss[i]
                     stack[level] = i
                     level += 1
-                    if gained > best and _kept(left, total, enforce, stack, level, group, to):
+                    if gained > best and _kept(left, total, stack, level, group, to):
                         best = gained
                         found = level
                         out[:level] = stack[:level]
@@ -212,11 +203,9 @@ def best_set(  # noqa: PLR0915 - a call for each set costs more than trying it
             gained -= gain[i]
             given -= loss[i]
             i += 1
-        if spent < nodes and not deeper:
-            complete = limit if more else most
-        if not more or spent >= nodes or limit >= most or room - best <= enough:
-            return best, found, complete
-        limit = min(2.0 * limit, most)
+        if not more or spent >= nodes or room <= best:
+            return best, found
+        limit *= 2.0
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -229,8 +218,8 @@ def _new(who: Array, stack: Array, level: int, i: int) -> bool:
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _kept(left: Array, total: int, enforce: bool, stack: Array, level: int, group: Array, to: Array) -> bool:
-    if (enforce and left[total] < 0) or left[-1] < 0 or left[-2] < 0:
+def _kept(left: Array, total: int, stack: Array, level: int, group: Array, to: Array) -> bool:
+    if left[total] < 0 or left[-1] < 0 or left[-2] < 0:
         return False
     for j in range(level):
         if left[group[stack[j]]] < 0 or (to[stack[j]] > 0 and left[total + 1 + to[stack[j]]] < 0):
