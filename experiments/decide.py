@@ -113,7 +113,7 @@ class Reading:
 
     metrics: tuple[Observed, ...]
     units: int
-    """Units of all variants together."""
+    """Units of all variants together; time, where the plan's end is counted in time."""
     trustworthy: bool = True
     doubts: tuple[Reason, ...] = ()
     """Why it is not trustworthy."""

@@ -32,6 +32,8 @@ Draw = Literal["hash", "rerandomised", "two_stage", "switchback", "budget_split"
 
 DRAWN: frozenset[str] = frozenset({"two_stage", "switchback", "budget_split"})
 """Draws that have an analysis of their own."""
+WATCHED: frozenset[str] = frozenset({"rerandomised", "two_stage", "budget_split"})
+"""Draws whose units are all there from the first day: time, not their number, says how far the plan is."""
 TREATMENTS: tuple[str, ...] = get_args(Treatment)
 UNITS: tuple[str, ...] = get_args(Unit)
 
@@ -39,6 +41,13 @@ SHARED = N_("{treatments} treatments share the error: each is read at alpha {alp
 SHORT = N_("Even {weeks} weeks reach a power of {power:.0%} only; the smallest effect they show is {detectable:.4g}.")
 CUPED = N_("What units did before explains {explained:.0%} of the variance; so many fewer units are needed.")
 CLUSTERED = N_("Units in one cluster are alike (correlation {correlation:.2f}): {effect:.1f} times as many are needed.")
+NO_LENGTH = N_(
+    "experiment {experiment} is planned as {method} over units that are there from the first day: give the weeks that "
+    "it runs, so that every reading knows how far it is"
+)
+SOONER = N_(
+    "If the effect is there, {looks} readings at equal distances show it after {share:.0%} of the time on average."
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,8 @@ class Design:
     notes: tuple[Reason, ...] = ()
     checks: tuple[Check, ...] = ()
     """What history said of the method before the start, such as its A/A replay."""
+    wanted_power: float = 0.8
+    """Chance of seeing the effect that was asked for; `sizing.power` is what is reached."""
     correction: Correction = "none"
     """Of the p-values over goals and treatments; the rule's metric decides by its interval, guardrails by theirs."""
     convention: Convention = "delta"
@@ -86,6 +97,8 @@ class Design:
 
     def __post_init__(self) -> None:
         require_lawful(self.treatment, self.unit)
+        if self.draw in WATCHED and self.plan.method != "fixed" and not self.sizing.weeks:
+            raise ProblemError(Reason(NO_LENGTH, {"experiment": self.name, "method": self.plan.method}))
         if self.draw in DRAWN:
             _require_readable(self)
 
@@ -94,14 +107,9 @@ def _require_readable(design: Design) -> None:
     """Refuse what the analysis of a price test, a switchback or a budget split would pass over.
 
     Raises:
-        ProblemError: the plan has looks before its end, or a metric is more than a mean for each unit.
+        ProblemError: a metric is more than a mean for each unit.
     """
     kind = design.draw.replace("_", " ")
-    if design.plan.method != "fixed":
-        raise ProblemError(
-            f"experiment {design.name!r} is drawn as a {kind} and planned as {design.plan.method}: it is read once, at "
-            "its end; a reading before that shows the confidence sequence which is valid whenever somebody looks"
-        )
     for metric in design.metrics:
         asked = sorted(key for key in ("where", "window", "winsorise", "margin") if metric.get(key))
         if metric.get("kind", "mean") not in {"mean", "proportion", "profit"}:
@@ -270,6 +278,11 @@ def usual_rule(
 ) -> DecisionRule:
     """Ship what gains, roll back what harms, stop what can no longer show the planned effect (below one in ten)."""
     return DecisionRule(metric, higher_is_better, guardrails=tuple(guardrails), planned_effect=abs(effect))
+
+
+def sooner(plan: AnalysisPlan, share: float) -> tuple[Reason, ...]:
+    """Say after which share of the time the readings end the test on average; nothing of a plan that is read once."""
+    return () if plan.method == "fixed" else (Reason(SOONER, {"looks": plan.looks, "share": share}),)
 
 
 def notes_on(outcome: Outcome) -> tuple[Reason, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from engine.errors import ProblemError
 from engine.proposal import N_, Reason
 from experiments.assign import NOT_ASSIGNED, enrol
 from experiments.budget_design import budget_split_of
+from experiments.clock import Clock, clock_of, plan_now, rule_so_far
 from experiments.decide import Observed, Reading, decide
 from experiments.design import DRAWN, Design
 from experiments.drawn_reading import (
@@ -28,7 +29,7 @@ from experiments.drawn_reading import (
 from experiments.goals import rows_of
 from experiments.measure import Analysis, Effect, Metric, Prior, analyse, metric_from
 from experiments.reading import DesignReading, Measured, Row
-from experiments.sequential import AnalysisPlan, early_widening
+from experiments.sequential import AnalysisPlan
 from experiments.trust.check import Check, is_trustworthy
 from experiments.trust.exposures import check_exposed_early
 from experiments.trust.outliers import check_miracle
@@ -43,6 +44,7 @@ _NO_BREAKDOWN = (
     "categories, regions or cells are the units; leave them out"
 )
 _NO_POSTERIOR = "an experiment drawn as a {draw} is read by its own errors and has no posterior; leave the prior out"
+_SO_FAR = N_("Read after {part:.0%} of the time: effects are what was earned so far, and so are the rule's gains.")
 _STRAY = N_("{count} units of the table are not part of the design; they were left out.")
 
 
@@ -69,7 +71,7 @@ def read_by_design(
             are from before the start, and checked for differences that should not be there.
         unit: column of the unit's identifier.
         elapsed_weeks: since the start; units that are all there from the first day need it, as their number does not
-            tell how far the plan is. None: the plan is at its end.
+            tell how far the plan is. None: the plan is at its end, if it is read once; several readings need it.
         earlier_looks: `looks` of the last reading.
         segments: columns to break the effect down by.
         earlier: columns with the unit's variant in earlier tests, for the check on what those left behind.
@@ -82,14 +84,14 @@ def read_by_design(
         ProblemError: a column is missing, or units are not those of the design.
     """
     need(table, [unit])
-    plan_fraction = _fraction(design, elapsed_weeks)
+    clock = clock_of(design, elapsed_weeks)
     table, early = _without_early(table, started)
     early = (*design.checks, *checks, *early)
     if design.draw in DRAWN:
         _refuse_unread(design, [*segments, *earlier, *modifiers], prior)
-        return _drawn(design, table, unit, plan_fraction, early)
+        return _drawn(design, table, unit, _Far(clock, tuple(earlier_looks)), early)
     inside, stray = _with_variant(design, table, unit)
-    plan = plan_now(design, int((inside["variant"] >= 0).sum()), elapsed_weeks)
+    plan = clock.of(design.plan) if clock else plan_now(design, int((inside["variant"] >= 0).sum()), elapsed_weeks)
     metrics, notes = readable_metrics(design, inside)
     found = analyse(
         inside,
@@ -98,6 +100,7 @@ def read_by_design(
         weights=design.split.weights,
         plan=plan,
         earlier_looks=earlier_looks,
+        elapsed=clock.now if clock else None,
         segments=segments,
         earlier=earlier,
         modifiers=modifiers,
@@ -117,19 +120,23 @@ def _refuse_unread(design: Design, columns: Sequence[str], prior: Prior | None) 
         raise ProblemError(Reason(_NO_POSTERIOR, {"draw": draw}))
 
 
-def _drawn(
-    design: Design, table: pd.DataFrame, unit: str, fraction: float | None, early: Sequence[Check]
-) -> DesignReading:
+@dataclass(frozen=True)
+class _Far:
+    """How far a design with an analysis of its own is, by the calendar, and when it was read before."""
+
+    clock: Clock | None
+    earlier_looks: tuple[int, ...]
+
+
+def _drawn(design: Design, table: pd.DataFrame, unit: str, far: _Far, early: Sequence[Check]) -> DesignReading:
     """Read a design that has an analysis of its own."""
     if design.draw == "switchback":
         need(table, ["step"])
-        got = read_regions(design, schedule_of(design), table, unit)
-        return _read_directly(design, got, got.fraction if fraction is None else fraction, early, 0)
+        return _read_directly(design, read_regions(design, schedule_of(design), table, unit), far, early, 0)
     if design.draw == "budget_split":
-        return _read_directly(design, read_cells(design, table, unit), fraction, early, 0)
+        return _read_directly(design, read_cells(design, table, unit), far, early, 0)
     inside, stray = _with_variant(design, table, unit)
-    got = read_two_stage(design, inside[inside["variant"] >= 0], unit)
-    return _read_directly(design, got, fraction, early, stray)
+    return _read_directly(design, read_two_stage(design, inside[inside["variant"] >= 0], unit), far, early, stray)
 
 
 def _without_early(table: pd.DataFrame, started: datetime | None) -> tuple[pd.DataFrame, tuple[Check, ...]]:
@@ -214,15 +221,6 @@ def readable_metrics(design: Design, table: pd.DataFrame) -> tuple[list[Metric],
     return metrics, tuple(Reason(NO_COVARIATE, {"column": one}) for one in lacking)
 
 
-def plan_now(design: Design, units: int, elapsed_weeks: float | None) -> AnalysisPlan:
-    """The analysis plan, with its end where the calendar says that `units` are only so far.
-
-    Raises:
-        ProblemError: weeks are given that are not positive, or of a design whose units tell.
-    """
-    return _at_fraction(design.plan, units, _fraction(design, elapsed_weeks))
-
-
 def _lacks_covariate(metric: Mapping[str, Any], table: pd.DataFrame) -> bool:
     covariate = metric.get("covariate")
     return isinstance(covariate, str) and covariate not in table.columns
@@ -235,23 +233,6 @@ def _readable(metric: Mapping[str, Any], table: pd.DataFrame) -> Mapping[str, An
     return metric
 
 
-def _fraction(design: Design, elapsed_weeks: float | None) -> float | None:
-    """How far the plan is, by the calendar; None: its units tell."""
-    if elapsed_weeks is None:
-        return None
-    if elapsed_weeks <= 0:
-        raise ProblemError(f"{elapsed_weeks:g} weeks since the start; give a positive number")
-    if design.plan.method != "fixed" or not design.sizing.weeks:
-        raise ProblemError(f"experiment {design.name!r} is as far as its units are; leave the weeks out")
-    return min(1.0, elapsed_weeks / design.sizing.weeks)
-
-
-def _at_fraction(plan: AnalysisPlan, units: int, fraction: float | None) -> AnalysisPlan:
-    if fraction is None or units == 0:
-        return plan
-    return replace(plan, planned_units=max(1, round(units / fraction)))
-
-
 def from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, notes: tuple[Reason, ...]) -> DesignReading:
     """Put an analysis of compared units into the form of a reading, with the verdicts of the design's rule."""
     _require_decisive(design, found)
@@ -260,7 +241,7 @@ def from_analysis(design: Design, plan: AnalysisPlan, found: Analysis, notes: tu
     verdicts = []
     for variant in treatments:
         seen = tuple(_observed(effect) for effect in found.effects if effect.variant == variant)
-        reading = Reading(seen, sum(found.counts), found.trustworthy, doubts)
+        reading = Reading(seen, found.looks[-1], found.trustworthy, doubts)
         verdicts.append(decide(design.rule, plan, reading, _weeks_left(design, plan.fraction(reading.units))))
     rows = rows_of(design, found)
     return DesignReading(
@@ -312,37 +293,49 @@ def _observed(effect: Effect) -> Observed:
     return Observed(effect.metric, effect.estimate, effect.low, effect.high, effect.error, effect.control_mean)
 
 
-def _read_directly(
-    design: Design, got: Drawn, fraction: float | None, early: Sequence[Check], stray: int
-) -> DesignReading:
-    """Rows, verdict and measured gain of an analysis that is planned to be read once.
-
-    Before the end its intervals are widened to those of the confidence sequence that is valid whenever somebody looks.
-    """
-    plan = _at_fraction(replace(design.plan, planned_units=got.units), got.units, fraction)
-    wider = early_widening(plan, got.units)
-    seen = tuple(_widened(one, wider) for one in got.seen)
-    part = plan.fraction(got.units)
-    checks = (*early, *got.checks, *_miracles(seen, decides=part >= 1.0))
+def _read_directly(design: Design, got: Drawn, far: _Far, early: Sequence[Check], stray: int) -> DesignReading:
+    """Rows, verdict and measured gain of an analysis of its own, with the interval that is valid at this look."""
+    clock = _steps_run(design, got) or far.clock or Clock(1, 1)
+    part, final = clock.fraction, design.plan.method != "fixed" or clock.fraction >= 1.0
+    seen = tuple(_at_look(design, clock, far, one, freedom) for one, freedom in zip(got.seen, got.freedom, strict=True))
+    checks = (*early, *got.checks, *_miracles(seen, decides=final))
     trustworthy = is_trustworthy(checks)
     doubts = tuple(check.reason for check in checks if check.verdict == "broken")
-    verdict = decide(design.rule, plan, Reading(seen, got.units, trustworthy, doubts), _weeks_left(design, part))
+    adds_up = design.draw == "budget_split" and part < 1.0
+    rule = rule_so_far(design.rule, part) if adds_up else design.rule
+    reading = Reading(seen, clock.now, trustworthy, doubts)
+    verdict = decide(rule, clock.of(design.plan), reading, _weeks_left(design, part))
     rows = tuple(
         Row(one.metric, 1, one.estimate, one.low, one.high, _word(design, one) if trustworthy else "untrustworthy")
         for one in seen
     )
+    so_far = (Reason(_SO_FAR, {"part": part}),) if adds_up else ()
     return DesignReading(
         effects=rows,
         verdicts=(verdict,),
         units=got.units,
         trustworthy=trustworthy,
         measured=_measured(design, rows),
-        notes=(*_notes(stray), *got.notes),
+        notes=(*_notes(stray), *so_far, *got.notes),
         checks=checks,
-        interval="fixed" if part >= 1.0 else "always_valid",
-        final=part >= 1.0,
-        looks=(got.units,),
+        interval=design.plan.method if final else "always_valid",
+        final=final,
+        looks=clock.looks(far.earlier_looks),
     )
+
+
+def _steps_run(design: Design, got: Drawn) -> Clock | None:
+    """The steps of a switchback as its clock."""
+    if got.steps is None or design.switchback is None:
+        return None
+    return Clock(got.steps, design.switchback.steps)
+
+
+def _at_look(design: Design, clock: Clock, far: _Far, seen: Observed, freedom: float) -> Observed:
+    """A metric with the interval that the plan makes valid now."""
+    looks = clock.few_looks(design.plan, far.earlier_looks, freedom, growing=design.draw == "switchback")
+    half = float(looks.critical[-1]) * seen.standard_error
+    return replace(seen, low=seen.estimate - half, high=seen.estimate + half)
 
 
 def _miracles(seen: Sequence[Observed], *, decides: bool) -> list[Check]:
@@ -357,11 +350,6 @@ def _miracles(seen: Sequence[Observed], *, decides: bool) -> list[Check]:
         for one in seen
     ]
     return [check for check in found if check is not None]
-
-
-def _widened(seen: Observed, factor: float) -> Observed:
-    low = seen.estimate - factor * (seen.estimate - seen.low)
-    return replace(seen, low=low, high=seen.estimate + factor * (seen.high - seen.estimate))
 
 
 def _weeks_left(design: Design, fraction: float) -> float | None:

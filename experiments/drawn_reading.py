@@ -1,7 +1,7 @@
 """Reading designs that were drawn as a whole: price tests, switchbacks and budget splits, each by its own analysis.
 
 Each gives what it saw, the checks on whether to believe it, and what a reader should know beside it;
-`design_reading` widens the intervals where it is too early, and lets the rule decide.
+`design_reading` makes the interval that is valid at the look, and lets the rule decide.
 """
 
 from __future__ import annotations
@@ -56,12 +56,15 @@ class Drawn:
     """What an analysis of such a design saw."""
 
     seen: tuple[Observed, ...]
+    """With the interval of one reading."""
+    freedom: tuple[float, ...]
+    """Degrees of freedom of the standard error of each."""
     units: int
     """Products, pairs of periods, or cells."""
     checks: tuple[Check, ...]
     notes: tuple[Reason, ...]
-    fraction: float = 1.0
-    """How far the schedule has run, 0…1; 1 where only the calendar knows."""
+    steps: int | None = None
+    """Steps of the whole pairs of periods that a schedule has run; None where only the calendar knows how far it is."""
 
 
 def read_two_stage(design: Design, table: pd.DataFrame, unit: str) -> Drawn:
@@ -80,11 +83,12 @@ def read_two_stage(design: Design, table: pd.DataFrame, unit: str) -> Drawn:
     places = [row[str(one)] for one in table[unit]]
     categories = np.array(assigned.cluster)[places]
     test = PriceTest(np.array(assigned.saturation)[places], np.array(assigned.variant, dtype=np.int64)[places])
-    seen, notes, checks = [], [], [missing_units(assigned, test.variant)]
+    seen, freedom, notes, checks = [], [], [], [missing_units(assigned, test.variant)]
     for metric in (metric_from(one) for one in design.metrics):
         values, before = _values(table, metric, unit), _before(table, metric, unit)
         got = read_price_test(values, test, categories, before=before, alpha=design.plan.alpha)
         seen.append(_observed(metric.name, got.launch, float(values[test.saturation == 0].mean())))
+        freedom.append(got.launch.freedom)
         checks.append(check_largest(metric.name, values))
         if before is not None:
             past = read_price_test(before, test, categories, alpha=design.plan.alpha)
@@ -93,7 +97,7 @@ def read_two_stage(design: Design, table: pd.DataFrame, unit: str) -> Drawn:
             notes.append(Reason(NO_COVARIATE, {"column": metric.covariate_columns[0]}))
         if metric.name == design.rule.metric:
             notes += _told(got)
-    return Drawn(tuple(seen), len(table), tuple(checks), tuple(notes))
+    return Drawn(tuple(seen), tuple(freedom), len(table), tuple(checks), tuple(notes))
 
 
 def _told(got: PriceTestReading) -> list[Reason]:
@@ -145,7 +149,7 @@ def read_regions(design: Design, schedule: dict[str, Ints], table: pd.DataFrame,
             notes.append(Reason(_NAIVE, {"naive": got.naive}))
     if running > whole:
         notes.append(Reason(_UNFINISHED, {"count": running - whole}))
-    return Drawn(tuple(seen), pairs, tuple(checks), tuple(notes), min(1.0, whole / plan.steps))
+    return Drawn(tuple(seen), (pairs - 1.0,) * len(seen), pairs, tuple(checks), tuple(notes), whole)
 
 
 def _refuse_strangers(names: pd.Series, schedule: dict[str, Ints]) -> None:
@@ -255,13 +259,14 @@ def read_cells(design: Design, table: pd.DataFrame, unit: str) -> Drawn:
     split = budget_split_of(design, table[unit].astype(str).to_numpy(dtype=object))
     metrics = [metric_from(one) for one in design.metrics]
     cost = _column(table, metrics[0].columns[-1], unit)
-    seen, notes = [], []
+    seen, freedom, notes = [], [], []
     checks = [_customers(split), check_purses(np.bincount(split.cell, cost, split.variant.size), split.budget)]
     for metric in metrics:
         values, before = _values(table, metric, unit), _before(table, metric, unit)
         got = read_budget_split(values, cost, split, before=before, alpha=design.plan.alpha)
         control = float(values[split.customer_variant == 0].mean())
         seen.append(Observed(metric.name, got.estimate, got.low, got.high, got.standard_error, control))
+        freedom.append(got.freedom)
         size = np.bincount(split.cell)
         checks.append(check_largest(metric.name, np.bincount(split.cell, values) / size))
         if before is not None and before.std() > 0:
@@ -270,7 +275,7 @@ def read_cells(design: Design, table: pd.DataFrame, unit: str) -> Drawn:
             notes.append(Reason(NO_COVARIATE, {"column": metric.covariate_columns[0]}))
         if metric.name == design.rule.metric:
             notes += _spent(got)
-    return Drawn(tuple(seen), split.variant.size, tuple(checks), tuple(notes))
+    return Drawn(tuple(seen), tuple(freedom), split.variant.size, tuple(checks), tuple(notes))
 
 
 def _spent(got: BudgetReading) -> list[Reason]:

@@ -26,12 +26,14 @@ from experiments.design import (
     plan_for,
     require_lawful,
     share_alpha,
+    sooner,
     usual_rule,
 )
 from experiments.history import Outcome
-from experiments.power import Sizing, detectable_effect, power_at
+from experiments.power import Sizing, detectable_watched, duration_watched, power_watched
 from experiments.price_test import SATURATION_SHARES, draw_price_test
 from experiments.randomise import rerandomised, seeded
+from experiments.sequential import Method, Spending
 
 FEWEST_CATEGORIES = 12
 """With fewer categories a two-stage draw leaves too few of them at each saturation."""
@@ -101,11 +103,15 @@ def design_known(
     metrics: Sequence[Mapping[str, Any]],
     categories: Sequence[str] | None = None,
     weights: Sequence[float] = (0.5, 0.5),
+    weeks: int | None = None,
+    method: Method = "fixed",
+    looks: int = 5,
+    spending: Spending = "obrien_fleming",
     alpha: float = 0.05,
     power: float = 0.8,
     rule: DecisionRule | None = None,
 ) -> Design:
-    """Design an experiment over units that are all known; it is read once, when its time is over.
+    """Design an experiment over units that are all known.
 
     Args:
         name: of the experiment; it seeds the draw.
@@ -118,22 +124,28 @@ def design_known(
         metrics: as data, the deciding one first.
         categories: (n,) of products that take customers from one another; the clusters of the analysis.
         weights: share of each variant; a two-stage draw has its own.
+        weeks: that it runs; None: it is read once, and its user knows when.
+        method: how it is read.
+        looks: planned readings, unless it is read once.
+        spending: how a group-sequential plan spends its error over the looks.
         alpha: 1 - confidence.
         power: wanted.
         rule: how the result decides; None: the usual rule.
 
     Raises:
-        ProblemError: prices over customers, a unit twice, or what `power_at` refuses.
+        ProblemError: prices over customers, a unit twice, several readings of a test without weeks or with too few
+            units, or what `power_at` refuses.
         InfeasibleError: no split balances.
     """
     require_lawful(treatment, unit)
     draw, assigned, notes = draw_known(name, units, past, categories=categories, weights=weights)
     alpha, shared = (alpha, ()) if draw == "two_stage" else share_alpha(alpha, weights)
-    plan = plan_for("fixed", alpha=alpha, units=len(units), looks=1)
+    plan = plan_for(method, alpha=alpha, units=len(units), looks=looks, spending=spending)
     compared = int(len(units) * COMPARED) if draw == "two_stage" else len(units)
     shares = (0.5, 0.5) if draw == "two_stage" else tuple(weights)
-    reached = power_at(outcome, effect, compared, plan, weights=shares)
-    smallest = detectable_effect(outcome, compared, plan, power=power, weights=shares)
+    reached = power_watched(outcome, effect, compared, plan, weights=shares)
+    smallest = detectable_watched(outcome, compared, plan, power=power, weights=shares)
+    ends = duration_watched(outcome, effect, compared, plan, weights=shares)
     higher = bool(metrics[0].get("higher_is_better", True))
     return Design(
         name=name,
@@ -144,8 +156,8 @@ def design_known(
         split=Split(name, shares),
         plan=plan,
         rule=rule or usual_rule(str(metrics[0]["name"]), effect, higher_is_better=higher),
-        sizing=Sizing(len(units), None, effect, reached, smallest),
+        sizing=Sizing(len(units), weeks, effect, reached, smallest),
         outcome=outcome,
         assigned=assigned,
-        notes=(*notes, *shared, *notes_on(outcome)),
+        notes=(*notes, *shared, *sooner(plan, ends), *notes_on(outcome)),
     )

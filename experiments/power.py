@@ -234,6 +234,20 @@ def required_watched(
     return high
 
 
+def duration_watched(
+    outcome: Outcome, effect: float, units: int, plan: AnalysisPlan, *, weights: Sequence[float] = (0.5, 0.5)
+) -> float:
+    """Mean share of the planned time after which a look shows `effect`, or the plan ends; as in `power_watched`.
+
+    Raises:
+        ProblemError: as in `power_watched`.
+    """
+    if plan.method == "fixed":
+        return 1.0
+    drift = abs(effect) / math.sqrt(_unit_variance(outcome, effect, weights) / units)
+    return _watched_looks(outcome, units, plan, weights).duration(drift)
+
+
 def _watched_looks(outcome: Outcome, units: int, plan: AnalysisPlan, weights: Sequence[float]) -> FewLooks:
     """The planned looks at units whose number stays."""
     freedom = _freedom(outcome, units, weights)

@@ -49,6 +49,8 @@ class PriceEffect:
     p_value: float
     error: float
     """Standard error."""
+    freedom: float
+    """Its degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _centred(before: npt.ArrayLike, size: int) -> Floats:
     return centred
 
 
-def _effect(estimate: float, error: float, freedom: int, alpha: float) -> PriceEffect:
+def _effect(estimate: float, error: float, freedom: float, alpha: float) -> PriceEffect:
     width = float(stats.t.ppf(1 - alpha / 2, freedom)) * error
     p_value = float(2 * stats.t.sf(abs(estimate) / error, freedom)) if error else float(estimate == 0)
-    return PriceEffect(estimate, estimate - width, estimate + width, p_value, error)
+    return PriceEffect(estimate, estimate - width, estimate + width, p_value, error, freedom)

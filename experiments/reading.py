@@ -63,7 +63,8 @@ class DesignReading:
     final: bool = True
     """Whether the plan allows a decision at this look."""
     looks: tuple[int, ...] = ()
-    """Units at each look so far, this one last."""
+    """Units at each look so far, this one last; of units that are there from the first day the hours since the start,
+    of a switchback the steps."""
     segments: tuple[Mapping[str, Any], ...] = ()
     """segment, level, metric, variant, estimate, low, high; shrunk, shrunk_low, shrunk_high; differ_p of the whole."""
     prior: Prior | None = None

@@ -166,14 +166,6 @@ def told_apart(fractions: Sequence[float]) -> list[int]:
     return [look for look, (at, next_one) in steps if next_one - at >= SMALLEST_STEP]
 
 
-def early_widening(plan: AnalysisPlan, units: int) -> float:
-    """Factor on the interval of an analysis that is planned to be read once: 1 at its end.
-
-    Before the end that interval is stretched to the confidence sequence, so that it holds whenever somebody looks.
-    """
-    return interval_multiplier(plan, [units]) / float(stats.norm.ppf(1 - plan.alpha / 2))
-
-
 def may_decide(plan: AnalysisPlan, units: int) -> bool:
     """Say whether a reading at `units` may reject: a fixed plan only at its planned end."""
     return plan.method != "fixed" or plan.fraction(units) >= 1.0

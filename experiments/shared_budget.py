@@ -56,6 +56,8 @@ class BudgetReading:
     high: float
     p_value: float
     standard_error: float
+    freedom: float
+    """Degrees of freedom of the standard error."""
     units: int
     """Cells of a budget split; customers of one pot."""
     naive: float
@@ -212,6 +214,7 @@ def _reading(
         high=estimate + width,
         p_value=float(2 * stats.t.sf(abs(estimate) / error, freedom)),
         standard_error=error,
+        freedom=freedom,
         units=units,
         naive=naive,
         naive_low=naive - naive_width,

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from engine.errors import ProblemError
 from engine.proposal import N_, Reason
 from experiments.assign import Split
 from experiments.decide import Guardrail
-from experiments.design import SHORT, Assigned, Design, Treatment, require_lawful, usual_rule
+from experiments.design import SHORT, Assigned, Design, Treatment, plan_for, require_lawful, sooner, usual_rule
+from experiments.few_units import FewLooks, require_enough
 from experiments.power import Sizing
 from experiments.randomise import seeded
-from experiments.sequential import AnalysisPlan
-from experiments.switchback import draw_switchback, plan_switchback
+from experiments.sequential import AnalysisPlan, Method, Spending
+from experiments.switchback import SwitchbackPlan, draw_switchback, plan_switchback
 
 _PERIODS = N_("Each region switches on and off in periods of {length} steps; the first {burn_in} of each are left out.")
+_ONE_PAIR = N_(
+    "{steps} steps hold a single pair of periods of {shortest} or more: there is nothing to read before the end; take "
+    "shorter periods, more steps, or one reading"
+)
 
 
 def design_switchback(
@@ -32,10 +39,16 @@ def design_switchback(
     metrics: Sequence[Mapping[str, Any]],
     guardrails: Sequence[Guardrail] = (),
     lengths: Sequence[int] | None = None,
+    method: Method = "fixed",
+    looks: int = 5,
+    spending: Spending = "obrien_fleming",
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> Design:
-    """Design a switchback; it is read once, at its end.
+    """Design a switchback.
+
+    Every pair of periods that is over tells as much as any other, and one that is not tells nothing: several readings
+    come after whole pairs, and the pairs run over those planned are the information fraction.
 
     Args:
         name: of the experiment; it seeds the schedule.
@@ -48,22 +61,29 @@ def design_switchback(
         metrics: as data, the deciding one first.
         guardrails: metrics that may not get worse.
         lengths: periods to consider, in steps.
+        method: how it is read.
+        looks: planned readings, unless it is read once; no more than there are pairs of periods in a region.
+        spending: how a group-sequential plan spends its error over the looks.
         alpha: 1 - confidence.
         power: wanted.
 
     Raises:
-        ProblemError: history is not finite or too short.
+        ProblemError: history is not finite or too short, or several readings of a single pair of periods.
         InfeasibleError: no period outlasts the carry-over.
     """
     require_lawful(treatment, "time")
+    if method != "fixed":
+        lengths = _often_enough(steps, lengths)
     plan = plan_switchback(history, steps=steps, effect=effect, felt=felt, lengths=lengths, alpha=alpha, power=power)
+    reading = plan_for(method, alpha=alpha, units=plan.pairs, looks=min(looks, _in_time(plan)), spending=spending)
+    plan, ends = _read_by(plan, reading, effect, power)
     ran = draw_switchback(plan, seeded(name))[:, :: plan.length]
     assigned = Assigned(
         units=tuple(f"{region}:{period}" for region in regions for period in range(ran.shape[1])),
         variant=tuple(np.ravel(ran).tolist()),
         cluster=tuple(region for region in regions for _ in range(ran.shape[1])),
     )
-    notes = [Reason(_PERIODS, {"length": plan.length, "burn_in": plan.burn_in})]
+    notes = [Reason(_PERIODS, {"length": plan.length, "burn_in": plan.burn_in}), *sooner(reading, ends)]
     if plan.power < power:
         notes.append(Reason(SHORT, {"weeks": plan.steps, "power": plan.power, "detectable": plan.detectable}))
     higher = bool(metrics[0].get("higher_is_better", True))
@@ -74,10 +94,41 @@ def design_switchback(
         draw="switchback",
         metrics=tuple(metrics),
         split=Split(name),
-        plan=AnalysisPlan("fixed", alpha, planned_units=plan.pairs),
+        plan=reading,
         rule=usual_rule(str(metrics[0]["name"]), effect, guardrails, higher_is_better=higher),
         sizing=Sizing(plan.pairs, None, effect, plan.power, plan.detectable),
         assigned=assigned,
         switchback=plan,
         notes=tuple(notes),
     )
+
+
+def _often_enough(steps: int, lengths: Sequence[int] | None) -> list[int]:
+    """Periods of which two pairs or more follow one another.
+
+    Raises:
+        ProblemError: there is none.
+    """
+    candidates = lengths if lengths is not None else range(1, steps // 4 + 1)
+    found = [length for length in candidates if 4 * length <= steps]
+    if not found:
+        raise ProblemError(Reason(_ONE_PAIR, {"steps": steps, "shortest": min(candidates, default=1)}))
+    return found
+
+
+def _in_time(plan: SwitchbackPlan) -> int:
+    """Pairs of periods that follow one another in a region."""
+    return plan.steps // (2 * plan.length)
+
+
+def _read_by(plan: SwitchbackPlan, reading: AnalysisPlan, effect: float, power: float) -> tuple[SwitchbackPlan, float]:
+    """The plan with its power and smallest effect under the analysis, and the mean share of the time that it takes."""
+    if reading.method == "fixed":
+        return plan, 1.0
+    whole = _in_time(plan)
+    after = np.unique(np.round(reading.planned_fractions * whole)).astype(int)
+    planned = FewLooks(reading, tuple((after / whole).tolist()), tuple((plan.regions * after - 1.0).tolist()))
+    require_enough(reading, planned.freedom[-1], units=plan.pairs, what=N_("pairs of periods"))
+    drift = abs(effect) / plan.standard_error
+    detectable = plan.standard_error * planned.drift_for(power)
+    return replace(plan, power=planned.power(drift), detectable=detectable), planned.duration(drift)

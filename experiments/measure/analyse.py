@@ -61,6 +61,7 @@ def analyse(
     alpha: float = 0.05,
     plan: AnalysisPlan | None = None,
     earlier_looks: Sequence[int] = (),
+    elapsed: int | None = None,
     correction: Correction = "none",
     convention: Convention = "delta",
     prior: Prior | None = None,
@@ -82,6 +83,8 @@ def analyse(
         alpha: 1 - confidence, where there is no plan.
         plan: how the design says that it is read; None: once, now.
         earlier_looks: `Analysis.looks` of the last reading, where this is not the first.
+        elapsed: time since the start, as the plan's `planned_units` counts it, where all units are there from the first
+            day; None: the units say how far the plan is.
         correction: of the p-values over goals and variants.
         convention: of the relative effects.
         prior: of the relative effects; asks for posteriors.
@@ -100,6 +103,7 @@ def analyse(
             weights=weights,
             plan=plan or AnalysisPlan(alpha=alpha),
             earlier_looks=earlier_looks,
+            elapsed=elapsed,
             correction=correction,
             convention=convention,
             prior=prior,
@@ -114,6 +118,7 @@ def analyse_units(
     weights: Sequence[float] | None = None,
     plan: AnalysisPlan = AnalysisPlan(),  # noqa: B008 - frozen
     earlier_looks: Sequence[int] = (),
+    elapsed: int | None = None,
     correction: Correction = "none",
     convention: Convention = "delta",
     prior: Prior | None = None,
@@ -129,7 +134,7 @@ def analyse_units(
     """
     _check_names(metrics)
     check_columns(units, _named(metrics))
-    how = _How(weights, plan, tuple(earlier_looks), correction, convention, prior, tuple(checks))
+    how = _How(weights, plan, tuple(earlier_looks), elapsed, correction, convention, prior, tuple(checks))
     try:
         return _analysis(units, metrics, how)
     finally:
@@ -146,6 +151,7 @@ class _How:
     weights: Sequence[float] | None
     plan: AnalysisPlan
     earlier_looks: tuple[int, ...]
+    elapsed: int | None
     correction: Correction
     convention: Convention
     prior: Prior | None
@@ -158,7 +164,9 @@ def _analysis(units: Units, metrics: Sequence[Metric], how: _How) -> Analysis:
     summed = _sum(found, prepare(found.units.warehouse, found.relation, metrics, predictions))
     counts = planned_counts(summed.counts or count_variants(found), how.weights)
     shares = list(how.weights) if how.weights is not None else [1.0] * len(counts)
-    rules = Rules(look(how.plan, how.earlier_looks, sum(counts)), how.convention, how.correction, how.prior)
+    far = sum(counts) if how.elapsed is None else how.elapsed
+    now = look(how.plan, how.earlier_looks, far, watched=how.elapsed is not None)
+    rules = Rules(now, how.convention, how.correction, how.prior)
     read = _read(found, metrics, summed, len(counts), rules)
     if not read.effects:
         raise ProblemError(_nothing_left(read.refused))
