@@ -213,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "in the interval of every look in at least 94.7 %; one standard error of such a share is",
         f"{_error(options.repeats)}. The smallest effect is the one that is shown in 80 %, over that of one reading at",
         "the end; then come the share in which it was found, and the share of the time after which the test ended on",
-        "average, planned / found. Where a part of the noise lasts, what is known grows faster than time: fewer errors,",
+        "average, planned / found. Where part of the noise lasts, what is known grows faster than time: fewer errors,",
         "and effects are found sooner.",
         "",
         "| design | analysis | looks | error, any look | error, last look | truth in all intervals | in the last |"
