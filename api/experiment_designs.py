@@ -43,7 +43,7 @@ def make_design(settings: Settings, store: Store, history: Past | None, name: st
         InfeasibleError: no switchback or balanced draw is possible.
     """
     made = _made(settings, store, history, name, asked)
-    return replace(made, correction=asked["correction"], convention=asked["convention"])
+    return replace(made, wanted_power=asked["power"], correction=asked["correction"], convention=asked["convention"])
 
 
 def _made(settings: Settings, store: Store, history: Past | None, name: str, asked: Asked) -> Design:

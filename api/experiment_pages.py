@@ -10,14 +10,13 @@ from typing import TypeVar
 
 from flask import Response, abort, flash, redirect, render_template, request, url_for
 from markupsafe import Markup
-from pydantic import ValidationError
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.access import asker, current_time, needs, the_settings, the_store
 from api.drawings import draw_experiment
+from api.experiment_forms import form_values, is_changeable, read_form
 from api.experiment_plots import plot_segments
-from api.experiment_schemas import ExperimentIn
-from api.experiments import Asked, assign_units, design_experiment, read_now, refuse_known
+from api.experiments import Asked, design_experiment, drawn_rows, read_now, refuse_known
 from api.pages import page_number, pages
 from api.words import tell, word
 from engine.errors import ConflictError, InfeasibleError, InputError, StateError
@@ -30,15 +29,14 @@ _ACTIONS: Mapping[ExperimentState, tuple[str, ...]] = {
     ExperimentState.RUNNING: ("look", "end"),
     ExperimentState.ENDED: ("look",),
 }
-_DRAWN = ("rerandomised", "two_stage")
-"""Draws that settle the variant of every unit in the design."""
+_DRAWN = ("rerandomised", "two_stage", "switchback")
+"""Draws that settle the variant of every unit, or of every step, in the design."""
 _COMPARED = ("hash", "rerandomised")
 """Draws whose units are compared one with another: these have breakdowns and posteriors."""
 _REFUSALS = (InputError, InfeasibleError, StateError, ConflictError)
+NO_PROPOSAL = "experiment {experiment!r} tests no proposal; design it anew where its history is: by command or HTTP"
 _LONGEST_FLASH = 1_000
 """Characters: what is flashed travels in a cookie, and browsers drop one beyond 4 kB."""
-_DESIGN_FIELDS = ("experiment_id", "part", "power", "alpha", "held_back")
-FIELD_REFUSED = "{field} {value!r} is refused: {why}"
 
 
 @pages.get("/experiments")
@@ -71,6 +69,7 @@ def experiment(experiment_id: str) -> str:
         versions=store.experiments.versions(experiment_id)[::-1],
         actions=_ACTIONS[one.state] if asker().role.covers(Role.ANALYST) else (),
         drawn=one.state is ExperimentState.RUNNING and one.design.get("draw") in _DRAWN,
+        values=form_values(one) if asker().role.covers(Role.ANALYST) and is_changeable(one) else None,
         compared=one.design.get("draw") in _COMPARED,
     )
 
@@ -78,15 +77,15 @@ def experiment(experiment_id: str) -> str:
 @pages.get("/experiments/<experiment_id>/assignment.csv")
 @needs(Role.ANALYST)
 def assignment(experiment_id: str) -> Response:
-    """Give the variant of every product or store that was drawn with the design, as CSV."""
+    """Give the variant of every product or store that was drawn with the design, or of its every step, as CSV."""
     one = the_store().experiments.get(experiment_id)
     if one.design.get("draw") not in _DRAWN:
         abort(HTTPStatus.NOT_FOUND)
-    units = [str(unit) for unit in one.design["assigned"]["units"]]
+    rows = drawn_rows(one)
     text = io.StringIO()
-    table = csv.DictWriter(text, ("unit_id", "variant"), lineterminator="\n")
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     table.writeheader()
-    table.writerows(assign_units(one, units, [{}] * len(units)))
+    table.writerows(rows)
     answer = Response(text.getvalue(), content_type="text/csv; charset=utf-8")
     answer.headers["Content-Disposition"] = f'attachment; filename="{experiment_id}-assignment.csv"'
     return answer
@@ -111,29 +110,31 @@ def design_for_proposal(proposal_id: str) -> AnyResponse:
     return redirect(url_for("pages.experiment", experiment_id=made))
 
 
+@pages.post("/experiments/<experiment_id>/design")
+@needs(Role.ANALYST)
+def redesign(experiment_id: str) -> AnyResponse:
+    """Store a new version of the test of a proposal."""
+    _unless_refused(_redesign, experiment_id)
+    return redirect(url_for("pages.experiment", experiment_id=experiment_id))
+
+
+def _redesign(experiment_id: str) -> None:
+    store = the_store()
+    one = store.experiments.get(experiment_id)
+    if one.proposal_id is None:
+        raise StateError(Reason(NO_PROPOSAL, {"experiment": experiment_id}))
+    asked = read_form({**request.form, "experiment_id": experiment_id}, one.proposal_id).model_dump()
+    why = request.form.get("why", "")
+    design_experiment(the_settings(), store, experiment_id, asked, None, why=why, by=asker().name, now=current_time())
+
+
 def _design(proposal_id: str) -> str:
-    asked = _asked(proposal_id)
+    asked = read_form(request.form, proposal_id)
     store, name = the_store(), asked.experiment_id
     refuse_known(store, name)
     options = asked.model_dump()
     design_experiment(the_settings(), store, name, options, None, why="", by=asker().name, now=current_time())
     return name
-
-
-def _asked(proposal_id: str) -> ExperimentIn:
-    """Read the form; a field that was left empty takes its default.
-
-    Raises:
-        InputError: a field holds what the design does not take; the first one is named.
-    """
-    filled = {name: text for name in _DESIGN_FIELDS if (text := request.form.get(name, "").strip())}
-    try:
-        return ExperimentIn.model_validate({"experiment_id": "", "proposal_id": proposal_id, **filled})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        field = str(fault["loc"][0])
-        values = {"field": field, "value": filled.get(field, ""), "why": fault["msg"]}
-        raise InputError(Reason(FIELD_REFUSED, values)) from error
 
 
 def _start(experiment_id: str) -> None:

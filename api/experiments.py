@@ -26,6 +26,7 @@ BY_THE_CLOCK = (
     "earlier."
 )
 EXISTS = "experiment {experiment!r} exists; choose another identifier, or send a new version of it"
+NOT_RUNNING = "experiment {experiment!r} is {state}; nobody is assigned but while it is running"
 NOT_STARTED = "experiment {experiment!r} has not started; there is nothing to read"
 
 
@@ -93,8 +94,18 @@ def keep_design(
         record = record_of(made)
         return store.experiments.add(name, salt=made.split.seed, design=record, by=by, now=now, proposal_id=proposal_id)
     if stored.state is ExperimentState.RUNNING:
-        require_nobody_moves(design_from(stored.design), made)
+        before = design_from(stored.design)
+        made = _where_they_are(before, made)
+        require_nobody_moves(before, made)
     return store.experiments.redesign(name, record_of(made), why=why, by=by, now=now)
+
+
+def _where_they_are(before: Design, after: Design) -> Design:
+    """A design of the same known units keeps the draw that runs: history that came since would draw them anew."""
+    if before.assigned is None or after.assigned is None or before.draw != after.draw:
+        return after
+    same = set(before.assigned.units) == set(after.assigned.units)
+    return replace(after, assigned=before.assigned) if same else after
 
 
 def columns_of(history: Mapping[str, Sequence[Any]], needed: Sequence[str], identifiers: Sequence[str]) -> pd.DataFrame:
@@ -136,10 +147,7 @@ def assign_units(
     from experiments.design_reading import variants_of
     from experiments.hashing import BUCKETS, buckets_of
 
-    if stored.state is not ExperimentState.RUNNING:
-        raise StateError(
-            f"experiment {stored.experiment_id!r} is {stored.state}; nobody is assigned but while it is running"
-        )
+    _require_running(stored)
     made = design_from(stored.design)
     ids = np.array(units, dtype=object)
     if made.draw == "budget_split" and made.assigned is not None:
@@ -153,6 +161,32 @@ def assign_units(
     table = pd.DataFrame(list(attributes), index=range(len(units))) if any(attributes) else None
     variants = variants_of(made, ids, table)
     return [{"unit_id": unit, "variant": int(one)} for unit, one in zip(units, variants, strict=True)]
+
+
+def drawn_rows(stored: StoredExperiment) -> list[dict[str, Any]]:
+    """What was drawn with a design: the variant of each unit, of a switchback that of each region and step.
+
+    Raises:
+        StateError: the experiment does not run.
+    """
+    from experiments.design import design_from
+    from experiments.design_reading import schedule_of
+
+    made = design_from(stored.design)
+    if made.draw != "switchback":
+        units = list(made.assigned.units) if made.assigned is not None else []
+        return assign_units(stored, units, [{}] * len(units))
+    _require_running(stored)
+    return [
+        {"unit_id": region, "step": step, "variant": int(on)}
+        for region, ran in schedule_of(made).items()
+        for step, on in enumerate(ran)
+    ]
+
+
+def _require_running(stored: StoredExperiment) -> None:
+    if stored.state is not ExperimentState.RUNNING:
+        raise StateError(Reason(NOT_RUNNING, {"experiment": stored.experiment_id, "state": stored.state.value}))
 
 
 @dataclass(frozen=True)
@@ -258,8 +292,10 @@ def _noted(reading: DesignReading, notes: tuple[Reason, ...]) -> DesignReading:
 
 def weeks_so_far(made: Design, stored: StoredExperiment, now: datetime) -> float | None:
     """Weeks that a running or ended experiment took so far, a day at least; None: its units tell how far it is."""
-    there_at_once = made.draw in ("rerandomised", "two_stage", "budget_split") or made.promise_scale is not None
-    if stored.started_at is None or made.plan.method != "fixed" or not made.sizing.weeks or not there_at_once:
+    from experiments.design import WATCHED
+
+    at_once = made.draw == "hash" and made.promise_scale is not None and made.plan.method == "fixed"
+    if stored.started_at is None or not made.sizing.weeks or not (made.draw in WATCHED or at_once):
         return None
     took = min(now, stored.ended_at or now) - stored.started_at
     return max(took, timedelta(days=1)) / timedelta(weeks=1)

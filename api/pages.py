@@ -23,7 +23,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.access import asker, current_account, current_time, local_path, needs, needs_role, the_settings, the_store
 from api.drawings import draw_experiments, draw_proposal
-from api.experiment_options import DEFAULTS
+from api.experiment_forms import form_values
 from api.language import LANGUAGES
 from api.words import COOKIE, tell, word
 from engine.errors import ConflictError, InputError, StateError
@@ -171,7 +171,7 @@ def proposal(proposal_id: str) -> str:
         events=store.audit(proposal_id),
         experiments=draw_experiments(proposal_id, store),
         testable=_testable(header, asker()),
-        defaults=DEFAULTS,
+        defaults=form_values(None),
         actions=_possible_actions(header, asker()),
         orders=get_args(Order),
     )
