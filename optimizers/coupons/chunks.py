@@ -8,7 +8,6 @@ fails; the result itself appears whole or not at all.
 from __future__ import annotations
 
 import fcntl
-import functools
 import math
 import os
 import shutil
@@ -26,7 +25,7 @@ from engine.files import atomic_file
 from optimizers.coupons import check_partitions as check
 from optimizers.coupons.allocate import check_stopping
 from optimizers.coupons.by_name import Limits
-from optimizers.coupons.parity import Moments, ParityReport, check_groups, moments_of, refuse_as_segment, report
+from optimizers.coupons.parity import PartParity, check_groups, part_parity, report_of_parts
 from optimizers.coupons.partitioned_plan import Decided, PartitionedPlan, decided
 from optimizers.coupons.partitions import allocate_partitions
 from optimizers.coupons.problem import Bools, Ints
@@ -103,7 +102,13 @@ def allocate_large_file(
         seconds=time.perf_counter() - began,
         out=out,
         explored=None if plan.slice is None else sum(one.drawn.customers for one in seen if one.drawn is not None),
-        parity=None if parity is None else _parity(parity, staged, limits, seen),
+        parity=None
+        if parity is None
+        else report_of_parts(
+            parity,
+            [one.parity for one in seen if one.parity is not None],
+            segment_budgets=bool(limits.segment_budgets),
+        ),
     )
 
 
@@ -152,10 +157,8 @@ class _Seen:
 
     decided_on: check.Tally
     drawn: check.Tally | None
-    moments: Moments | None
-    """By protected group."""
-    pairs: Ints | None
-    """(M, 2) segments and groups that occur together."""
+    parity: PartParity | None
+    """By protected group; None: no report was asked for."""
 
 
 def _seen(chunk: Chunk, found: Decided, staged: Staged, plan: PartitionedPlan) -> _Seen:
@@ -166,11 +169,9 @@ def _seen(chunk: Chunk, found: Decided, staged: Staged, plan: PartitionedPlan) -
         rest = _tally(chunk, found.choice, ~found.explored.explored, plan)
         drawn = _tally(chunk, found.choice, found.explored.explored, plan)
     if not staged.groups:
-        return _Seen(rest, drawn, None, None)
-    group, people = np.asarray(chunk.part("group"), dtype=np.int64), np.arange(len(found.choice))
-    profit, cost = (chunk.part(name)[people, found.choice].astype(np.float64) for name in ("profit", "cost"))
-    moments = moments_of(group, len(staged.groups), found.choice > 0, profit, cost)
-    return _Seen(rest, drawn, moments, np.unique(np.column_stack([chunk.part("segment"), group]), axis=0))
+        return _Seen(rest, drawn, None)
+    group = np.asarray(chunk.part("group"), dtype=np.int64)
+    return _Seen(rest, drawn, part_parity(staged.groups, group, chunk(), found.choice))
 
 
 def _tally(chunk: Chunk, choice: Ints, rows: Bools | slice, plan: PartitionedPlan) -> check.Tally:
@@ -192,17 +193,6 @@ def _check(seen: Sequence[_Seen], rules: Rules, plan: PartitionedPlan) -> None:
         bound=plan.bound,
         drawn=[found.drawn for found in seen if found.drawn is not None],
     )
-
-
-def _parity(attribute: str, staged: Staged, limits: Limits, seen: Sequence[_Seen]) -> ParityReport:
-    """The groups in the order of their names."""
-    if limits.segment_budgets:
-        pairs = np.concatenate([found.pairs for found in seen if found.pairs is not None])
-        refuse_as_segment(attribute, np.unique(pairs, axis=0))
-    parts = [found.moments for found in seen if found.moments is not None]
-    order = sorted(range(len(staged.groups)), key=staged.groups.__getitem__)
-    whole = functools.reduce(Moments.merged, parts).taken(np.array(order))
-    return report(attribute, [staged.groups[g] for g in order], whole)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from engine.errors import ProblemError
 from optimizers.coupons.allocate import CouponPlan
 from optimizers.coupons.problem import Bools, CouponProblem, Floats, Ints
+from optimizers.coupons.sums import Partition
 
 Z = 1.959963984540054
 """Normal quantile of a 95 % interval."""
@@ -108,9 +109,17 @@ class Moments:
         squares = self.squares + other.squares + apart**2 * self.count * share
         return Moments(count, self.sent + other.sent, self.mean + apart * share, squares)
 
-    def taken(self, groups: Ints) -> Moments:
-        """Only these groups, in this order."""
-        return Moments(self.count[groups], self.sent[groups], self.mean[:, groups], self.squares[:, groups])
+    def placed(self, place: Ints, groups: int) -> Moments:
+        """The same among more groups, each at its `place` (G,) of `groups`."""
+        found = Moments.of_nobody(groups)
+        found.count[place], found.sent[place] = self.count, self.sent
+        found.mean[:, place], found.squares[:, place] = self.mean, self.squares
+        return found
+
+    @staticmethod
+    def of_nobody(groups: int) -> Moments:
+        """No customers in any group."""
+        return Moments(np.zeros(groups), np.zeros(groups), np.zeros((2, groups)), np.zeros((2, groups)))
 
 
 def moments_of(group: Ints, groups: int, sent: Bools, profit: Floats, cost: Floats) -> Moments:
@@ -121,6 +130,57 @@ def moments_of(group: Ints, groups: int, sent: Bools, profit: Floats, cost: Floa
         mean[k] = np.bincount(group, values, groups) / np.maximum(count, 1)
         squares[k] = np.bincount(group, (values - mean[k][group]) ** 2, groups)
     return Moments(count, np.bincount(group, sent.astype(np.float64), groups).astype(np.float64), mean, squares)
+
+
+@dataclass(frozen=True)
+class PartParity:
+    """What the customers of one part (a chunk, a Spark partition) come to."""
+
+    names: tuple[str, ...]
+    """(G,) names of the groups, in any order."""
+    moments: Moments
+    """Of these groups."""
+    pairs: Ints
+    """(M, 2) distinct pairs of segment and place in `names` that occur."""
+
+
+def part_parity(names: tuple[str, ...], group: Ints, partition: Partition, choice: Ints) -> PartParity:
+    """Sums by group of a part's customers (T,), each a row of his own.
+
+    Args:
+        names: (G,) of the groups.
+        group: (T,) place of each customer's in `names`.
+        partition: their values.
+        choice: (T,) offers.
+    """
+    people = np.arange(len(choice))
+    profit, cost = (m[people, choice].astype(np.float64) for m in (partition.profit, partition.cost))
+    pairs = np.unique(np.column_stack([partition.segment, group]), axis=0).astype(np.int64)
+    return PartParity(names, moments_of(group, len(names), choice > 0, profit, cost), pairs)
+
+
+def report_of_parts(attribute: str, parts: Sequence[PartParity], *, segment_budgets: bool) -> ParityReport:
+    """Compare the groups of customers in parts, merged in the order of the parts.
+
+    Args:
+        attribute: its name.
+        parts: at least one.
+        segment_budgets: whether budgets are set by segment, which then must not follow the attribute.
+
+    Raises:
+        ProblemError: more than `MAX_GROUPS` groups, or budgets that follow the attribute.
+    """
+    names = sorted({name for part in parts for name in part.names})
+    check_groups(attribute, len(names))
+    number = {name: g for g, name in enumerate(names)}
+    whole, pairs = Moments.of_nobody(len(names)), [np.empty((0, 2), dtype=np.int64)]
+    for part in parts:
+        place = np.array([number[name] for name in part.names], dtype=np.int64)
+        whole = whole.merged(part.moments.placed(place, len(names)))
+        pairs.append(np.column_stack([part.pairs[:, 0], place[part.pairs[:, 1]]]))
+    if segment_budgets:
+        refuse_as_segment(attribute, np.unique(np.concatenate(pairs), axis=0))
+    return report(attribute, names, whole)
 
 
 def report(attribute: str, names: Sequence[str], found: Moments) -> ParityReport:

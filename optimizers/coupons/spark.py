@@ -18,6 +18,7 @@ import numpy as np
 from engine.errors import DataError
 from optimizers.coupons.by_name import Limits
 from optimizers.coupons.long_table import REQUIRED, read_contacts, read_held
+from optimizers.coupons.parity import ParityReport, PartParity, part_parity, report_of_parts
 from optimizers.coupons.partitioned_plan import PartitionedPlan, decided
 from optimizers.coupons.problem import close
 from optimizers.coupons.questions import Work
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DENSE = "number int, customers binary, profit binary, cost binary, segment binary, fault string"
+DENSE = "number int, customers binary, profit binary, cost binary, segment binary, groups binary, fault string"
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,14 @@ class _Form:
     segments: tuple[str, ...]
     contact_limit: int | None
     exclusive: tuple[tuple[int, ...], ...]
+    protected: str | None
 
     @property
     def columns(self) -> list[str]:
         """That the long table has to have."""
         asked = ((self.segments, "segment"), (self.contact_limit is not None, "contacts"), (self.exclusive, "held"))
-        return [*REQUIRED, *(name for wanted, name in asked if wanted)]
+        named = [] if self.protected is None else [self.protected]
+        return [*REQUIRED, *(name for wanted, name in asked if wanted), *named]
 
 
 def dense_table(
@@ -98,8 +101,8 @@ def dense_table(
         offers: identifiers without the empty one; offer o of the plan is `offers[o - 1]`.
         segments: names; empty: one segment.
         partitions: into how many parts the customers are divided; the plan depends on it within the gap.
-        limits: of which those of single customers (contacts, exclusions) are applied here; budgets, numbers sent and
-            caps belong to the rules of `allocate_partitions`.
+        limits: of which those of single customers (contacts, exclusions) are applied here, and the column `parity` is
+            kept for `parity_of`; budgets, numbers sent and caps belong to the rules of `allocate_partitions`.
 
     Raises:
         DataError: a value that cannot be used, with its customer and offer; an offer or segment not listed; a column
@@ -107,7 +110,8 @@ def dense_table(
         ProblemError: a limit names an offer that is not listed.
     """
     limits = limits or Limits()
-    form = _Form(tuple(offers), tuple(segments), limits.contact_limit, limits.groups(("", *offers)))
+    exclusive = limits.groups(("", *offers))
+    form = _Form(tuple(offers), tuple(segments), limits.contact_limit, exclusive, limits.parity)
     missing = [name for name in form.columns if name not in values.columns]
     if missing:
         raise DataError(f"the table of values has no column {', '.join(missing)}; it has {', '.join(values.columns)}")
@@ -142,6 +146,44 @@ def chosen_coupons(dense: DataFrame, offers: Sequence[str], plan: PartitionedPla
     return dense.mapInArrow(partial(_chosen, sent=sent), schema + logged)
 
 
+def parity_of(
+    dense: DataFrame, offers: Sequence[str], plan: PartitionedPlan, attribute: str, *, segment_budgets: bool
+) -> ParityReport:
+    """How a plan treats the groups of a protected attribute: each partition answers with sums by group.
+
+    Args:
+        dense: of `dense_table`, with `attribute` as the limits' `parity`.
+        offers: identifiers without the empty one.
+        plan: the plan.
+        attribute: its name.
+        segment_budgets: whether budgets are set by segment.
+
+    Raises:
+        DataError: the table was dealt without a protected attribute.
+        ProblemError: more groups than can be compared, or budgets that follow the attribute.
+    """
+    if dense.filter("groups is null").limit(1).count():
+        raise DataError(
+            f"the table was dealt without {attribute}; give it to dense_table as Limits(parity={attribute!r})"
+        )
+    sent = dense.sparkSession.sparkContext.broadcast((len(offers) + 1, plan))
+    answers = dense.rdd.map(lambda row: (row["number"], _parity(row, sent.value))).collect()
+    parts = [part for _, part in sorted(answers, key=lambda pair: int(pair[0]))]
+    return report_of_parts(attribute, parts, segment_budgets=segment_budgets)
+
+
+def _parity(row: Any, question: tuple[int, PartitionedPlan]) -> PartParity:  # noqa: ANN401 - a Spark row
+    width, plan = question
+    number, partition = _unpacked(row, width)
+    coded = _read_names(row["groups"]).dictionary_encode()
+    return part_parity(
+        tuple(coded.dictionary.to_pylist()),
+        coded.indices.to_numpy(zero_copy_only=False).astype(np.int64),
+        partition,
+        decided(number, partition, plan).choice,
+    )
+
+
 def _densify(batches: Iterator[pa.RecordBatch], form: _Form) -> Iterator[pa.RecordBatch]:
     """All rows of one Spark partition, sorted by customer, as one row of matrices."""
     import pyarrow as pa
@@ -150,24 +192,27 @@ def _densify(batches: Iterator[pa.RecordBatch], form: _Form) -> Iterator[pa.Reco
     context = TaskContext.get()
     parts = list(batches)
     table = pa.Table.from_batches(parts) if parts else None
-    customers, partition, fault = _matrices(table, form)
+    customers, groups, partition, fault = _matrices(table, form)
     row = {
         "number": pa.array([context.partitionId() if context else 0], pa.int32()),
         "customers": pa.array([_packed_names(customers)], pa.binary()),
         "profit": pa.array([partition.profit.tobytes()], pa.binary()),
         "cost": pa.array([partition.cost.tobytes()], pa.binary()),
         "segment": pa.array([partition.segment.tobytes()], pa.binary()),
+        "groups": pa.array([None if form.protected is None else _packed_names(groups)], pa.binary()),
         "fault": pa.array([fault], pa.string()),
     }
     yield pa.RecordBatch.from_pydict(row)
 
 
-def _matrices(table: pa.Table | None, form: _Form) -> tuple[Any, Partition, str | None]:
+def _matrices(table: pa.Table | None, form: _Form) -> tuple[Any, Any, Partition, str | None]:
+    """Names and groups of the customers, their values, and the first fault."""
     import pyarrow as pa
 
     width = len(form.offers) + 1
     if table is None or not table.num_rows:
-        return pa.array([], pa.string()), _partition(np.zeros((0, width)), np.zeros((0, width)), np.zeros(0)), None
+        nobody = pa.array([], pa.string())
+        return nobody, nobody, _partition(np.zeros((0, width)), np.zeros((0, width)), np.zeros(0)), None
     coded = table.column("customer_id").cast(pa.string()).combine_chunks().dictionary_encode()
     customer = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     offer = _numbered(table.column("offer_id"), form.offers) + 1
@@ -184,7 +229,28 @@ def _matrices(table: pa.Table | None, form: _Form) -> tuple[Any, Partition, str 
         profit[customer, offer], cost[customer, offer] = money
         segment[customer] = place
         fault = _close(table, customer, offer, form, profit)
-    return coded.dictionary, _partition(profit, cost, segment), fault
+    groups, wrong = _groups(table, customer, many, form)
+    return coded.dictionary, groups, _partition(profit, cost, segment), fault or wrong
+
+
+def _groups(table: pa.Table, customer: np.ndarray, many: int, form: _Form) -> tuple[Any, str | None]:
+    """(T,) protected group of each customer, the missing one empty; a customer in two of them is a fault."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if form.protected is None:
+        return pa.array([], pa.string()), None
+    coded = pc.fill_null(pc.cast(table.column(form.protected), pa.string()), "").combine_chunks().dictionary_encode()
+    group = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    mine = np.zeros(many, dtype=np.int64)
+    mine[customer[::-1]] = group[::-1]
+    wrong = np.flatnonzero((mine[customer] != group) & (customer >= 0))
+    if len(wrong):
+        who = table.column("customer_id")[int(wrong[0])].as_py()
+        return pa.array(
+            [], pa.string()
+        ), f"customer {who!r} is in two groups of {form.protected} ({len(wrong):,} such rows)"
+    return coded.dictionary.take(pa.array(mine)), None
 
 
 def _close(table: pa.Table, customer: np.ndarray, offer: np.ndarray, form: _Form, profit: np.ndarray) -> str | None:
@@ -253,6 +319,12 @@ def _packed_names(names: Any) -> bytes:  # noqa: ANN401
     return bytes(sink.getvalue())
 
 
+def _read_names(packed: bytes) -> Any:  # noqa: ANN401
+    import pyarrow as pa
+
+    return pa.ipc.open_stream(packed).read_all().column(0).combine_chunks()
+
+
 def _unpacked(row: Any, offers: int) -> tuple[int, Partition]:  # noqa: ANN401 - a Spark row
     shape = (-1, offers)
     profit, cost = (np.frombuffer(row[name], np.float32).reshape(shape) for name in ("profit", "cost"))
@@ -271,7 +343,7 @@ def _chosen(batches: Iterator[pa.RecordBatch], sent: Any) -> Iterator[pa.RecordB
             number, partition = _unpacked(row, len(offers))
             found = decided(number, partition, plan)
             listed = found.listed
-            names = pa.ipc.open_stream(row["customers"]).read_all().column(0).combine_chunks()
+            names = _read_names(row["customers"])
             picked = found.choice[listed]
             columns = {
                 "customer_id": names.take(pa.array(listed)),

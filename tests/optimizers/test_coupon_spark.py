@@ -31,6 +31,7 @@ def figures(tmp_path_factory):
             "segment": np.repeat(rng.choice(["a", "b"], CUSTOMERS), 3),
             "contacts": np.repeat(rng.integers(0, 5, CUSTOMERS), 3),
             "held": (rng.random(3 * CUSTOMERS) < 0.1).astype(int),
+            "sex": np.repeat(rng.choice(["w", "m", None], CUSTOMERS, p=[0.5, 0.4, 0.1]), 3),
         }
     )
     table.to_parquet(folder / "values.parquet")
@@ -89,3 +90,18 @@ def test_every_limit_holds_in_what_is_written(figures):
 @pytest.mark.spark
 def test_a_fault_is_named_with_its_customer(figures):
     assert "customer 'c1', offer 'o1' has a negative cost" in figures["refused"]
+
+
+@pytest.mark.spark
+def test_parity_on_spark_is_that_of_the_same_plan_here(figures):
+    assert figures["parity"] == figures["local_parity"]
+    asked = pd.read_parquet(figures["folder"] / "values.parquet").drop_duplicates("customer_id")
+    sent = set(pd.read_parquet(figures["folder"] / "coupons.parquet").query("offer_id != ''")["customer_id"])
+    expected = asked.assign(sent=asked["customer_id"].isin(sent)).fillna({"sex": ""}).groupby("sex")["sent"]
+    found = {group["group"]: (group["customers"], group["sent"]) for group in figures["parity"]["groups"]}
+    assert found == {name: (len(values), values.sum()) for name, values in expected}
+
+
+@pytest.mark.spark
+def test_a_customer_in_two_protected_groups_is_named(figures):
+    assert "customer 'c1' is in two groups of sex" in figures["torn"]
