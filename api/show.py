@@ -11,6 +11,9 @@ from typing import Any, TextIO
 from engine.progress import Progress
 from engine.proposal import Proposal, State
 
+CHOSEN = ("optimal", "time_limit", "gap_limit")
+"""Statuses of a plan that was chosen among several."""
+
 
 class PlainProgress:
     """One line for each stage when it is done, with its seconds: for files, pipes and CI."""
@@ -134,15 +137,20 @@ def _coupons(coupons: Mapping[str, Any], currency: str) -> tuple[str, str]:
     budget = coupons.get("budget")
     limit = f" of {money(budget, currency)}" if budget is not None else ""
     sent, spend = coupons.get("sent") or 0, money(coupons.get("spend"), currency)
-    return "Coupons", f"{sent:,} customers are sent one, expected cost {spend}{limit} ({coupons.get('status')})"
+    if not sent and coupons.get("reason"):
+        return "Coupons", str(coupons["reason"])
+    return "Coupons", f"{sent:,} customers are sent one, expected cost {spend}{limit}"
 
 
 def _certificate(summary: Mapping[str, Any]) -> tuple[str, str]:
+    from api.report import STATUSES
+
     parts = []
-    for name in ("price", "coupons"):
+    for name, plan in (("price", "price plan"), ("coupons", "coupon plan")):
         part = summary.get(name) or {}
-        if isinstance(part.get("gap"), int | float):
-            parts.append(f"{name} plan {part.get('status')}, within {100 * part['gap']:.2g} % of the best possible")
+        status = part.get("status")
+        if status in CHOSEN and isinstance(part.get("gap"), int | float):
+            parts.append(f"{plan} {STATUSES[status]}, within {100 * part['gap']:.2g} % of the best possible")
     return "Certificate", "; ".join(parts)
 
 

@@ -102,6 +102,7 @@ def _check(stages: Mapping[str, Stage], backend: DuckDbBackend, today: date) -> 
         faults += rules.absurd_times(stage, backend, today)
         faults += rules.repeated_keys(stage, backend)
         faults += rules.absurd_prices(stage, backend)
+        faults += rules.absurd_values(stage, backend)
     return [*faults, *rules.unlisted_products(stages, backend)]
 
 

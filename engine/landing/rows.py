@@ -77,6 +77,13 @@ def drop_rows(
     return _record(stage, backend, stage.drops, column, where, value, problem, remedy + ROW, stage.view)
 
 
+def blank_values(
+    stage: Stage, backend: DuckDbBackend, column: str, where: str, problem: Sentence, remedy: str
+) -> Fault | None:
+    """Set aside the values of an optional column in the kept rows for which `where` is true; the rows stay."""
+    return _record(stage, backend, stage.blanks, column, where, column, problem, remedy + VALUE, stage.view)
+
+
 def _record(
     stage: Stage,
     backend: DuckDbBackend,

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from engine.contract import ABSURD_RATIO, SALES_TABLES
 from engine.frames import DuckDbBackend
-from engine.landing.rows import drop_rows, first_row
+from engine.landing.rows import blank_values, drop_rows, first_row
 from engine.landing.stage import Stage
 from engine.landing.weeks import EPOCH
 from engine.proposal import N_, Reason
@@ -25,6 +25,8 @@ DAYS_AHEAD = 366
 COST_REFUSES = 0.5
 """When more than this share of the products cost more than they sell for, the costs are in another unit."""
 MIN_FOR_RATIO = 3
+ABSURD_PROFITS = 10_000.0
+"""A profit this many times the median one of the coupon history is taken for a mistake."""
 
 Stages = Mapping[str, Stage]
 
@@ -102,6 +104,28 @@ def absurd_prices(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
         drop_rows(stage, backend, column, far, column, absurd, N_("check the unit and the decimal separator"))
     )
     return [fault for fault in faults if fault]
+
+
+def absurd_values(stage: Stage, backend: DuckDbBackend) -> list[Fault]:
+    """Optional values that cannot be meant: everyday prices below the price, profits beyond all others."""
+    if stage.table.name == "prices_weekly" and stage.has("regular_price"):
+        # A price that was moved at random may lie above the everyday one.
+        usual = "coalesce(experiment, 0) = 0 AND " if stage.has("experiment") else ""
+        where = f"{usual}regular_price < 0.99 * price - 0.01"
+        problem = N_("the everyday price is below the price")
+        remedy = N_("give the price without temporary discounts, or leave it out")
+        return _found(blank_values(stage, backend, "regular_price", where, problem, remedy))
+    if stage.table.name == "coupon_history" and stage.has("profit"):
+        typical = f"SELECT median(abs(profit)) FROM {stage.view} WHERE profit <> 0"
+        where = f"abs(profit) > {ABSURD_PROFITS} * ({typical})"
+        absurd = Reason("an absurd profit: more than {times:,.0f} times the median one", {"times": ABSURD_PROFITS})
+        remedy = N_("check the unit and the decimal separator")
+        return _found(blank_values(stage, backend, "profit", where, absurd, remedy))
+    return []
+
+
+def _found(fault: Fault | None) -> list[Fault]:
+    return [fault] if fault else []
 
 
 def absurd_times(stage: Stage, backend: DuckDbBackend, today: date) -> list[Fault]:

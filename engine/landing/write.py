@@ -18,7 +18,8 @@ ROWS_IN_GROUP = 122_880
 def write_table(stage: Stage, calendar: Calendar, week_kind: str | None, folder: Path, backend: DuckDbBackend) -> Path:
     """The rows that were not set aside, with the contract's columns and the attributes, in the order of the source."""
     path = folder / f"{stage.table.name}.parquet"
-    columns = [column for name in stage.present if name != "week" if (column := _column(stage, name))]
+    blanked = _blanked(stage, backend)
+    columns = [_column(stage, name, blanked) for name in stage.present if name != "week"]
     week = week_sql(stage, calendar, week_kind)
     if week is not None:
         columns.append(f"({week})::BIGINT AS week")
@@ -36,10 +37,19 @@ def _ordered(stage: Stage, backend: DuckDbBackend) -> str:
     return f"{stage.view} ORDER BY __id" if found and found[0] else stage.all_rows
 
 
-def _column(stage: Stage, name: str) -> str:
+def _blanked(stage: Stage, backend: DuckDbBackend) -> frozenset[str]:
+    """Columns of which values were set aside."""
+    found = backend.connection.execute(f"SELECT DISTINCT col FROM {stage.blanks}").fetchall()
+    return frozenset(str(name) for (name,) in found)
+
+
+def _column(stage: Stage, name: str, blanked: frozenset[str]) -> str:
     column = stage.table.column(name)
     if column is not None and column.kind is Kind.WAVE:
         return _wave(stage, name)
+    if name in blanked:
+        aside = f"SELECT __id FROM {stage.blanks} WHERE col = {quoted(name)}"
+        return f"CASE WHEN __id NOT IN ({aside}) THEN {name} END AS {name}"
     return name
 
 

@@ -28,7 +28,7 @@ from engine.sources.folder import find_files, read_folder
 from engine.sources.record import read_shop, write_shop
 from engine.sources.staged import Staged, raw_shop
 
-VERSION = 4
+VERSION = 5
 """Raised when the landing itself changes, so that tables landed before are not taken for its work."""
 SIMULATED = "simulated"
 STRAY_SECONDS = 24 * 3600

@@ -104,3 +104,28 @@ def test_rows_that_are_all_refused_are_not_asked_what_they_mean(tmp_path: Path, 
     assert [line.split(":")[0].strip() for line in said[1:]] == ["refused", "also"]
     assert "90 of 90" in said[1]
     assert "'1,00'" in said[2]
+
+
+def test_an_everyday_price_below_the_price_is_set_aside_unless_the_price_was_moved_at_random(
+    tmp_path: Path, settings: Settings
+) -> None:
+    prices = shops.prices().assign(regular_price=2.5, experiment=0)
+    prices.loc[:, "price"] = 2.4
+    prices.loc[[3, 4], "price"] = 2.7
+    prices.loc[4, "experiment"] = 1
+    shop = opened(shops.write(tmp_path / "shop", weekly({}) | {"prices_weekly": prices}), settings)
+    told = [(fault.column, fault.row, fault.count) for fault in shop.faults if fault.row]
+    assert told == [("regular_price", 4, 1)]
+    kept = pd.read_parquet(shop.tables["prices_weekly"])
+    assert kept.index[kept["regular_price"].isna()].tolist() == [3]
+    assert len(kept) == len(prices)
+
+
+def test_an_absurd_coupon_profit_is_set_aside(tmp_path: Path, settings: Settings) -> None:
+    history = shops.coupon_history()
+    history.loc[2, "profit"] = -1e9
+    tables = {"transactions": shops.transactions(), "coupon_history": history}
+    shop = opened(shops.write(tmp_path / "shop", tables), settings)
+    assert [(fault.column, fault.row, fault.value) for fault in shop.faults] == [("profit", 3, "-1000000000.0")]
+    kept = pd.read_parquet(shop.tables["coupon_history"])["profit"]
+    assert kept.isna().tolist() == [row == 2 for row in range(len(history))]
