@@ -218,7 +218,7 @@ def _baselines(history: History, plan: Plan, window: _Window) -> dict[str, Float
     found = {
         NAIVE: last_weeks_mean(history, as_of),
         LOGLOG: fit_loglog(history, plan, window.trained).predict(seen),
-        FILTER: np.exp(history.filtered.log_mean(as_of, seen)),
+        FILTER: np.exp(history.log_mean(as_of, window.targets, seen)),
     }
     if window.trained > window.horizon + FIRST_WEEKS:
         glm = fit_glm(history, plan, window.trained, window.horizon, FIRST_WEEKS)

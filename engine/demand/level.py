@@ -29,7 +29,8 @@ from engine.demand.level_features import (
     usable_cells,
     usual_promotions,
 )
-from engine.demand.level_filter import DRIVERS, pooled_effects
+from engine.demand.level_filter import DRIVERS
+from engine.demand.level_season import pooled_with_season
 from engine.errors import DataError
 from engine.panel import Panel
 from engine.proposal import Reason
@@ -95,6 +96,8 @@ class LevelModel:
     """(4,) effects of discount, everyday price, leaflet, display common to all series."""
     own: Bools
     """(4,) which of them each series has its own of."""
+    season: Floats
+    """(P, J) harmonics of the yearly season of each product's category; zeros: none."""
     static: Floats
     """(P, E) profile mix and text components of the products."""
     static_names: tuple[str, ...]
@@ -158,14 +161,18 @@ def fit_level(
         raise DataError("no observed week of any product: there is nothing to forecast from; check units and stock_out")
     own = np.array([not _left_out(name, options.without) for name in DRIVERS])
     seen = drivers(plan_of(panel), first_everyday_price(panel))
-    pooled = np.where(own, pooled_effects(panel.units, usable, np.where(own, seen, 0.0)), 0.0)
+    category = panel.category_code[panel.series_product]
+    pooled, by_category = pooled_with_season(panel.units, usable, seen, category, own)
+    season = by_category[panel.category_code] * ("calendar" not in options.without)
     static, names = _static_features(panel, profile_mix, text, options.without)
-    history = build_history(panel, pooled, own, static=static[panel.series_product], static_names=names)
+    at = panel.series_product
+    history = build_history(panel, pooled, own, season=season[at], static=static[at], static_names=names)
     model = LevelModel(
         booster=None,
         names=(),
         pooled=pooled,
         own=own,
+        season=season,
         static=static,
         static_names=names,
         horizon=horizon,
@@ -326,8 +333,15 @@ def corrected(booster: Any, values: npt.NDArray[np.float32], offset: Floats, exp
 
 def history_of(model: LevelModel, panel: Panel) -> History:
     """The past of a panel as the model sees it; the panel may go on after the weeks that the model was fitted on."""
-    static = model.static[panel.series_product]
-    return build_history(panel, model.pooled, model.own, static=static, static_names=model.static_names)
+    at = panel.series_product
+    return build_history(
+        panel,
+        model.pooled,
+        model.own,
+        season=model.season[at],
+        static=model.static[at],
+        static_names=model.static_names,
+    )
 
 
 def forecast(

@@ -69,7 +69,7 @@ def _totals(
     as_of = np.full(horizon, origin)
     seen = drivers(plan.at(targets), history.anchor[:, as_of])
     counted = history.usable[:, targets] & np.isfinite(history.anchor[:, as_of])
-    hoped = np.where(counted, np.exp(history.filtered.log_mean(as_of, seen)), 0.0).sum(axis=1)
+    hoped = np.where(counted, np.exp(history.log_mean(as_of, targets, seen)), 0.0).sum(axis=1)
     sold = np.where(counted, history.units[:, targets], 0.0).sum(axis=1)
     present = by_product(counted.mean(axis=1), series_product, n_products) > 0
     return tuple(by_product(part, series_product, n_products)[present] for part in (sold, hoped))

@@ -16,6 +16,7 @@ import pandas as pd
 
 from engine.demand.level_calendar import holiday_distance, season
 from engine.demand.level_filter import Filtered, filter_series
+from engine.demand.level_season import HARMONICS, harmonics
 from engine.panel import Panel
 
 Floats = npt.NDArray[np.float64]
@@ -74,6 +75,8 @@ class History:
     anchor: Floats
     """(S, T) log everyday price of the series' first week, NaN before it."""
     filtered: Filtered
+    season: Floats
+    """(S, J) harmonics of the series' yearly season; zeros: none."""
     known: Mapping[str, Floats]
     """Feature name -> (S, T) as of each week; what is a level is in log units relative to the filtered level."""
     group: Ints
@@ -83,6 +86,10 @@ class History:
     static: Floats
     """(S, E) what does not change: profile mix, text components."""
     static_names: tuple[str, ...]
+
+    def log_mean(self, as_of: Ints, targets: Ints, drivers: Floats) -> Floats:
+        """(S, W) log units that the filter expects in the weeks `targets` (W,), from its state as of `as_of` (W,)."""
+        return self.filtered.log_mean(as_of, drivers) + self.season @ harmonics(targets).T
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,13 @@ def series_groups(panel: Panel) -> Ints:
 
 
 def build_history(
-    panel: Panel, pooled: Floats, own: Bools, *, static: Floats | None = None, static_names: tuple[str, ...] = ()
+    panel: Panel,
+    pooled: Floats,
+    own: Bools,
+    *,
+    season: Floats | None = None,
+    static: Floats | None = None,
+    static_names: tuple[str, ...] = (),
 ) -> History:
     """The past of a panel as of each week.
 
@@ -170,6 +183,7 @@ def build_history(
         panel: the panel.
         pooled: (4,) effects of the drivers common to all series (`level_filter.pooled_effects`).
         own: (4,) whether the series have their own effect.
+        season: (S, J) harmonics of the series' yearly season (`level_season`); None: no season.
         static: (S, E) constant features.
         static_names: (E,) their names.
     """
@@ -177,8 +191,10 @@ def build_history(
     plan, group = plan_of(panel), series_groups(panel)
     seen = drivers(plan, anchor)
     units = np.where(usable, panel.units, 0.0)
-    filtered = filter_series(units, usable, live, seen, pooled, group, own=own)
-    plain = units / np.exp(np.clip(np.einsum("stk,stk->st", filtered.effects, seen), -3.0, 3.0))
+    season = np.zeros((len(units), 2 * HARMONICS)) if season is None else season
+    path = season @ harmonics(np.arange(units.shape[1])).T
+    filtered = filter_series(units, usable, live, seen, pooled, group, own=own, season=path)
+    plain = units / np.exp(np.clip(np.einsum("stk,stk->st", filtered.effects, seen) + path, -3.0, 3.0))
     bridged = np.where(usable, plain, np.where(live, np.exp(filtered.level), 0.0))
     group_units = _by_group(bridged, group)
     known = {
@@ -192,7 +208,7 @@ def build_history(
         **{f"filter.effect_{k}": filtered.effects[:, :, k] for k in range(seen.shape[-1])},
     }
     static = np.zeros((len(units), 0)) if static is None else static
-    return History(units, usable, anchor, filtered, known, group, group_units, static, static_names)
+    return History(units, usable, anchor, filtered, season, known, group, group_units, static, static_names)
 
 
 def rolling_mean(values: Floats, counted: Bools, weeks: int) -> Floats:
@@ -302,8 +318,8 @@ def build_design(history: History, plan: Plan, targets: Ints, horizon: int, want
     as_of = targets - horizon
     anchor = history.anchor[:, as_of]
     planned = drivers(plan.at(targets), anchor)
-    expected = history.filtered.log_mean(as_of, planned)
-    offset = history.filtered.log_mean(as_of, planned * OFFSET_SHARE)
+    expected = history.log_mean(as_of, targets, planned)
+    offset = history.log_mean(as_of, targets, planned * OFFSET_SHARE)
     blocks = {name: values[:, as_of] for name, values in history.known.items() if not name.startswith("price.")}
     blocks |= _planned_features(history, plan.at(targets), planned, as_of)
     blocks |= _calendar(plan.week_start[targets], history)

@@ -55,7 +55,9 @@ class Filtered:
         return np.asarray(np.clip(eta, -MAX_LOG_UNITS, MAX_LOG_UNITS), dtype=np.float64)
 
 
-def pooled_effects(units: Floats, usable: Bools, drivers: Floats, *, ridge: float = 5.0, steps: int = 15) -> Floats:
+def pooled_effects(
+    units: Floats, usable: Bools, drivers: Floats, *, known: Floats | None = None, ridge: float = 5.0, steps: int = 15
+) -> Floats:
     """Effects common to all series: Poisson regression with a constant for each series, weighted for overdispersion.
 
     The constants are profiled out (Hausman, Hall and Griliches, Econometrica 1984). Price effects above zero are
@@ -65,6 +67,7 @@ def pooled_effects(units: Floats, usable: Bools, drivers: Floats, *, ridge: floa
         units: (S, T).
         usable: (S, T) cells that may be used.
         drivers: (S, T, K).
+        known: (S, T) log factor of demand that is given, such as a season; None: none.
         ridge: precision of a normal prior around zero.
         steps: Newton steps.
 
@@ -73,8 +76,9 @@ def pooled_effects(units: Floats, usable: Bools, drivers: Floats, *, ridge: floa
     """
     effects = np.zeros(drivers.shape[-1])
     sold = np.where(usable, units, 0.0).sum(axis=1)
+    given = np.zeros(units.shape) if known is None else known
     for _ in range(steps):
-        rate = np.where(usable, np.exp(np.clip(drivers @ effects, -5.0, 5.0)), 0.0)
+        rate = np.where(usable, np.exp(np.clip(drivers @ effects + given, -5.0, 5.0)), 0.0)
         mean = rate * np.divide(sold, rate.sum(axis=1), out=np.zeros_like(sold), where=sold > 0)[:, None]
         step = _newton_step(np.where(usable, units, 0.0), mean, drivers, effects, ridge)
         effects = effects + np.clip(step, -1.0, 1.0)
@@ -94,7 +98,15 @@ def _newton_step(units: Floats, mean: Floats, drivers: Floats, effects: Floats, 
 
 
 def filter_series(
-    units: Floats, usable: Bools, live: Bools, drivers: Floats, pooled: Floats, group: Ints, *, own: Bools
+    units: Floats,
+    usable: Bools,
+    live: Bools,
+    drivers: Floats,
+    pooled: Floats,
+    group: Ints,
+    *,
+    own: Bools,
+    season: Floats | None = None,
 ) -> Filtered:
     """Filter all series forward; a series that is not yet live carries its group's mean level.
 
@@ -106,6 +118,7 @@ def filter_series(
         pooled: (K,) effects that the series' own ones spread around.
         group: (S,) group (category) 0…G-1.
         own: (K,) False: the series keeps the pooled effect.
+        season: (S, T) log factor of demand that comes with the week; None: none.
     """
     state, variance = _initial(len(units), pooled, own)
     n_weeks = units.shape[1]
@@ -118,7 +131,8 @@ def filter_series(
         )
         variance[:, 0, 0] += np.where(before, LEVEL_NOISE, 0.0)
         seen = np.column_stack([np.ones(len(units)), drivers[:, t]])
-        _observe(state, variance, seen, units[:, t], usable[:, t] & live[:, t])
+        given = season[:, t] if season is not None else np.zeros(len(units))
+        _observe(state, variance, seen, given, units[:, t], usable[:, t] & live[:, t])
         before = before | live[:, t]
         levels[:, t], effects[:, t], spread[:, t] = state[:, 0], state[:, 1:], variance[:, 0, 0]
     return Filtered(level=levels, effects=effects, level_variance=spread)
@@ -146,11 +160,11 @@ def _newcomer_level(level: Floats, before: Bools, units: Floats, usable: Bools, 
     return np.asarray(((total + overall) / (count + 1.0))[group], dtype=np.float64)
 
 
-def _observe(state: Floats, variance: Floats, seen: Floats, units: Floats, usable: Bools) -> None:
+def _observe(state: Floats, variance: Floats, seen: Floats, given: Floats, units: Floats, usable: Bools) -> None:
     """Move states (S, K+1) and variances in place to the posterior mode given this week's counts."""
     gain = np.einsum("skl,sl->sk", variance, seen)
     prior = np.maximum(np.einsum("sk,sk->s", seen, gain), 1e-12)
-    mean = np.exp(np.clip(np.einsum("sk,sk->s", seen, state), -8.0, MAX_LOG_UNITS))
+    mean = np.exp(np.clip(np.einsum("sk,sk->s", seen, state) + given, -8.0, MAX_LOG_UNITS))
     shift, information = _posterior_mode(mean, prior, units)
     state += np.where(usable, shift / prior, 0.0)[:, None] * gain
     shrink = np.where(usable, information / (1.0 + prior * information), 0.0)
