@@ -89,9 +89,7 @@ def _arriving(history: Past, name: str, split: Split, asked: Asked) -> Design:
         metrics=_metrics(asked),
         unit=asked["randomise"],
         split=split,
-        method=asked["method"],
-        looks=asked["looks"],
-        spending=asked["spending"],
+        **_read_how(asked),
         alpha=asked["alpha"],
         power=asked["power"],
         rule=_rule(asked, effect),
@@ -124,6 +122,8 @@ def _known(history: Past, name: str, asked: Asked) -> Design:
         metrics=_metrics(asked),
         categories=[str(one) for one in table[cluster[0]]] if cluster else None,
         weights=asked["weights"],
+        weeks=asked["weeks"],
+        **_read_how(asked),
         alpha=asked["alpha"],
         power=asked["power"],
         rule=_rule(asked, effect),
@@ -152,11 +152,18 @@ def _budget_split(history: Past, name: str, asked: Asked) -> Design:
         budget=asked["budget"],
         cells=asked["cells"],
         metrics=[metric, *_guarded(asked)],
+        weeks=asked["weeks"],
+        **_read_how(asked),
         alpha=asked["alpha"],
         power=asked["power"],
         rule=_rule(asked, effect),
     )
     return with_replay(made, units_of(table, asked), asked["replay"])
+
+
+def _read_how(asked: Asked) -> dict[str, Any]:
+    """How often a design is read while it runs."""
+    return {name: asked[name] for name in ("method", "looks", "spending")}
 
 
 def _rule(asked: Asked, effect: float) -> DecisionRule:
@@ -277,6 +284,7 @@ def _switchback(history: Past, name: str, asked: Asked) -> Design:
         treatment=asked["treatment"],
         metrics=_metrics(asked),
         guardrails=_guardrails(asked),
+        **_read_how(asked),
         alpha=asked["alpha"],
         power=asked["power"],
     )

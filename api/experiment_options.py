@@ -51,7 +51,8 @@ DEFAULTS: Mapping[str, Any] = {
 }
 """What counts where nothing is asked for."""
 _SWITCHBACK_ONLY = ("steps", "periods", "carry_over")
-_HASH_ONLY = ("method", "looks", "spending", "coverage", "layers", "holdouts", "target")
+_ANALYSIS = ("method", "looks", "spending")
+_HASH_ONLY = ("coverage", "layers", "holdouts", "target")
 _RULE = ("smallest_gain", "futility", "cost_a_week", "decides_for")
 _OF_METRIC = ("kind", "denominator", "cost", "also", "covariates", "cluster", "first_week", "effect", "relative_effect")
 _OF_PRICES = (
@@ -65,7 +66,7 @@ IDLE: Mapping[str, tuple[str, ...]] = {
     "products or stores that are drawn as a whole": (
         *_SWITCHBACK_ONLY,
         *_HASH_ONLY,
-        *("part", "held_back", "budget", "cells", "first_week", "denominator", "also", "weeks"),
+        *("part", "held_back", "budget", "cells", "first_week", "denominator", "also"),
     ),
     "a switchback": (
         *_HASH_ONLY,
@@ -77,7 +78,7 @@ IDLE: Mapping[str, tuple[str, ...]] = {
     "a budget split": (
         *_SWITCHBACK_ONLY,
         *_HASH_ONLY,
-        *("part", "held_back", "weights", "kind", "denominator", "cluster", "first_week", "lower_is_better", "weeks"),
+        *("part", "held_back", "weights", "kind", "denominator", "cluster", "first_week", "lower_is_better"),
         *("cost", "also", "correction", "convention"),
     ),
     "a proposal's prices": (*_SWITCHBACK_ONLY, *_OF_PRICES),
@@ -85,6 +86,7 @@ IDLE: Mapping[str, tuple[str, ...]] = {
     "a proposal's prices over time": ("steps", *_OF_PRICES),
     "a proposal's coupons": (
         *_SWITCHBACK_ONLY,
+        *_ANALYSIS,
         *_HASH_ONLY,
         *_RULE,
         *("treatment", "randomise", "effect", "relative_effect", "lower_is_better", "weights", "budget"),

@@ -110,7 +110,7 @@ def _stores(settings: Settings, proposal: Proposal, history: Past | None) -> Sto
 def _wanted(asked: Asked) -> dict[str, Any]:
     """What every test of prices takes; guardrails only where others than the usual ones were asked for."""
     guarded = {"guardrails": asked["guardrails"]} if asked["guardrails"] else {}
-    return {"alpha": asked["alpha"], "power": asked["power"], **guarded}
+    return {name: asked[name] for name in ("method", "looks", "spending", "alpha", "power")} | guarded
 
 
 def _array(names: Sequence[str]) -> Any:  # noqa: ANN401 - an array of names, or none

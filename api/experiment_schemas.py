@@ -50,7 +50,7 @@ class DesignIn(Model):
     held_back: float = Field(0.2, gt=0, lt=1)
     budget: float | None = Field(None, gt=0)
     cells: int = Field(50, ge=4)
-    weeks: int | None = Field(None, ge=1, description="That the test of a proposal's prices runs.")
+    weeks: int | None = Field(None, ge=1, description="That products, stores or a budget split run.")
     steps: int | None = Field(None, ge=2)
     periods: list[int] = Field(default_factory=list)
     carry_over: int = Field(1, ge=0)

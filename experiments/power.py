@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -254,7 +255,12 @@ def _watched_looks(outcome: Outcome, units: int, plan: AnalysisPlan, weights: Se
     what = N_("units") if outcome.cluster_size == 1.0 else N_("clusters")
     require_enough(plan, freedom, units=round(units / outcome.cluster_size), what=what)
     shared = _shared(plan, weights)
-    return FewLooks(shared, tuple(plan.planned_fractions.tolist()), (freedom,) * plan.looks)
+    return _equally_spaced(shared, freedom)
+
+
+@lru_cache(maxsize=64)
+def _equally_spaced(plan: AnalysisPlan, freedom: float) -> FewLooks:
+    return FewLooks(plan, tuple(plan.planned_fractions.tolist()), (freedom,) * plan.looks)
 
 
 def weeks_until(units: int, arrived: npt.ArrayLike, *, coverage: float = 1.0) -> int | None:

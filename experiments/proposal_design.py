@@ -20,11 +20,18 @@ from engine.errors import ProblemError
 from engine.proposal import N_, PriceLine, Proposal, Reason
 from experiments.assign import Split
 from experiments.decide import Guardrail
-from experiments.design import SHORT, Design, notes_on, usual_rule
+from experiments.design import SHORT, Design, notes_on, plan_for, sooner, usual_rule
 from experiments.history import Outcome, left_over, panel_outcome, with_clusters
 from experiments.known_units import COMPARED, draw_known
-from experiments.power import Sizing, detectable_effect, power_at
-from experiments.sequential import AnalysisPlan
+from experiments.power import (
+    Sizing,
+    detectable_effect,
+    detectable_watched,
+    duration_watched,
+    power_at,
+    power_watched,
+)
+from experiments.sequential import AnalysisPlan, Method, Spending
 
 Floats = npt.NDArray[np.float64]
 
@@ -71,10 +78,13 @@ def design_of_prices(
     name: str,
     weeks: int | None = None,
     guardrails: Mapping[str, float] = PRICE_GUARDRAILS,
+    method: Method = "fixed",
+    looks: int = 5,
+    spending: Spending = "obrien_fleming",
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> Design:
-    """Design the test of a price plan over its products; it is read once, at its end.
+    """Design the test of a price plan over its products.
 
     Args:
         proposal: with its price lines.
@@ -82,6 +92,9 @@ def design_of_prices(
         name: of the experiment; it seeds the draw.
         weeks: how long it runs; None: the shortest time with power enough.
         guardrails: columns that may not fall by more than a share.
+        method: how it is read.
+        looks: planned readings, unless it is read once.
+        spending: how a group-sequential plan spends its error over the looks.
         alpha: 1 - confidence.
         power: wanted on the promised profit.
 
@@ -100,14 +113,16 @@ def design_of_prices(
     units, categories = [line.product_id for line in tested], [line.category or "none" for line in tested]
     draw, assigned, drawn_notes = draw_known(name, units, past_levels(profit), categories=categories)
     clusters, share = (np.array(categories), COMPARED) if draw == "two_stage" else (None, 1.0)
-    outcome, sizing = length_of_test(profit, effect, clusters, share, alpha, power, weeks)
+    plan = plan_for(method, alpha=alpha, units=len(tested), looks=looks, spending=spending)
+    outcome, sizing = length_of_test(profit, effect, clusters, share, plan, power, weeks)
     notes = [
         Reason(_PRODUCTS, {"products": len(tested), "all": len(proposal.prices)}),
         *drawn_notes,
+        *sooner(plan, duration_watched(outcome, effect, int(len(tested) * share), plan)),
         *notes_on(outcome),
     ]
     if sizing.power < power:
-        alone = length_of_test(profit, effect, None, 1.0, alpha, power, weeks)[1] if draw == "two_stage" else None
+        alone = length_of_test(profit, effect, None, 1.0, plan, power, weeks)[1] if draw == "two_stage" else None
         notes += _too_short(sizing, alone)
     return Design(
         name=name,
@@ -116,7 +131,7 @@ def design_of_prices(
         draw=draw,
         metrics=(PRICE_PROFIT, *guarded_columns(guardrails)),
         split=Split(name),
-        plan=AnalysisPlan("fixed", alpha, planned_units=len(tested)),
+        plan=plan,
         rule=usual_rule("profit", effect, guardrails_of(guardrails)),
         sizing=sizing,
         outcome=outcome,
@@ -219,7 +234,7 @@ def length_of_test(
     effect: float,
     clusters: npt.NDArray[Any] | None,
     share: float,
-    alpha: float,
+    plan: AnalysisPlan,
     power: float,
     asked: int | None,
 ) -> tuple[Outcome, Sizing]:
@@ -230,7 +245,7 @@ def length_of_test(
         effect: for each product and week.
         clusters: (products,) what is randomised together; None: products one by one.
         share: of the products that the comparison rests on.
-        alpha: 1 - confidence.
+        plan: how it will be read.
         power: wanted.
         asked: weeks that are asked for; None: as many as it takes.
     """
@@ -241,21 +256,16 @@ def length_of_test(
     if asked is not None and not 1 <= asked <= longest:
         values = {"asked": asked, "history": profit.shape[1], "longest": longest}
         raise ProblemError(Reason(_TOO_LONG, values))
-    units = int(profit.shape[0] * share)
-    plan = AnalysisPlan("fixed", alpha, planned_units=units)
-    found: tuple[Outcome, Sizing] | None = None
-    for weeks in range(1, longest + 1) if asked is None else [asked]:
+    units, weeks = int(profit.shape[0] * share), 1 if asked is None else asked
+    while True:
         outcome = panel_outcome("profit", profit, weeks=weeks, before=before)
         if clusters is not None:
             outcome = _alike(outcome, profit, clusters, weeks, before)
-        reached = power_at(outcome, effect, units, plan)
-        smallest = detectable_effect(outcome, units, plan, power=power)
-        found = outcome, Sizing(profit.shape[0], weeks, effect, reached, smallest)
-        if reached >= power:
-            break
-    if found is None:
-        raise ProblemError("no length was tried")
-    return found
+        reached = power_watched(outcome, effect, units, plan)
+        if asked is not None or reached >= power or weeks == longest:
+            smallest = detectable_watched(outcome, units, plan, power=power)
+            return outcome, Sizing(profit.shape[0], weeks, effect, reached, smallest)
+        weeks += 1
 
 
 def _alike(outcome: Outcome, profit: Floats, clusters: npt.NDArray[Any], weeks: int, before: int) -> Outcome:

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from engine.errors import ProblemError
 from engine.proposal import N_, Proposal, Reason
 from experiments.assign import Split
-from experiments.design import SHORT, Design, notes_on, usual_rule
+from experiments.design import SHORT, Design, notes_on, plan_for, sooner, usual_rule
 from experiments.known_units import draw_known
+from experiments.power import duration_watched
 from experiments.proposal_design import (
     PRICE_GUARDRAILS,
     PRICE_PROFIT,
@@ -25,7 +26,7 @@ from experiments.proposal_design import (
     length_of_test,
     past_levels,
 )
-from experiments.sequential import AnalysisPlan
+from experiments.sequential import Method, Spending
 from experiments.switchback_design import design_switchback
 
 Floats = npt.NDArray[np.float64]
@@ -54,10 +55,13 @@ def design_of_prices_over_stores(
     name: str,
     weeks: int | None = None,
     guardrails: Mapping[str, float] = PRICE_GUARDRAILS,
+    method: Method = "fixed",
+    looks: int = 5,
+    spending: Spending = "obrien_fleming",
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> Design:
-    """Design the test of a price plan over stores, drawn until their past balances; it is read once, at its end.
+    """Design the test of a price plan over stores, drawn until their past balances.
 
     Args:
         proposal: with its price lines.
@@ -65,6 +69,9 @@ def design_of_prices_over_stores(
         name: of the experiment; it seeds the draw.
         weeks: how long it runs; None: the shortest time with power enough.
         guardrails: columns that may not fall by more than a share.
+        method: how it is read.
+        looks: planned readings, unless it is read once.
+        spending: how a group-sequential plan spends its error over the looks.
         alpha: 1 - confidence.
         power: wanted on the promised profit.
 
@@ -78,8 +85,10 @@ def design_of_prices_over_stores(
     scale = float(len(history.stores) * proposal.horizon_weeks)
     effect = promised / scale
     draw, assigned, drawn_notes = draw_known(name, history.stores, past_levels(history.profit))
-    outcome, sizing = length_of_test(history.profit, effect, None, 1.0, alpha, power, weeks)
-    notes = [_said(history, changed), *drawn_notes, *notes_on(outcome)]
+    plan = plan_for(method, alpha=alpha, units=len(history.stores), looks=looks, spending=spending)
+    outcome, sizing = length_of_test(history.profit, effect, None, 1.0, plan, power, weeks)
+    ends = duration_watched(outcome, effect, len(history.stores), plan)
+    notes = [_said(history, changed), *drawn_notes, *sooner(plan, ends), *notes_on(outcome)]
     if sizing.power < power:
         values = {"weeks": sizing.weeks, "power": sizing.power, "detectable": sizing.detectable}
         notes.append(Reason(SHORT, values))
@@ -90,7 +99,7 @@ def design_of_prices_over_stores(
         draw=draw,
         metrics=(PRICE_PROFIT, *guarded_columns(guardrails)),
         split=Split(name),
-        plan=AnalysisPlan("fixed", alpha, planned_units=len(history.stores)),
+        plan=plan,
         rule=usual_rule("profit", effect, guardrails_of(guardrails)),
         sizing=sizing,
         outcome=outcome,
@@ -109,10 +118,13 @@ def design_of_prices_over_time(
     periods: Sequence[int] | None = None,
     carry_over: int = 1,
     guardrails: Mapping[str, float] = PRICE_GUARDRAILS,
+    method: Method = "fixed",
+    looks: int = 5,
+    spending: Spending = "obrien_fleming",
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> Design:
-    """Design the test of a price plan as a switchback of stores, a week a step; it is read once, at its end.
+    """Design the test of a price plan as a switchback of stores, a week a step.
 
     Args:
         proposal: with its price lines.
@@ -122,6 +134,9 @@ def design_of_prices_over_time(
         periods: weeks of a period to consider; None: all.
         carry_over: longest number of weeks for which the prices before are still felt.
         guardrails: columns that may not fall by more than a share.
+        method: how it is read.
+        looks: planned readings, unless it is read once.
+        spending: how a group-sequential plan spends its error over the looks.
         alpha: 1 - confidence.
         power: wanted on the promised profit.
 
@@ -142,6 +157,9 @@ def design_of_prices_over_time(
         treatment="price",
         metrics=({"name": "profit", "column": "profit"}, *guarded_columns(guardrails)),
         guardrails=guardrails_of(guardrails),
+        method=method,
+        looks=looks,
+        spending=spending,
         alpha=alpha,
         power=power,
     )

@@ -174,7 +174,8 @@ def _read_rule(_context: click.Context, _option: click.Parameter, text: str | No
 @click.option(
     "--weeks",
     type=click.IntRange(1),
-    help="Weeks that the test of a proposal's prices runs [default: the shortest time that shows the promise].",
+    help="Weeks that products, stores or a budget split run; several readings need them [default, for a proposal's "
+    "prices: the shortest time that shows the promise].",
 )
 @click.option("--steps", type=click.IntRange(2), help="Switchback: steps of the test in each region.")
 @click.option(

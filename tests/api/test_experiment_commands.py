@@ -256,7 +256,11 @@ def test_how_the_error_is_spent_is_chosen_in_the_design(home, capsys):
         ((*DESIGN, "--effect", "1", "--kind", "profit"), 2, "--cost go together"),
         ((*DESIGN, "--effect", "1", "--also", '{"kind": "mode", "name": "x"}'), 2, "kind 'mode' is unknown"),
         ((*DESIGN, "--effect", "1", "--steps", "20"), 2, "--steps has no meaning there"),
-        ((*DESIGN, "--effect", "1", "--randomise", "store", "--method", "always_valid"), 2, "read once, at its end"),
+        (
+            (*DESIGN, "--effect", "1", "--randomise", "store", "--method", "always_valid"),
+            2,
+            "give the weeks that it runs",
+        ),
         ((*DESIGN, "--effect", "1", "--randomise", "store", "--layer", "a=0.5"), 2, "--layer has no meaning there"),
         ((*DESIGN, "--effect", "1", "--treatment", "price"), 2, "two people would see two prices"),
         (DESIGN, 2, "--relative-effect"),
