@@ -267,9 +267,6 @@ REFUSED_DESIGNS = [
     ({"history": {"before": [1.0], "profit": [1.0, 2.0], "week": [0]}}, "differ in length"),
     ({"experiment_id": "no spaces"}, "experiment_id"),
     ({"steps": 20}, "--steps has no meaning"),
-        {"randomise": "store", "unit": "week", "method": "always_valid", "first_week": None},
-        "give the weeks that it runs",
-    ),
     ({"proposal_id": "nobody"}, "no proposal 'nobody'"),
     ({"colour": "red"}, "colour"),
 ]
