@@ -52,7 +52,12 @@ class Guardrail:
 
     def __post_init__(self) -> None:
         if not 0 < self.margin < 1:
-            raise ProblemError(f"guardrail {self.metric!r}: margin {self.margin:g}; give a share such as 0.02")
+            raise ProblemError(
+                Reason(
+                    "guardrail {metric!r}: margin {margin:g}; give a share such as 0.02",
+                    {"metric": self.metric, "margin": self.margin},
+                )
+            )
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,11 @@ class Waiting:
     def __post_init__(self) -> None:
         if not self.cost_a_week >= 0 or not self.units_decided > 0:
             raise ProblemError(
-                f"waiting costs {self.cost_a_week:g} a week and decides for {self.units_decided:g} units; give a "
-                "cost of at least 0 and a positive number of units"
+                Reason(
+                    "waiting costs {cost_a_week:g} a week and decides for {units_decided:g} units; give a cost "
+                    "of at least 0 and a positive number of units",
+                    {"cost_a_week": self.cost_a_week, "units_decided": self.units_decided},
+                )
             )
 
 
@@ -127,7 +135,12 @@ class Reading:
         for one in self.metrics:
             if one.metric == metric:
                 return one
-        raise ProblemError(f"metric {metric!r} was not read; there are {', '.join(one.metric for one in self.metrics)}")
+        raise ProblemError(
+            Reason(
+                "metric {metric!r} was not read; there are {known}",
+                {"metric": metric, "known": ", ".join(one.metric for one in self.metrics)},
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -274,7 +287,10 @@ def _signed(seen: Observed, higher_is_better: bool) -> Observed:
     numbers = (seen.estimate, seen.low, seen.high, seen.standard_error)
     if not np.all(np.isfinite(numbers)) or seen.standard_error <= 0:
         raise ProblemError(
-            f"metric {seen.metric!r} was read as {numbers}; a decision needs finite figures and an error"
+            Reason(
+                "metric {metric!r} was read as {numbers}; a decision needs finite figures and an error",
+                {"metric": seen.metric, "numbers": numbers},
+            )
         )
     if higher_is_better:
         return seen

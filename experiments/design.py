@@ -118,8 +118,11 @@ def _require_readable(design: Design) -> None:
             asked.append("a covariate that is no column")
         if asked:
             raise ProblemError(
-                f"metric {metric.get('name')!r} asks for {', '.join(asked)}; a {kind} compares means, proportions and "
-                "profits of a column, as it stands"
+                Reason(
+                    "metric {metric!r} asks for {asked}; a {kind} compares means, proportions and profits of a "
+                    "column, as it stands",
+                    {"metric": metric.get("name"), "asked": ", ".join(asked), "kind": kind},
+                )
             )
 
 
@@ -131,12 +134,17 @@ def require_lawful(treatment: str, unit: str) -> None:
     """
     if treatment not in TREATMENTS or unit not in UNITS:
         raise ProblemError(
-            f"treatment {treatment!r} over {unit!r}: treatments are {', '.join(TREATMENTS)}; units {', '.join(UNITS)}"
+            Reason(
+                "treatment {treatment!r} over {unit!r}: treatments are {treatments}; units {units}",
+                {"treatment": treatment, "unit": unit, "treatments": ", ".join(TREATMENTS), "units": ", ".join(UNITS)},
+            )
         )
     if treatment == "price" and unit == "customer":
         raise ProblemError(
-            "prices are never randomised over customers: two people would see two prices for one thing; randomise "
-            "products, stores or time"
+            N_(
+                "prices are never randomised over customers: two people would see two prices for one thing; randomise "
+                "products, stores or time"
+            )
         )
 
 
@@ -170,8 +178,11 @@ def require_nobody_moves(before: Design, after: Design) -> None:
         changed.append("layer")
     if changed:
         raise ProblemError(
-            f"experiment {before.name!r} runs, and the new version would move units ({', '.join(changed)}); keep "
-            "these, or end it and design another under a new name"
+            Reason(
+                "experiment {experiment!r} runs, and the new version would move units ({changed}); keep these, "
+                "or end it and design another under a new name",
+                {"experiment": before.name, "changed": ", ".join(changed)},
+            )
         )
 
 
@@ -312,7 +323,9 @@ def design_from(record: Mapping[str, Any]) -> Design:
         return Design(**{name: _part(name, value) for name, value in record.items()})
     except (TypeError, KeyError, AttributeError) as error:
         raise ProblemError(
-            f"the stored design cannot be read ({error}); it was not made by `experiment design`"
+            Reason(
+                "the stored design cannot be read ({error}); it was not made by `experiment design`", {"error": error}
+            )
         ) from error
 
 

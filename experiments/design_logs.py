@@ -107,10 +107,17 @@ def _require_something(design: Design, log: Log) -> None:
     missing = [column for column in needed if column not in log.outcomes.columns]
     if missing:
         raise ProblemError(
-            f"no outcome of experiment {design.name!r} has {', '.join(missing)}; its metrics need {', '.join(needed)}"
+            Reason(
+                "no outcome of experiment {experiment!r} has {missing}; its metrics need {needed}",
+                {"experiment": design.name, "missing": ", ".join(missing), "needed": ", ".join(needed)},
+            )
         )
     if design.draw == "hash" and log.exposures.empty:
-        raise ProblemError(f"nobody was exposed in experiment {design.name!r} yet; send exposures first")
+        raise ProblemError(
+            Reason(
+                "nobody was exposed in experiment {experiment!r} yet; send exposures first", {"experiment": design.name}
+            )
+        )
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ def variants_of(design: Design, ids: Sequence[Any] | npt.NDArray[Any], table: pd
         ProblemError: the design is a switchback, which assigns regions and periods.
     """
     if design.draw == "switchback":
-        raise ProblemError("a switchback assigns periods, not units; its schedule is part of the design")
+        raise ProblemError(N_("a switchback assigns periods, not units; its schedule is part of the design"))
     if design.draw == "budget_split":
         return budget_split_of(design, ids).customer_variant
     if design.assigned is None:
@@ -181,7 +181,7 @@ def schedule_of(design: Design) -> dict[str, npt.NDArray[np.int64]]:
         ProblemError: the design is no switchback.
     """
     if design.switchback is None or design.assigned is None:
-        raise ProblemError(f"experiment {design.name!r} is no switchback")
+        raise ProblemError(Reason("experiment {experiment!r} is no switchback", {"experiment": design.name}))
     found: dict[str, list[int]] = {}
     for region, variant in zip(design.assigned.cluster, design.assigned.variant, strict=True):
         found.setdefault(region, []).append(variant)
@@ -197,9 +197,16 @@ def _with_variant(design: Design, table: pd.DataFrame, unit: str) -> tuple[pd.Da
         wrong = np.flatnonzero((given >= 0) & (variant >= 0) & (given != variant))
         if wrong.size:
             raise ProblemError(
-                f"unit {ids.iloc[wrong[0]]!r} is in variant {given[wrong[0]]:g} in the table and {variant[wrong[0]]} "
-                f"in the design ({wrong.size:,} such units): the table belongs to another experiment, or units were "
-                "moved"
+                Reason(
+                    "unit {value!r} is in variant {given:g} in the table and {variant} in the design ({count:,} "
+                    "such units): the table belongs to another experiment, or units were moved",
+                    {
+                        "value": ids.iloc[wrong[0]],
+                        "given": given[wrong[0]],
+                        "variant": variant[wrong[0]],
+                        "count": wrong.size,
+                    },
+                )
             )
     return table.assign(variant=variant), int((variant < 0).sum()) if design.assigned is not None else 0
 
@@ -209,8 +216,11 @@ def _variant_numbers(column: pd.Series) -> npt.NDArray[np.float64]:
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise ProblemError(
-            f"column 'variant' holds {column.iloc[0]!r} …; write 0 for the control, 1, 2 … for the others, or leave "
-            "the column out: the design knows who is where"
+            Reason(
+                "column 'variant' holds {value!r} …; write 0 for the control, 1, 2 … for the others, or leave "
+                "the column out: the design knows who is where",
+                {"value": column.iloc[0]},
+            )
         ) from error
 
 
@@ -283,10 +293,11 @@ def _require_decisive(design: Design, found: Analysis) -> None:
     for name in (design.rule.metric, *(guardrail.metric for guardrail in design.rule.guardrails)):
         if all((name, variant) in read for variant in variants):
             continue
-        why = next(
-            (one.reason.english() for one in found.refused if one.metric == name), "it is no metric of the design"
+        stranger = Reason("it is no metric of the design")
+        why = next((one.reason for one in found.refused if one.metric == name), stranger)
+        raise ProblemError(
+            Reason("metric '{name}', which the rule decides by, cannot be read: {why}", {"name": name, "why": why})
         )
-        raise ProblemError(f"metric '{name}', which the rule decides by, cannot be read: {why}")
 
 
 def _observed(effect: Effect) -> Observed:

@@ -131,13 +131,18 @@ def read_regions(design: Design, schedule: dict[str, Ints], table: pd.DataFrame,
     """
     plan = design.switchback
     if plan is None:
-        raise ProblemError(f"experiment {design.name!r} has no schedule")
+        raise ProblemError(Reason("experiment {experiment!r} has no schedule", {"experiment": design.name}))
     _refuse_strangers(table[unit].astype(str), schedule)
     steps = _steps(table)
     running = int(steps.max()) + 1
     whole = 2 * plan.length * (min(running, plan.steps) // (2 * plan.length))
     if whole == 0:
-        raise ProblemError(f"{running} steps have run; the first pair of periods has {2 * plan.length}")
+        raise ProblemError(
+            Reason(
+                "{running} steps have run; the first pair of periods has {pair}",
+                {"running": running, "pair": 2 * plan.length},
+            )
+        )
     seen, checks, pairs, notes = [], [_obeyed(table, unit, steps, schedule, whole)], 0, []
     for metric in (metric_from(one) for one in design.metrics):
         wide = _by_region(table, steps, metric, unit)
@@ -155,7 +160,12 @@ def read_regions(design: Design, schedule: dict[str, Ints], table: pd.DataFrame,
 def _refuse_strangers(names: pd.Series, schedule: dict[str, Ints]) -> None:
     unknown = sorted(set(names) - schedule.keys())
     if unknown:
-        raise ProblemError(f"region {unknown[0]!r} is not part of the design; its regions are {', '.join(schedule)}")
+        raise ProblemError(
+            Reason(
+                "region {region!r} is not part of the design; its regions are {known}",
+                {"region": unknown[0], "known": ", ".join(schedule)},
+            )
+        )
 
 
 def _steps(table: pd.DataFrame) -> Ints:
@@ -163,7 +173,7 @@ def _steps(table: pd.DataFrame) -> Ints:
     bad = np.flatnonzero(~np.isfinite(given) | (given != np.floor(given)))
     if bad.size or given.size == 0 or given.max() < 0:
         shown = repr(table["step"].iloc[int(bad[0])]) if bad.size else "none at or above 0"
-        raise ProblemError(f"column 'step' holds {shown}; count the steps of the test from 0")
+        raise ProblemError(Reason("column 'step' holds {shown}; count the steps of the test from 0", {"shown": shown}))
     return given.astype(np.int64)
 
 
@@ -255,7 +265,9 @@ def read_cells(design: Design, table: pd.DataFrame, unit: str) -> Drawn:
     """
     twice = table[unit].duplicated()
     if twice.any():
-        raise ProblemError(f"customer {table[unit][twice].iloc[0]!r} stands on more than one row")
+        raise ProblemError(
+            Reason("customer {value!r} stands on more than one row", {"value": table[unit][twice].iloc[0]})
+        )
     split = budget_split_of(design, table[unit].astype(str).to_numpy(dtype=object))
     metrics = [metric_from(one) for one in design.metrics]
     cost = _column(table, metrics[0].columns[-1], unit)
@@ -315,12 +327,17 @@ def _column(table: pd.DataFrame, column: str, unit: str) -> Floats:
     try:
         values = table[column].to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ProblemError(f"column '{column}' holds something that is no number ({error})") from error
+        raise ProblemError(
+            Reason("column '{column}' holds something that is no number ({error})", {"column": column, "error": error})
+        ) from error
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         raise ProblemError(
-            f"{bad.size:,} value(s) of column '{column}' are missing or not finite, the first of "
-            f"{table[unit].iloc[int(bad[0])]!r}; fill them in (0 where nothing happened), or leave those rows out"
+            Reason(
+                "{count:,} value(s) of column '{column}' are missing or not finite, the first of {value!r}; "
+                "fill them in (0 where nothing happened), or leave those rows out",
+                {"count": bad.size, "column": column, "value": table[unit].iloc[int(bad[0])]},
+            )
         )
     return values
 
@@ -332,7 +349,7 @@ def drawn_units(design: Design) -> Assigned:
         ProblemError: it drew none.
     """
     if design.assigned is None:
-        raise ProblemError(f"experiment {design.name!r} has no draw of its units")
+        raise ProblemError(Reason("experiment {experiment!r} has no draw of its units", {"experiment": design.name}))
     return design.assigned
 
 
@@ -344,4 +361,9 @@ def need(table: pd.DataFrame, columns: Sequence[str]) -> None:
     """
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise ProblemError(f"the table lacks {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+        raise ProblemError(
+            Reason(
+                "the table lacks {missing}; it has {present}",
+                {"missing": ", ".join(missing), "present": ", ".join(map(str, table.columns))},
+            )
+        )

@@ -93,7 +93,12 @@ class FewLooks:
             ProblemError: the power is not between alpha and 1.
         """
         if not self.plan.alpha < power < 1.0:
-            raise ProblemError(f"power {power:g} is outside {self.plan.alpha:g} (alpha) … 1; 0.8 is usual")
+            raise ProblemError(
+                Reason(
+                    "power {power:g} is outside {alpha:g} (alpha) … 1; 0.8 is usual",
+                    {"power": power, "alpha": self.plan.alpha},
+                )
+            )
         most = 10.0 * float(self.critical[-1])
         return float(optimize.brentq(lambda drift: self.power(drift) - power, 0.0, most, xtol=1e-8))
 

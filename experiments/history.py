@@ -14,9 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
+from engine.proposal import Reason
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["mean", "ratio", "proportion"]
+_NOT_FINITE = "history of '{name}': {where}; give two or more finite numbers, one a unit"
+_ROW = "row {row} is {value}"
+_SHAPE = "shape {shape}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,12 @@ def proportion_outcome(name: str, values: npt.ArrayLike) -> Outcome:
     """
     array = _finite(name, values)
     if not np.all((array == 0) | (array == 1)):
-        raise ProblemError(f"proportion '{name}' holds {array[(array != 0) & (array != 1)][0]:g}; give 0 or 1 a unit")
+        raise ProblemError(
+            Reason(
+                "proportion '{name}' holds {value:g}; give 0 or 1 a unit",
+                {"name": name, "value": array[(array != 0) & (array != 1)][0]},
+            )
+        )
     share = float(array.mean())
     _spread(name, array)
     return Outcome(name, "proportion", share, share * (1 - share), array.size)
@@ -92,7 +101,12 @@ def linearised(name: str, numerator: npt.ArrayLike, denominator: npt.ArrayLike) 
     """
     above, below = _finite(name, numerator), _finite(name, denominator)
     if above.size != below.size or below.mean() == 0.0:
-        raise ProblemError(f"ratio '{name}': {above.size} numerators over {below.size} denominators that mean nothing")
+        raise ProblemError(
+            Reason(
+                "ratio '{name}': {above} numerators over {below} denominators that mean nothing",
+                {"name": name, "above": above.size, "below": below.size},
+            )
+        )
     ratio = float(above.mean() / below.mean())
     return ratio, (above - ratio * below) / float(below.mean())
 
@@ -113,8 +127,11 @@ def with_covariates(outcome: Outcome, values: npt.ArrayLike, covariates: npt.Arr
     x = x[:, None] if x.ndim == 1 else x
     if x.shape[0] != y.size or not np.all(np.isfinite(x)):
         raise ProblemError(
-            f"covariates of '{outcome.name}': {x.shape[0]} rows for {y.size} units, or missing values; "
-            "give a finite number for every unit (0 where nothing happened before)"
+            Reason(
+                "covariates of '{name}': {rows} rows for {units} units, or missing values; give a finite "
+                "number for every unit (0 where nothing happened before)",
+                {"name": outcome.name, "rows": x.shape[0], "units": y.size},
+            )
         )
     x = x[:, x.std(axis=0) > 0]
     if x.shape[1] == 0 or y.size <= x.shape[1] + 2:
@@ -149,7 +166,12 @@ def with_clusters(outcome: Outcome, values: npt.ArrayLike, clusters: Sequence[An
     y = _finite(outcome.name, values)
     names, place = np.unique(np.asarray(clusters), return_inverse=True)
     if place.size != y.size or names.size < 2:
-        raise ProblemError(f"clusters of '{outcome.name}': {names.size} for {y.size} units; at least 2 are needed")
+        raise ProblemError(
+            Reason(
+                "clusters of '{name}': {clusters} for {units} units; at least 2 are needed",
+                {"name": outcome.name, "clusters": names.size, "units": y.size},
+            )
+        )
     size = np.bincount(place).astype(np.float64)
     means = np.bincount(place, weights=y) / size
     variation = float(size.std() / size.mean())
@@ -181,8 +203,11 @@ def panel_outcome(name: str, panel: npt.ArrayLike, *, weeks: int, before: int) -
     table = np.asarray(panel, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] < weeks + before or weeks < 1 or before < 1:
         raise ProblemError(
-            f"history of '{name}' has shape {table.shape}; a test of {weeks} weeks after {before} weeks needs "
-            f"{weeks + before} of them"
+            Reason(
+                "history of '{name}' has shape {shape}; a test of {weeks} weeks after {before} weeks needs "
+                "{total} of them",
+                {"name": name, "shape": table.shape, "weeks": weeks, "before": before, "total": weeks + before},
+            )
         )
     found = []
     for start in range(table.shape[1] - weeks - before + 1):
@@ -192,7 +217,12 @@ def panel_outcome(name: str, panel: npt.ArrayLike, *, weeks: int, before: int) -
             after = window[:, before:].mean(axis=1)
             found.append(with_covariates(mean_outcome(name, after), after, window[:, :before].mean(axis=1)))
     if not found:
-        raise ProblemError(f"history of '{name}': fewer than 4 units were there for {weeks + before} weeks in a row")
+        raise ProblemError(
+            Reason(
+                "history of '{name}': fewer than 4 units were there for {weeks} weeks in a row",
+                {"name": name, "weeks": weeks + before},
+            )
+        )
     variance = float(np.mean([one.variance for one in found]))
     left = float(np.mean([one.variance * (1 - one.explained) for one in found]))
     mean = float(np.mean([one.mean for one in found]))
@@ -203,13 +233,19 @@ def _finite(name: str, values: npt.ArrayLike) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(array)) if array.ndim == 1 else None
     if bad is None or array.size < 2 or bad.size:
-        where = f"row {int(bad[0]) + 1} is {array[bad[0]]}" if bad is not None and bad.size else f"shape {array.shape}"
-        raise ProblemError(f"history of '{name}': {where}; give two or more finite numbers, one a unit")
+        found = {"row": int(bad[0]) + 1, "value": array[bad[0]]} if bad is not None and bad.size else {}
+        where = Reason(_ROW, found) if found else Reason(_SHAPE, {"shape": array.shape})
+        raise ProblemError(Reason(_NOT_FINITE, {"name": name, "where": where}))
     return array
 
 
 def _spread(name: str, array: Floats) -> float:
     variance = float(array.var(ddof=1))
     if variance == 0.0:
-        raise ProblemError(f"history of '{name}' has no variance: every unit is {array[0]:g}; no size can be planned")
+        raise ProblemError(
+            Reason(
+                "history of '{name}' has no variance: every unit is {value:g}; no size can be planned",
+                {"name": name, "value": array[0]},
+            )
+        )
     return variance

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy import optimize, stats
 
 from engine.errors import ProblemError
-from engine.proposal import N_
+from engine.proposal import N_, Reason
 from experiments.few_units import FewLooks, require_enough
 from experiments.history import Outcome
 from experiments.sequential import AnalysisPlan, drift_for_power
@@ -72,7 +72,12 @@ def required_units(
     shared = _shared(plan, weights)
     rough = (drift_for_power(shared, power) / effect) ** 2 * _unit_variance(outcome, effect, weights)
     if rough > _LARGEST:
-        raise ProblemError(f"effect {effect:g} of '{outcome.name}' needs {rough:.1g} units; plan for a larger one")
+        raise ProblemError(
+            Reason(
+                "effect {effect:g} of '{name}' needs {rough:.1g} units; plan for a larger one",
+                {"effect": effect, "name": outcome.name, "rough": rough},
+            )
+        )
     least = max(2 * len(weights), math.ceil(rough - 1e-9))
     if plan.method != "fixed" or _freedom(outcome, least, weights) > _MANY:
         return least
@@ -92,7 +97,12 @@ def power_at(
     """
     _check_effect(outcome, effect)
     if units < 2 * len(weights):
-        raise ProblemError(f"{units} units for {len(weights)} variants; each needs 2 or more")
+        raise ProblemError(
+            Reason(
+                "{units} units for {variants} variants; each needs 2 or more",
+                {"units": units, "variants": len(weights)},
+            )
+        )
     shared = _shared(plan, weights)
     drift = abs(effect) / math.sqrt(_unit_variance(outcome, effect, weights) / units)
     freedom = _freedom(outcome, units, weights)
@@ -123,7 +133,9 @@ def drift_of_t(power: float, freedom: float, alpha: float = 0.05) -> float:
         ProblemError: the power is not between alpha and 1.
     """
     if not alpha < power < 1.0:
-        raise ProblemError(f"power {power:g} is outside {alpha:g} (alpha) … 1; 0.8 is usual")
+        raise ProblemError(
+            Reason("power {power:g} is outside {alpha:g} (alpha) … 1; 0.8 is usual", {"power": power, "alpha": alpha})
+        )
     most = 10.0 * float(stats.t.ppf(1 - alpha / 2, freedom))
     return float(optimize.brentq(lambda drift: power_of_t(drift, freedom, alpha) - power, 0.0, most, xtol=1e-10))
 
@@ -142,7 +154,11 @@ def detectable_effect(
         ProblemError: as in `required_units`; or a proportion has no room for any effect that these units would show.
     """
     if not plan.alpha < power < 1.0:
-        raise ProblemError(f"power {power:g} is outside {plan.alpha:g} (alpha) … 1; 0.8 is usual")
+        raise ProblemError(
+            Reason(
+                "power {power:g} is outside {alpha:g} (alpha) … 1; 0.8 is usual", {"power": power, "alpha": plan.alpha}
+            )
+        )
     rough = math.sqrt(_unit_variance(outcome, 0.0, weights) / units)
     most = (1 - outcome.mean) * (1 - 1e-9) if outcome.kind == "proportion" else 60.0 * rough
 
@@ -150,7 +166,12 @@ def detectable_effect(
         return power_at(outcome, effect, units, plan, weights=weights) - power
 
     if lacking(most) < 0:
-        raise ProblemError(f"{units} units show no effect of '{outcome.name}' with power {power:g}; take more units")
+        raise ProblemError(
+            Reason(
+                "{units} units show no effect of '{name}' with power {power:g}; take more units",
+                {"units": units, "name": outcome.name, "power": power},
+            )
+        )
     return float(optimize.brentq(lacking, 1e-6 * rough, most, xtol=1e-10 * rough, rtol=1e-10))
 
 
@@ -199,7 +220,12 @@ def detectable_watched(
         return effect - drift * math.sqrt(_unit_variance(outcome, effect, weights) / units)
 
     if lacking(most) < 0:
-        raise ProblemError(f"{units} units show no effect of '{outcome.name}' with power {power:g}; take more units")
+        raise ProblemError(
+            Reason(
+                "{units} units show no effect of '{name}' with power {power:g}; take more units",
+                {"units": units, "name": outcome.name, "power": power},
+            )
+        )
     return float(optimize.brentq(lacking, 0.0, most, xtol=1e-10 * rough))
 
 
@@ -319,7 +345,9 @@ def size_of(
 def _shared(plan: AnalysisPlan, weights: Sequence[float]) -> AnalysisPlan:
     """Plan of one comparison among several treatments; sizes are counted in fractions of its own planned end."""
     if len(weights) < 2 or min(weights) <= 0 or abs(sum(weights) - 1.0) > 1e-9:
-        raise ProblemError(f"weights {list(weights)}: give two or more positive shares that add up to 1")
+        raise ProblemError(
+            Reason("weights {weights}: give two or more positive shares that add up to 1", {"weights": list(weights)})
+        )
     units = plan.planned_units if plan.method != "group_sequential" else 1_000_000
     tuned = plan.tuning_units if units is not None else None
     return replace(plan, alpha=plan.alpha / (len(weights) - 1), planned_units=units, tuning_units=tuned)
@@ -336,6 +364,16 @@ def _unit_variance(outcome: Outcome, effect: float, weights: Sequence[float]) ->
 
 def _check_effect(outcome: Outcome, effect: float) -> None:
     if effect == 0.0 or not math.isfinite(effect):
-        raise ProblemError(f"effect {effect:g} of '{outcome.name}': give the smallest difference that matters")
+        raise ProblemError(
+            Reason(
+                "effect {effect:g} of '{name}': give the smallest difference that matters",
+                {"effect": effect, "name": outcome.name},
+            )
+        )
     if outcome.kind == "proportion" and not 0.0 <= outcome.mean + effect <= 1.0:
-        raise ProblemError(f"effect {effect:g} takes the share '{outcome.name}' from {outcome.mean:g} out of 0…1")
+        raise ProblemError(
+            Reason(
+                "effect {effect:g} takes the share '{name}' from {mean:g} out of 0…1",
+                {"effect": effect, "name": outcome.name, "mean": outcome.mean},
+            )
+        )

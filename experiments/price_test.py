@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from engine.errors import ProblemError
+from engine.proposal import Reason
 from experiments.cluster_robust import clustered_fit
 from experiments.randomise import by_cluster, stratified
 
@@ -91,7 +92,9 @@ def draw_price_test(
     """
     levels = np.asarray(saturations, dtype=np.float64)
     if not {0.0, 1.0} < set(levels.tolist()) or levels.min() < 0 or levels.max() > 1:
-        raise ProblemError(f"saturations {list(saturations)}: give 0, 1 and one or more between")
+        raise ProblemError(
+            Reason("saturations {saturations}: give 0, 1 and one or more between", {"saturations": list(saturations)})
+        )
     level = levels[by_cluster(categories, shares, rng, strata)]
     variant = np.zeros(level.size, dtype=np.int64)
     names = np.asarray(categories)
@@ -135,7 +138,11 @@ def read_price_test(
     names = np.asarray(categories)
     counts = tuple(np.unique(names[groups[name]]).size for name in ("none", "own", "all"))
     if min(counts) < 2 or not groups["neighbour"].any():
-        raise ProblemError(f"{counts} categories at saturation 0, between and 1; two or more of each are needed")
+        raise ProblemError(
+            Reason(
+                "{counts} categories at saturation 0, between and 1; two or more of each are needed", {"counts": counts}
+            )
+        )
     columns = [mask.astype(np.float64) for mask in groups.values()]
     adjust = [] if before is None else [_centred(before, y.size)]
     fit = clustered_fit(np.column_stack(columns + adjust), y, names)
@@ -157,7 +164,12 @@ def read_price_test(
 def _centred(before: npt.ArrayLike, size: int) -> Floats:
     past = np.asarray(before, dtype=np.float64)
     if past.shape != (size,) or not np.all(np.isfinite(past)):
-        raise ProblemError(f"before has shape {past.shape} or missing values; give a finite number for {size} products")
+        raise ProblemError(
+            Reason(
+                "before has shape {shape} or missing values; give a finite number for {size} products",
+                {"shape": past.shape, "size": size},
+            )
+        )
     centred: Floats = past - past.mean()
     return centred
 

@@ -106,7 +106,10 @@ def design_of_prices(
     promised = sum(line.profit_proposed - line.profit_current for line in tested)
     if not promised > 0:
         raise ProblemError(
-            f"proposal {proposal.proposal_id} promises {promised:,.2f} for these products; nothing to show"
+            Reason(
+                "proposal {proposal} promises {promised:,.2f} for these products; nothing to show",
+                {"proposal": proposal.proposal_id, "promised": promised},
+            )
         )
     scale = float(len(tested) * proposal.horizon_weeks)
     effect = promised / scale
@@ -158,8 +161,17 @@ def _tested(proposal: Proposal, history: WeeklyHistory) -> tuple[list[PriceLine]
     tested = [line for line in lines if line.product_id in place]
     if len(tested) < FEWEST_PRODUCTS:
         raise ProblemError(
-            f"proposal {proposal.proposal_id} changes {len(lines)} prices, {len(tested)} of them of products with a "
-            f"history; a test over products needs {FEWEST_PRODUCTS}: test it over stores or as a switchback"
+            Reason(
+                "proposal {proposal} changes {changed} prices, {tested} of them of products "
+                "with a history; a test over products needs {fewest}: test it over stores or as a "
+                "switchback",
+                {
+                    "proposal": proposal.proposal_id,
+                    "changed": len(lines),
+                    "tested": len(tested),
+                    "fewest": FEWEST_PRODUCTS,
+                },
+            )
         )
     return tested, history.profit[[place[line.product_id] for line in tested]]
 
@@ -203,7 +215,10 @@ def design_of_coupons(
     promised = sum(line.expected_incremental_profit for line in proposal.coupons)
     if customers < 4 or not promised > 0:
         raise ProblemError(
-            f"proposal {proposal.proposal_id} sends {customers} coupons that promise {promised:,.2f}; nothing to show"
+            Reason(
+                "proposal {proposal} sends {customers} coupons that promise {promised:,.2f}; nothing to show",
+                {"proposal": proposal.proposal_id, "customers": customers, "promised": promised},
+            )
         )
     plan = AnalysisPlan("fixed", alpha, planned_units=customers)
     effect, weights = promised / customers, (held_back, 1 - held_back)
@@ -252,7 +267,11 @@ def length_of_test(
     before = max(1, min(13, profit.shape[1] // 3))
     longest = min(LONGEST_WEEKS, profit.shape[1] - before)
     if longest < 1:
-        raise ProblemError(f"history of {profit.shape[1]} weeks is too short to plan a test; 4 or more are needed")
+        raise ProblemError(
+            Reason(
+                "history of {weeks} weeks is too short to plan a test; 4 or more are needed", {"weeks": profit.shape[1]}
+            )
+        )
     if asked is not None and not 1 <= asked <= longest:
         values = {"asked": asked, "history": profit.shape[1], "longest": longest}
         raise ProblemError(Reason(_TOO_LONG, values))

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from engine.errors import InfeasibleError, ProblemError
+from engine.proposal import N_, Reason
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -63,7 +64,7 @@ def stratified(strata: Sequence[Any] | npt.NDArray[Any], weights: Sequence[float
     _, place = np.unique(np.asarray(strata), return_inverse=True)
     edges = _edges(weights)
     if place.ndim != 1 or place.size == 0:
-        raise ProblemError("no units to draw from; give one stratum for each unit")
+        raise ProblemError(N_("no units to draw from; give one stratum for each unit"))
     variant = np.empty(place.size, dtype=np.int64)
     for stratum in range(int(place.max()) + 1):
         members = np.flatnonzero(place == stratum)
@@ -91,11 +92,21 @@ def by_cluster(
     """
     names, first, place = np.unique(np.asarray(clusters), return_index=True, return_inverse=True)
     if names.size < len(weights):
-        raise ProblemError(f"{names.size} clusters for {len(weights)} variants; every variant needs one")
+        raise ProblemError(
+            Reason(
+                "{clusters} clusters for {variants} variants; every variant needs one",
+                {"clusters": names.size, "variants": len(weights)},
+            )
+        )
     of_unit = np.zeros(place.size) if strata is None else np.asarray(strata)
     mixed = np.flatnonzero(of_unit != of_unit[first][place])
     if mixed.size:
-        raise ProblemError(f"cluster {names[place[mixed[0]]]!r} lies in two strata; give a cluster one stratum")
+        raise ProblemError(
+            Reason(
+                "cluster {cluster!r} lies in two strata; give a cluster one stratum",
+                {"cluster": names[place[mixed[0]]]},
+            )
+        )
     return stratified(of_unit[first], weights, rng)[place]
 
 
@@ -122,7 +133,12 @@ def rerandomised(
     """
     whitened = _whitened(covariates)
     if not 0.0 < acceptance <= 1.0:
-        raise ProblemError(f"acceptance {acceptance:g} is outside 0…1; 0.01 takes the best hundredth of all splits")
+        raise ProblemError(
+            Reason(
+                "acceptance {acceptance:g} is outside 0…1; 0.01 takes the best hundredth of all splits",
+                {"acceptance": acceptance},
+            )
+        )
     freedom = whitened.shape[1] * (len(weights) - 1)
     threshold = float(stats.chi2.ppf(acceptance, freedom)) if freedom else 0.0
     within = np.zeros(whitened.shape[0]) if strata is None else np.asarray(strata)
@@ -133,8 +149,17 @@ def rerandomised(
         if distance <= threshold + 1e-12:
             return Drawn(variant, distance, threshold, draw)
     raise InfeasibleError(
-        f"none of {most:,} splits of {whitened.shape[0]} units balanced {whitened.shape[1]} covariates within "
-        f"{threshold:.3g}; use fewer covariates or a larger acceptance than {acceptance:g}"
+        Reason(
+            "none of {most:,} splits of {units} units balanced {covariates} covariates within "
+            "{threshold:.3g}; use fewer covariates or a larger acceptance than {acceptance:g}",
+            {
+                "most": most,
+                "units": whitened.shape[0],
+                "covariates": whitened.shape[1],
+                "threshold": threshold,
+                "acceptance": acceptance,
+            },
+        )
     )
 
 
@@ -172,7 +197,12 @@ def rerandomisation_p_value(
     """
     y, whitened = np.asarray(values, dtype=np.float64), _whitened(covariates)
     if len(weights) != 2 or y.shape != drawn.variant.shape or not np.all(np.isfinite(y)):
-        raise ProblemError(f"{y.size} outcomes for {drawn.variant.size} units of {len(weights)} variants; two are read")
+        raise ProblemError(
+            Reason(
+                "{outcomes} outcomes for {units} units of {variants} variants; two are read",
+                {"outcomes": y.size, "units": drawn.variant.size, "variants": len(weights)},
+            )
+        )
     within = np.zeros(y.size) if strata is None else np.asarray(strata)
     observed, larger, accepted = abs(_difference(y, drawn.variant)), 0, 0
     while accepted < draws:
@@ -190,7 +220,9 @@ def _difference(values: Floats, variant: Ints) -> float:
 def _edges(weights: Sequence[float]) -> Floats:
     share = np.asarray(weights, dtype=np.float64)
     if share.size < 2 or not np.all(share > 0) or abs(share.sum() - 1.0) > 1e-9:
-        raise ProblemError(f"weights {list(weights)}: give two or more positive shares that add up to 1")
+        raise ProblemError(
+            Reason("weights {weights}: give two or more positive shares that add up to 1", {"weights": list(weights)})
+        )
     return np.cumsum(share)[:-1]
 
 
@@ -199,7 +231,12 @@ def _whitened(covariates: npt.ArrayLike) -> Floats:
     x = np.asarray(covariates, dtype=np.float64)
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or x.shape[0] < 4 or not np.all(np.isfinite(x)):
-        raise ProblemError(f"covariates have shape {x.shape} or missing values; give finite numbers of 4 or more units")
+        raise ProblemError(
+            Reason(
+                "covariates have shape {shape} or missing values; give finite numbers of 4 or more units",
+                {"shape": x.shape},
+            )
+        )
     varied = x[:, x.std(axis=0) > 0]
     scaled = (varied - varied.mean(axis=0)) / varied.std(axis=0) if varied.size else varied
     left, size, _ = np.linalg.svd(scaled, full_matrices=False)

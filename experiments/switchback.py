@@ -20,6 +20,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from engine.errors import InfeasibleError, ProblemError
+from engine.proposal import N_, Reason
 from experiments.power import drift_of_t, power_of_t
 
 Floats = npt.NDArray[np.float64]
@@ -122,8 +123,11 @@ def plan_switchback(
     ]
     if not plans:
         raise InfeasibleError(
-            f"no switchback of {steps} steps in {table.shape[0]} regions outlasts {len(felt)} steps of carry-over with "
-            f"{_FEWEST_PAIRS} pairs; run longer, take more regions, or randomise regions instead"
+            Reason(
+                "no switchback of {steps} steps in {regions} regions outlasts {felt} steps of carry-over "
+                "with {fewest} pairs; run longer, take more regions, or randomise regions instead",
+                {"steps": steps, "regions": table.shape[0], "felt": len(felt), "fewest": _FEWEST_PAIRS},
+            )
         )
     return min(plans, key=lambda plan: (plan.detectable, plan.length))
 
@@ -195,10 +199,10 @@ def read_switchback(
     apart = ((2 * arm - 1) * means).reshape(table.shape[0], -1, 2).sum(axis=2)
     together = apart.mean(axis=0) if ran.shape[0] > 1 and np.all(ran == ran[0]) else apart.ravel()
     if together.size < 2:
-        raise ProblemError("all regions switched together in the one pair that has run: there is no variance yet")
+        raise ProblemError(N_("all regions switched together in the one pair that has run: there is no variance yet"))
     estimate, error, pairs = float(together.mean()), float(stats.sem(together)), together.size
     if error == 0.0:
-        raise ProblemError("every pair of periods has the same difference; check the values of the test")
+        raise ProblemError(N_("every pair of periods has the same difference; check the values of the test"))
     width = float(stats.t.ppf(1 - alpha / 2, pairs - 1)) * error
     naive, naive_width = _naive(table, ran, alpha)
     return SwitchbackReading(
@@ -239,7 +243,7 @@ def estimate_carry_over(
         ProblemError: as in `read_switchback`, a period of one step, or too few pairs.
     """
     if length < 2:
-        raise ProblemError("a period of one step says nothing about carry-over; use periods of 2 or more steps")
+        raise ProblemError(N_("a period of one step says nothing about carry-over; use periods of 2 or more steps"))
     table, ran = _checked(values, schedule, length, 0)
     half = length // 2
     blocks = table.reshape(table.shape[0], -1, length)
@@ -247,7 +251,12 @@ def estimate_carry_over(
     since = (blocks - blocks[:, :, half:].mean(axis=2, keepdims=True))[:, 2::2, :half].reshape(-1, half)
     own, before = arms[:, 2::2].ravel(), arms[:, 1:-1:2].ravel()
     if own.size < _FEWEST_PAIRS or len(set(zip(own.tolist(), before.tolist(), strict=True))) < 4:
-        raise ProblemError(f"{own.size} periods that follow a pair; carry-over needs {_FEWEST_PAIRS} of every kind")
+        raise ProblemError(
+            Reason(
+                "{size} periods that follow a pair; carry-over needs {fewest} of every kind",
+                {"size": own.size, "fewest": _FEWEST_PAIRS},
+            )
+        )
     estimate, error = _former_arm(since, own, before)
     width = float(stats.t.ppf(1 - alpha / (2 * half), own.size - 3)) * error
     found = np.flatnonzero(np.abs(estimate) > width)
@@ -269,16 +278,26 @@ def _checked(values: npt.ArrayLike, schedule: npt.ArrayLike, length: int, burn_i
     table, ran = _finite_table(values, "values"), np.asarray(schedule)
     if ran.shape != table.shape or not np.all((ran == 0) | (ran == 1)):
         raise ProblemError(
-            f"schedule of shape {ran.shape} for values of shape {table.shape}; give 0 or 1 for each step"
+            Reason(
+                "schedule of shape {shape} for values of shape {shape_2}; give 0 or 1 for each step",
+                {"shape": ran.shape, "shape_2": table.shape},
+            )
         )
     if not 0 <= burn_in < length or table.shape[1] % (2 * length):
-        raise ProblemError(f"{table.shape[1]} steps are no pairs of periods of {length} with a burn-in of {burn_in}")
+        raise ProblemError(
+            Reason(
+                "{steps} steps are no pairs of periods of {length} with a burn-in of {burn_in}",
+                {"steps": table.shape[1], "length": length, "burn_in": burn_in},
+            )
+        )
     blocks = ran.reshape(ran.shape[0], -1, length)
     arms = blocks[:, :, 0].reshape(ran.shape[0], -1, 2)
     if np.any(blocks != blocks[:, :, :1]) or np.any(arms.sum(axis=2) != 1):
-        raise ProblemError(f"the schedule switches inside a period of {length}, or a pair has one arm twice")
+        raise ProblemError(
+            Reason("the schedule switches inside a period of {length}, or a pair has one arm twice", {"length": length})
+        )
     if table.shape[0] * (table.shape[1] // (2 * length)) < 2:
-        raise ProblemError("one pair of periods has no variance; run two or more")
+        raise ProblemError(N_("one pair of periods has no variance; run two or more"))
     return table, ran.astype(np.int64)
 
 
@@ -288,5 +307,10 @@ def _finite_table(values: npt.ArrayLike, name: str) -> Floats:
     bad = np.argwhere(~np.isfinite(table))
     if table.ndim != 2 or bad.size:
         where = f"region {bad[0][0]}, step {bad[0][1]} is missing" if bad.size else f"shape {table.shape}"
-        raise ProblemError(f"{name} of a switchback: {where}; give a finite number for every region and step")
+        raise ProblemError(
+            Reason(
+                "{name} of a switchback: {where}; give a finite number for every region and step",
+                {"name": name, "where": where},
+            )
+        )
     return table

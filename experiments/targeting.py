@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
+from engine.proposal import Reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +81,9 @@ class _Columns:
 
 def _mask(rule: Mapping[str, Any], table: _Columns) -> Mask:
     if not isinstance(rule, Mapping):
-        raise ProblemError(f"targeting rule {rule!r} must be a mapping of columns to values or operators")
+        raise ProblemError(
+            Reason("targeting rule {rule!r} must be a mapping of columns to values or operators", {"rule": rule})
+        )
     mask = np.ones(table.rows, dtype=bool)
     for key, wanted in rule.items():
         mask &= _joined(key, wanted, table) if key.startswith("$") else _column(key, wanted, table)
@@ -91,9 +94,11 @@ def _joined(word: str, parts: Any, table: _Columns) -> Mask:  # noqa: ANN401 - c
     if word == "$not":
         return ~_mask(parts, table)
     if word not in {"$and", "$or", "$nor"}:
-        raise ProblemError(f"targeting: {word!r} is unknown; there are $and, $or, $nor, $not")
+        raise ProblemError(Reason("targeting: {word!r} is unknown; there are $and, $or, $nor, $not", {"word": word}))
     if not isinstance(parts, Sequence) or isinstance(parts, str):
-        raise ProblemError(f"targeting: {word} needs a list of rules, not {parts!r}")
+        raise ProblemError(
+            Reason("targeting: {word} needs a list of rules, not {parts!r}", {"word": word, "parts": parts})
+        )
     found = [_mask(part, table) for part in parts]
     if word == "$and" or not found:
         return np.logical_and.reduce(found) if found else np.full(table.rows, word != "$nor")
@@ -103,7 +108,9 @@ def _joined(word: str, parts: Any, table: _Columns) -> Mask:  # noqa: ANN401 - c
 
 def _column(name: str, wanted: Any, table: _Columns) -> Mask:  # noqa: ANN401
     if name not in table.names:
-        raise ProblemError(f"targeting: no column {name!r}; there are {', '.join(table.names)}")
+        raise ProblemError(
+            Reason("targeting: no column {name!r}; there are {known}", {"name": name, "known": ", ".join(table.names)})
+        )
     values, missing = table.of(name)
     if not (isinstance(wanted, Mapping) and wanted and all(str(key).startswith("$") for key in wanted)):
         return _equal(values, missing, wanted)
@@ -119,7 +126,12 @@ def _asked(name: str, word: str, values: npt.NDArray[Any], missing: Mask, wanted
         return equal if word == "$eq" else ~equal
     if word in {"$in", "$nin"}:
         if not isinstance(wanted, Sequence) or isinstance(wanted, str):
-            raise ProblemError(f"targeting: {name} {word} needs a list, not {wanted!r}")
+            raise ProblemError(
+                Reason(
+                    "targeting: {name} {word} needs a list, not {wanted!r}",
+                    {"name": name, "word": word, "wanted": wanted},
+                )
+            )
         among = np.zeros(values.size, dtype=bool)
         for one in wanted:
             among |= _equal(values, missing, one)
@@ -128,7 +140,12 @@ def _asked(name: str, word: str, values: npt.NDArray[Any], missing: Mask, wanted
         return ~missing if wanted else missing
     if word in _ORDERINGS:
         return _ordered(name, word, values, missing, wanted)
-    raise ProblemError(f"targeting: {name}: {word!r} is unknown; there are {', '.join(OPERATORS)}")
+    raise ProblemError(
+        Reason(
+            "targeting: {name}: {word!r} is unknown; there are {known}",
+            {"name": name, "word": word, "known": ", ".join(OPERATORS)},
+        )
+    )
 
 
 def _kind(value: object) -> str:
@@ -153,7 +170,12 @@ def _equal(values: npt.NDArray[Any], missing: Mask, wanted: object) -> Mask:
 
 def _ordered(name: str, word: str, values: npt.NDArray[Any], missing: Mask, wanted: object) -> Mask:
     if _kind(wanted) not in {"number", "str"}:
-        raise ProblemError(f"targeting: {name} {word} needs a number or a text, not {wanted!r}")
+        raise ProblemError(
+            Reason(
+                "targeting: {name} {word} needs a number or a text, not {wanted!r}",
+                {"name": name, "word": word, "wanted": wanted},
+            )
+        )
     mask = _of_kind(values, missing, wanted)
     mask[mask] = np.asarray(_ORDERINGS[word](values[mask], wanted), dtype=bool)
     return mask

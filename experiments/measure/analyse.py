@@ -253,9 +253,9 @@ def _check_gaps(gathered: Gathered, weights: Sequence[float] | None) -> list[Che
 def _check_names(metrics: Sequence[Metric]) -> None:
     names = [metric.name for metric in metrics]
     if not names:
-        raise ProblemError("no metric to compare; name at least one")
+        raise ProblemError(N_("no metric to compare; name at least one"))
     if len(set(names)) < len(names):
-        raise ProblemError(f"metric names {', '.join(names)}: each may be used once")
+        raise ProblemError(Reason("metric names {names}: each may be used once", {"names": ", ".join(names)}))
 
 
 def _named(metrics: Sequence[Metric]) -> list[str]:
@@ -272,9 +272,13 @@ def _named(metrics: Sequence[Metric]) -> list[str]:
     ]
 
 
-def _nothing_left(refused: Sequence[Refusal]) -> str:
-    lines = [f"metric '{one.metric}': {one.reason.english()}" for one in refused]
-    return "no metric can be read: " + "; ".join(dict.fromkeys(lines))
+def _nothing_left(refused: Sequence[Refusal]) -> Reason:
+    lines = {(one.metric, one.reason.english()): one for one in refused}
+    said = [Reason("metric '{metric}': {why}", {"metric": one.metric, "why": one.reason}) for one in lines.values()]
+    listed = said.pop()
+    while said:
+        listed = Reason("{first}; {rest}", {"first": said.pop(), "rest": listed})
+    return Reason("no metric can be read: {why}", {"why": listed})
 
 
 ByStratum = dict[str, dict[int, dict[str, Moments]]]

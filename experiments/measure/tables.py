@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from engine.errors import ProblemError
+from engine.proposal import Reason
 from experiments.measure.metrics import Metric
 from experiments.measure.units import Units
 from experiments.measure.warehouse import duckdb_warehouse
@@ -55,7 +56,12 @@ def table_units(table: pd.DataFrame, metrics: Sequence[Metric], columns: TableCo
     missing = [name for name in wanted if name not in table.columns]
     if missing:
         present = ", ".join(map(str, table.columns))
-        raise ProblemError(f"the table lacks the columns {', '.join(missing)}; it has {present}")
+        raise ProblemError(
+            Reason(
+                "the table lacks the columns {missing}; it has {present}",
+                {"missing": ", ".join(missing), "present": present},
+            )
+        )
     frame = table[wanted].copy(deep=False)
     for column in sorted(numbers - filters):
         if not pd.api.types.is_numeric_dtype(frame[column]):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from engine.errors import ProblemError
+from engine.proposal import Reason
 from experiments.measure.breakdowns import MISSING
 from experiments.measure.components import Components, Prepared
 from experiments.measure.intervals import Look
@@ -28,12 +29,22 @@ def planned_counts(by_variant: Mapping[int, int], weights: Sequence[float] | Non
         ProblemError: a weight is not positive, a planned variant has no unit, or a unit is in one that is not planned.
     """
     if weights is not None and (len(weights) < 2 or min(weights) <= 0):
-        raise ProblemError(f"weights {list(weights)}: give one positive share for each of two or more variants")
+        raise ProblemError(
+            Reason(
+                "weights {weights}: give one positive share for each of two or more variants",
+                {"weights": list(weights)},
+            )
+        )
     found = 1 + max(by_variant)
     arms = len(weights) if weights is not None else max(2, found)
     counts = tuple(by_variant.get(arm, 0) for arm in range(max(arms, found)))
     if min(counts) == 0 or len(counts) > arms:
-        raise ProblemError(f"variants hold {list(counts)} units for {arms} planned variants; every one needs units")
+        raise ProblemError(
+            Reason(
+                "variants hold {counts} units for {arms} planned variants; every one needs units",
+                {"counts": list(counts), "arms": arms},
+            )
+        )
     return counts
 
 
@@ -67,7 +78,9 @@ def variant_number(found: object) -> int:
     """
     number = float(str(int(found) if isinstance(found, bool) else found))
     if number != int(number):
-        raise ProblemError(f"variant {found!r} is not a whole number; 0 is the control, 1, 2 … the treatments")
+        raise ProblemError(
+            Reason("variant {found!r} is not a whole number; 0 is the control, 1, 2 … the treatments", {"found": found})
+        )
     return int(number)
 
 

@@ -79,7 +79,12 @@ def check_columns(units: Units, needed: Sequence[str]) -> None:
     present = set(units.warehouse.columns(units.relation))
     missing = sorted({name for name in named if name is not None} - present)
     if missing:
-        raise ProblemError(f"the table lacks the columns {', '.join(missing)}; it has {', '.join(sorted(present))}")
+        raise ProblemError(
+            Reason(
+                "the table lacks the columns {missing}; it has {present}",
+                {"missing": ", ".join(missing), "present": ", ".join(sorted(present))},
+            )
+        )
 
 
 def inside(units: Units) -> Inside:
@@ -95,10 +100,17 @@ def inside(units: Units) -> Inside:
     total, known, lowest, highest = int(row[0]), int(row[1]), row[2], row[3]
     if isinstance(highest, str):
         raise ProblemError(
-            f"column '{units.variant}' holds text such as {highest!r}; write 0 for the control, 1, 2 … for the others"
+            Reason(
+                "column '{column}' holds text such as {highest!r}; write 0 for the control, 1, 2 … for the others",
+                {"column": units.variant, "highest": highest},
+            )
         )
     if known == 0 or highest < 0:
-        raise ProblemError(f"no row of the table is in a variant (column '{units.variant}'); 0 is the control")
+        raise ProblemError(
+            Reason(
+                "no row of the table is in a variant (column '{column}'); 0 is the control", {"column": units.variant}
+            )
+        )
     relation, rows = units.relation, total
     if known < total or lowest < 0:
         relation = f"(SELECT * FROM {units.relation} WHERE {variant} >= 0) inside"
@@ -118,8 +130,12 @@ def _refuse_repeated(units: Units, relation: str) -> None:
     )[0]
     if count:
         raise ProblemError(
-            f"{count:,} unit(s) in column '{units.unit}' are on more than one row, for example {first!r}, {several:,} "
-            "of them in two variants; make it one row a unit, or name the column as the cluster"
+            Reason(
+                "{count:,} unit(s) in column '{column}' are on more than one row, for example {first!r}, "
+                "{several:,} of them in two variants; make it one row a unit, or name the column as the "
+                "cluster",
+                {"count": count, "column": units.unit, "first": first, "several": several},
+            )
         )
 
 
@@ -148,7 +164,10 @@ def without_split_clusters(found: Inside) -> tuple[Inside, tuple[Exclusion, ...]
     rows = int(units.warehouse.rows(f"SELECT COUNT(*) FROM {kept}")[0][0])
     if rows == 0:
         raise ProblemError(
-            f"every cluster in column '{units.cluster}' has rows in two variants; clusters must be assigned whole"
+            Reason(
+                "every cluster in column '{column}' has rows in two variants; clusters must be assigned whole",
+                {"column": units.cluster},
+            )
         )
     text = N_("{count} clusters had rows in two variants; they are left out")
     return Inside(units, kept, rows, found.outside, found.variants), (Exclusion(Reason(text, {"count": count}), count),)
