@@ -177,6 +177,7 @@ def _proposal(
         evidence=_evidence(shop, settings, prices, coupons),
         prices=prices.lines if prices else (),
         coupons=coupons.lines if coupons else (),
+        frontier=prices.frontier if prices else (),
     )
 
 

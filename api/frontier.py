@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from api.frontier_chart import AXES, plot_frontier
+from api.frontier_chart import plot_frontier
+from api.frontier_plans import level_words, point_reason
 from api.outputs import price_lines_table
 from api.plan_page import Section, render_plan_page
 from api.price_choice import as_solved
@@ -34,7 +35,6 @@ OF_INVESTMENT = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The same for the investment: shares of what the best prices invest."""
 ABOVE_BEST = (0.0, 0.0025, 0.005, 0.01, 0.02)
 """The same for units and revenue: how far beyond those of the best prices."""
-POINT = N_("price of the plan with: {axis} {level}")
 SHARED = N_("price of the plan that shares a budget with coupons and promotions")
 TITLE = N_("What a limit costs, point by point")
 HEADER = (N_("limit"), N_("reached"), N_("gain"), N_("bound"), N_("gap"), N_("prices that change"))
@@ -87,10 +87,6 @@ def frontier_of(
     return found
 
 
-def _point_reason(frontier: Frontier, point: FrontierPoint) -> Reason:
-    return Reason(POINT, {"axis": AXES[frontier.measure], "level": level_words(frontier.measure, point.level)})
-
-
 def hard_rows(posed: PosedPrices) -> PriceRows | None:
     """The business rules over the problem's ladder; None without rules."""
     if posed.rules.facts is None:
@@ -127,7 +123,9 @@ def nearest_point(frontier: Frontier, level: float) -> FrontierPoint:
 def render_frontier(posed: PosedPrices, frontier: Frontier, *, language: str, currency: str) -> dict[str, str]:
     """File name → content: frontier.csv, frontier.html, and the prices of every point."""
     files = {
-        f"prices_{number}.csv": price_lines_table(_lines(posed, point.price, _point_reason(frontier, point)))
+        f"prices_{number}.csv": price_lines_table(
+            _lines(posed, point.price, point_reason(frontier.measure, point.level))
+        )
         for number, point in enumerate(frontier.points, 1)
     }
     return files | {
@@ -145,11 +143,6 @@ def _lines(posed: PosedPrices, price: Floats, reason: Reason) -> tuple[PriceLine
 def point_prices(posed: PosedPrices, price: Floats) -> str:
     """Prices (P,) that share a budget, in the form of prices.csv."""
     return price_lines_table(_lines(posed, price, Reason(SHARED)))
-
-
-def level_words(measure: str, level: float) -> str:
-    """Write a level as people read it: a share in per cent, money as money."""
-    return f"{level:,.2f}" if measure == "investment" else f"{100 * level:+.2f} %"
 
 
 def _table(frontier: Frontier) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +29,9 @@ from optimizers.prices.solve import at_face_value
 Floats = npt.NDArray[np.float64]
 
 MARGIN_FACTORS = (0.7, 1.3)
-FRONTIER_BANDS: tuple[float | None, ...] = (0.0005, 0.002, 0.005, 0.01, 0.02, None)
+Band = float | None
+"""Half-width of the index band; None: no band."""
+FRONTIER_BANDS: tuple[Band, ...] = (0.0005, 0.002, 0.005, 0.01, 0.02, None)
 """Half-widths; the first stands for "index-neutral": prices are whole cents, so an exact zero is rarely possible."""
 PROMOTIONS_OUTSIDE = (
     "profit and promise speak of weeks at the everyday price: promotions are planned apart, and without them the shop "
@@ -52,6 +55,7 @@ def gather_evidence(
     plan: PricePlan,
     progress: Progress,
     choice: PriceChoice,
+    points: Sequence[tuple[Band, PricePlan | None]],
 ) -> dict[str, Any]:
     """Everything the report draws from, as JSON types and records; what is planned anew is planned as the plan was."""
     first, second, split = split_panel(shop, demand.panel, settings, settings.seed)
@@ -63,7 +67,7 @@ def gather_evidence(
         "raw_predicted_gain": _gain_at_face_value(problem, demand.response.raw, choice, settings),
         "index_change": price_index_change(problem, plan.price),
         "margins": {f"{factor:g}": gain_at_margin(problem, plan, factor) for factor in MARGIN_FACTORS},
-        "frontier": frontier(problem, settings, choice),
+        "frontier": frontier_figures(problem, points),
         "curves": curves(demand, problem, plan),
         "backtest": _backtest(shop, demand, settings, progress),
         "heldout": heldout,
@@ -136,19 +140,33 @@ def _judged(heldout: Heldout | None) -> tuple[Reason, ...]:
     return () if heldout else (Reason(NOT_JUDGED),)
 
 
-def frontier(problem: PriceProblem, settings: Settings, choice: PriceChoice) -> list[dict[str, float | None]]:
-    """Best gain at each width of the index band (None is free), under the same rules; None where they leave no plan."""
-    points: list[dict[str, float | None]] = []
+def index_frontier(
+    problem: PriceProblem, settings: Settings, choice: PriceChoice
+) -> list[tuple[Band, PricePlan | None]]:
+    """The best prices at each width of the index band (None is free) under the rules; None where they leave no plan."""
+    points: list[tuple[Band, PricePlan | None]] = []
     for band in FRONTIER_BANDS:
         posed, seconds = replace(problem, index_band=band), settings.pricing.seconds / 4
         try:
             plan = choice.by_mean().free_of("index").try_out(posed, _EXPLORATORY_GAP, seconds)
         except (InfeasibleError, PlanError):
-            points.append({"band": band, "gain": None, "index_change": None})
-        else:
-            change = price_index_change(problem, plan.price)
-            points.append({"band": band, "gain": plan.objective, "index_change": change})
+            plan = None
+        points.append((band, plan))
     return points
+
+
+def frontier_figures(
+    problem: PriceProblem, points: Sequence[tuple[Band, PricePlan | None]]
+) -> list[dict[str, float | None]]:
+    """Gain and change of the index by width of the band."""
+    return [
+        {
+            "band": band,
+            "gain": None if plan is None else plan.objective,
+            "index_change": None if plan is None else price_index_change(problem, plan.price),
+        }
+        for band, plan in points
+    ]
 
 
 def curves(demand: Demand, problem: PriceProblem, plan: PricePlan) -> list[dict[str, Any]]:

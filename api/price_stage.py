@@ -17,7 +17,7 @@ from engine.demand.response import Response, estimate_response
 from engine.panel import Panel, build_panel, current_prices
 from engine.profiles import build_profiles, profile_mix
 from engine.progress import Stopwatch
-from engine.proposal import PriceLine, Reason
+from engine.proposal import FrontierPlan, PriceLine, Reason
 from engine.settings import Settings
 from engine.shop import Shop
 from engine.text import embed_texts
@@ -63,6 +63,8 @@ class PriceResult:
     evidence: Mapping[str, Any]
     robust: RobustPlan | None = None
     """What each risk setting counts of the plan; None where `pricing.risk` counts line by line."""
+    frontier: tuple[FrontierPlan, ...] = ()
+    """Plans at other limits, which can be taken instead."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def choose_posed(
     Raises:
         InfeasibleError: no price vector satisfies the rules.
     """
-    from api.price_evidence import gather_evidence
+    from api.frontier_plans import index_plans
+    from api.price_evidence import gather_evidence, index_frontier
 
     demand, problem = posed.demand, choice.pose(posed.problem)
     with watch.stage("price plan"):
@@ -133,9 +136,12 @@ def choose_posed(
     current = evaluate_prices(problem, problem.current_price)
     lines = price_lines(demand, problem, plan.price, line_reasons(demand.response, problem, chosen), outcome, current)
     with watch.stage("evidence"):
-        evidence = gather_evidence(shop, settings, demand, problem, plan, watch.listener, choice)
+        points = index_frontier(problem, settings, choice)
+        evidence = gather_evidence(shop, settings, demand, problem, plan, watch.listener, choice, points)
         evidence["rules"] = rule_evidence(posed.rules, chosen.ruled)
-    return PriceResult(demand, problem, plan, outcome, current, lines, evidence, chosen.robust)
+    return PriceResult(
+        demand, problem, plan, outcome, current, lines, evidence, chosen.robust, index_plans(problem, points)
+    )
 
 
 def describe_products(shop: Shop, panel: Panel, settings: Settings) -> DemandFeatures:

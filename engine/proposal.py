@@ -120,6 +120,41 @@ class CouponLine:
 
 
 @dataclass(frozen=True)
+class FrontierLine:
+    """A product at one point of a frontier. Money over the horizon unless it is a price."""
+
+    product_id: str
+    price: float
+    units: float
+    profit: float
+    gain_low: float
+    """5 % quantile of the line's gain."""
+    gain_high: float
+
+
+@dataclass(frozen=True)
+class FrontierPlan:
+    """One point of a proposal's frontier: the best prices at one level of a limit."""
+
+    measure: str
+    """What is limited: index, units, revenue or investment."""
+    level: float | None
+    """The limit: a share, of the investment money; None: no limit."""
+    reached: float
+    """Where these prices stand on the same measure."""
+    gain: float
+    """Expected, over today's prices."""
+    gain_low: float
+    gain_high: float
+    """5 % and 95 % quantile of the plan's gain."""
+    bound: float
+    """No prices at this level gain more."""
+    gap: float
+    lines: tuple[FrontierLine, ...]
+    """Products that sell or earn otherwise than today; all others stay as they are."""
+
+
+@dataclass(frozen=True)
 class Proposal:
     """A stored proposal. `summary` is what summary.json holds; `evidence` is what the report draws from."""
 
@@ -134,3 +169,5 @@ class Proposal:
     evidence: Mapping[str, Any]
     prices: tuple[PriceLine, ...] = ()
     coupons: tuple[CouponLine, ...] = ()
+    frontier: tuple[FrontierPlan, ...] = ()
+    """Other plans that were looked at; each can be taken as a draft of its own."""

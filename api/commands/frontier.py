@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,11 @@ from api.commands.options import as_json, current_time, example, operator, print
 from api.commands.tables import read_numbers
 
 if TYPE_CHECKING:
+    from api.price_stage import PosedPrices
+    from engine.progress import Stopwatch
     from engine.proposal import Proposal
     from engine.settings import Settings
+    from engine.shop import Shop
     from optimizers.budget.frontier import Frontier
 
 
@@ -77,7 +81,7 @@ def frontier(
         taken = None
         if take is not None:
             level = nearest_point(found, take).level
-            taken = _take(shop, settings, watch, posed, measure, level, out)
+            taken = _take(shop, settings, watch, posed, found, level, out)
     files = render_frontier(posed, found, language=settings.server.language, currency=settings.data.currency)
     write_outputs(files, out)
     if as_json:
@@ -86,14 +90,19 @@ def frontier(
         _print(found, taken, out)
 
 
-def _take(shop: Any, settings: Settings, watch: Any, posed: Any, measure: str, level: float, out: Path) -> Proposal:  # noqa: ANN401 - typed where they are made
-    """Store the plan of one point as a proposal, with its files."""
+def _take(
+    shop: Shop, settings: Settings, watch: Stopwatch, posed: PosedPrices, found: Frontier, level: float, out: Path
+) -> Proposal:
+    """Store the plan of one point as a proposal, with its files; its page shows the whole frontier."""
     from api.cycle import keep_proposal
+    from api.frontier_plans import measured_plans
     from api.price_choice import PriceChoice, PriceLimit
     from api.price_stage import choose_posed
 
-    choice = PriceChoice(settings.pricing.risk, posed.rules, PriceLimit(measure, level))
+    choice = PriceChoice(settings.pricing.risk, posed.rules, PriceLimit(found.measure, level))
     prices = choose_posed(shop, settings, watch, posed, choice)
+    others = () if found.measure == "index" else prices.frontier
+    prices = replace(prices, frontier=(*measured_plans(posed.problem, found), *others))
     return keep_proposal(shop, settings, prices, None, watch, now=current_time(), created_by=operator(), out=out)
 
 
@@ -109,7 +118,7 @@ def _record(found: Frontier, taken: Proposal | None, out: Path) -> dict[str, Any
 
 
 def _print(found: Frontier, taken: Proposal | None, out: Path) -> None:
-    from api.frontier import level_words
+    from api.frontier_plans import level_words
 
     click.echo(f"{'limit':>12} {'reached':>12} {'gain':>12} {'bound':>12}   prices")
     for number, point in enumerate(found.points, 1):

@@ -65,6 +65,7 @@ class Store:
         self.evidence = proposals.evidence
         self.price_lines = proposals.price_lines
         self.coupon_lines = proposals.coupon_lines
+        self.frontier = proposals.frontier
         self.change_state = proposals.change_state
         self.audit = proposals.events
         self.made_by = proposals.made_by

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, or_
 
 from engine.files import plain, to_json
 from engine.proposal import CouponLine, PriceLine, Reason
-from engine.store.tables import CouponLineRow, PriceLineRow
+from engine.store.tables import CouponLineRow, FrontierPointRow, PriceLineRow
 
 Order = Literal["position", "product", "title", "category", "price", "change", "gain", "elasticity"]
 Shown = Literal["all", "changed", "held"]
@@ -42,7 +42,7 @@ ORDERS: Mapping[Order, ColumnElement[Any]] = {
 }
 
 
-def select_lines(table: type[PriceLineRow] | type[CouponLineRow], number: int) -> Select[Any]:
+def select_lines(table: type[PriceLineRow | CouponLineRow | FrontierPointRow], number: int) -> Select[Any]:
     """Select the lines of one proposal."""
     return select(table.__table__).where(table.proposal_number == number)
 
@@ -61,7 +61,7 @@ def price_conditions(contains: str, shown: Shown) -> list[ColumnElement[bool]]:
 
 
 def insert_lines(
-    connection: Connection, table: type[PriceLineRow] | type[CouponLineRow], rows: Iterator[dict[str, Any]]
+    connection: Connection, table: type[PriceLineRow | CouponLineRow | FrontierPointRow], rows: Iterator[dict[str, Any]]
 ) -> None:
     """Insert rows, a few thousand at a time."""
     while chunk := list(islice(rows, _CHUNK)):

@@ -14,9 +14,10 @@ from sqlalchemy.exc import IntegrityError
 
 from engine.errors import ConflictError, InputError, NotFoundError, StateError
 from engine.files import plain, to_json
-from engine.proposal import N_, TRANSITIONS, CouponLine, PriceLine, Proposal, Reason, Sentence, State
+from engine.proposal import N_, TRANSITIONS, CouponLine, FrontierPlan, PriceLine, Proposal, Reason, Sentence, State
 from engine.store.audit import AuditEvent, append_event, read_events
 from engine.store.database import Database
+from engine.store.frontiers import frontier_rows, hashed_frontier_point, read_frontier_point
 from engine.store.lines import (
     ORDERS,
     Order,
@@ -31,7 +32,7 @@ from engine.store.lines import (
     read_price_line,
     select_lines,
 )
-from engine.store.tables import CouponLineRow, PriceLineRow, ProposalRow
+from engine.store.tables import CouponLineRow, FrontierPointRow, PriceLineRow, ProposalRow
 
 RUN_KEY_PREFIX = "job:"
 """A proposal whose `created_by` starts like this belongs to one slot of a scheduled job; a slot has one proposal."""
@@ -96,6 +97,7 @@ class Proposals:
                 number = _insert_header(connection, proposal, digest)
                 insert_lines(connection, PriceLineRow, price_rows(number, proposal.prices))
                 insert_lines(connection, CouponLineRow, coupon_rows(number, proposal.coupons))
+                insert_lines(connection, FrontierPointRow, frontier_rows(number, proposal.frontier))
                 append_event(connection, _created(proposal, digest))
         except IntegrityError as error:
             values = {"proposal": proposal.proposal_id, "author": proposal.created_by}
@@ -123,6 +125,7 @@ class Proposals:
                 evidence=row.evidence,
                 prices=tuple(read_price_line(line) for line in prices),
                 coupons=tuple(read_coupon_line(line) for line in coupons),
+                frontier=_frontier(connection, row.number),
             )
 
     def header(self, proposal_id: str) -> ProposalHeader:
@@ -196,6 +199,15 @@ class Proposals:
             items, total = _page(connection, query, [CouponLineRow.position.asc()], page, size)
         return Page(tuple(read_coupon_line(row) for row in items), page, size, total)
 
+    def frontier(self, proposal_id: str) -> tuple[FrontierPlan, ...]:
+        """The other plans that were looked at, in their order.
+
+        Raises:
+            NotFoundError: there is no such proposal.
+        """
+        with self._database.read() as connection:
+            return _frontier(connection, _find(connection, proposal_id).number)
+
     def change_state(self, proposal_id: str, to: State, *, by: str, why: str, now: datetime) -> ProposalHeader:
         """Move a proposal along its life, with an event in the audit, in one transaction.
 
@@ -267,6 +279,8 @@ def content_sha256(proposal: Proposal) -> str:
         digest.update(hashed_price_line(line))
     for coupon in proposal.coupons:
         digest.update(hashed_coupon_line(coupon))
+    for point in proposal.frontier:
+        digest.update(hashed_frontier_point(point))
     return digest.hexdigest()
 
 
@@ -297,6 +311,11 @@ def _find(connection: Connection, proposal_id: str) -> Row[Any]:
     if row is None:
         raise NotFoundError(Reason(NO_PROPOSAL, {"proposal": proposal_id}))
     return row
+
+
+def _frontier(connection: Connection, number: int) -> tuple[FrontierPlan, ...]:
+    rows = connection.execute(select_lines(FrontierPointRow, number).order_by(FrontierPointRow.position))
+    return tuple(read_frontier_point(row) for row in rows)
 
 
 def _header(row: Row[Any]) -> ProposalHeader:

@@ -120,6 +120,24 @@ class CouponLineRow(Table):
     __table_args__ = ({"sqlite_with_rowid": False},)
 
 
+class FrontierPointRow(Table):
+    """One point of a proposal's frontier; see engine.proposal.FrontierPlan."""
+
+    __tablename__ = "frontier_points"
+    proposal_number: Mapped[int] = mapped_column(ForeignKey("proposals.number"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    measure: Mapped[str] = mapped_column(String(32))
+    level: Mapped[float | None] = mapped_column(Float(53))
+    reached: Mapped[float] = mapped_column(Float(53))
+    gain: Mapped[float] = mapped_column(Float(53))
+    gain_low: Mapped[float] = mapped_column(Float(53))
+    gain_high: Mapped[float] = mapped_column(Float(53))
+    bound: Mapped[float] = mapped_column(Float(53))
+    gap: Mapped[float] = mapped_column(Float(53))
+    lines: Mapped[list[list[Any]]] = mapped_column(JSON)
+    """The fields of engine.proposal.FrontierLine, in their order."""
+
+
 class AuditRow(Table):
     """One event; never changed, never removed (triggers see to it), hashed over the event before."""
 

@@ -13,7 +13,7 @@ from test_price_frontier import posed
 from api import price_stage
 from api.frontier import frontier_of
 from api.price_choice import PriceChoice
-from api.price_evidence import frontier
+from api.price_evidence import frontier_figures, index_frontier
 from api.rule_check import check_rules_of
 from api.rule_stage import PriceRules, under_rules
 from engine.progress import Silent, Stopwatch
@@ -40,7 +40,7 @@ def test_plan_comparisons_and_frontiers_choose_among_them(asked: dict[str, Any])
         moved = plan.price != shop.current_price
         assert moved.any()
         assert {round(100 * price) for price in plan.price[moved]} <= wanted
-    gains = [point["gain"] for point in frontier(shop, settings(), choice)]
+    gains = [point["gain"] for point in frontier_figures(shop, index_frontier(shop, settings(), choice))]
     assert gains[-1] == pytest.approx(plans[0].objective, rel=2e-3)
     found = check_rules_of(replace(posed(rules), problem=shop), settings("pricing.gap=0.000001"), Silent())
     assert found.gain == pytest.approx(float(evaluate_prices(shop, plans[0].price).gain.sum()), rel=1e-3)

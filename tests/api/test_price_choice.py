@@ -9,7 +9,7 @@ import pytest
 
 from api.heldout import judge_halves
 from api.price_choice import PriceChoice, price_choice, risk_of_lines
-from api.price_evidence import frontier
+from api.price_evidence import frontier_figures, index_frontier
 from api.rule_stage import PriceRules
 from engine.errors import InfeasibleError, ProblemError
 from engine.settings import load_settings
@@ -78,8 +78,8 @@ def test_the_frontier_keeps_the_rules_and_says_where_they_leave_no_plan() -> Non
     rules = ruled({"name": "Dearer", "kind": "price_index", "low": 0.006}, {"name": "P0 stays", "kind": "frozen"})
     only_index = ruled({"name": "Dearer", "kind": "price_index", "low": 0.006})
     given, posed = settings(), problem()
-    free = frontier(posed, given, price_choice(PriceRules(), given))
-    bound = frontier(posed, given, price_choice(only_index, given))
+    free = frontier_figures(posed, index_frontier(posed, given, price_choice(PriceRules(), given)))
+    bound = frontier_figures(posed, index_frontier(posed, given, price_choice(only_index, given)))
     assert [point["gain"] is None for point in bound] == [True, True, True, False, False, False]
     for point, without in zip(bound[3:], free[3:], strict=True):
         assert point["index_change"] is not None
@@ -87,7 +87,8 @@ def test_the_frontier_keeps_the_rules_and_says_where_they_leave_no_plan() -> Non
         assert point["gain"] <= without["gain"] + 1e-2
     with pytest.raises(InfeasibleError, match="P0 stays"):
         price_choice(rules, given).choose(posed, gap=1e-3, seconds=20)
-    assert all(point["gain"] is None for point in frontier(posed, given, price_choice(rules, given)))
+    none = index_frontier(posed, given, price_choice(rules, given))
+    assert all(point["gain"] is None for point in frontier_figures(posed, none))
 
 
 def test_a_risk_of_the_whole_plan_refuses_a_rule_that_moves_with_the_draws_by_name() -> None:
