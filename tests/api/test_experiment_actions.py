@@ -170,6 +170,16 @@ def page(browser):
     return browser.find_element(By.ID, "content").text
 
 
+def change(browser, weeks, why=""):
+    """Store a new version of the design, on the experiment's page."""
+    browser.find_element(By.CSS_SELECTOR, "#change summary").click()
+    field = browser.find_element(By.ID, "change-weeks")
+    field.clear()
+    field.send_keys(weeks)
+    browser.find_element(By.ID, "change-why").send_keys(why)
+    follow(browser, By.CSS_SELECTOR, "#change button")
+
+
 @pytest.mark.browser
 def test_from_a_proposals_page_to_the_decision_without_a_command(browser, tmp_path):
     home, shop = tmp_path / "home", sold(tmp_path / "corner")
@@ -184,11 +194,18 @@ def test_from_a_proposals_page_to_the_decision_without_a_command(browser, tmp_pa
             follow(browser, By.CSS_SELECTOR, "button.main")
             browser.get(f"{server.url}/proposals/P1")
             browser.find_element(By.CSS_SELECTOR, "#design-prices summary").click()
+            browser.find_element(By.ID, "prices-margin").send_keys("0.03")
             follow(browser, By.CSS_SELECTOR, "#design-prices button")
             assert browser.current_url == f"{server.url}/experiments/P1-prices"
-            assert "Guardrail: units may not fall" in page(browser)
+            assert "Guardrail: units may not fall by more than 3 %" in page(browser)
+            assert "splits of history that mean nothing" in page(browser)
+            change(browser, weeks="7")
+            assert "Planned length in weeks: 7." in page(browser)
             follow(browser, By.CSS_SELECTOR, ".actions button")
             assert browser.find_element(By.LINK_TEXT, "assignment.csv")
+            change(browser, weeks="6", why="the season ends")
+            assert "Planned length in weeks: 6." in page(browser)
+            assert "the season ends" in browser.find_element(By.ID, "versions").text
             follow(browser, By.CSS_SELECTOR, "form[action$=look] button")
             assert browser.find_element(By.CSS_SELECTOR, ".notice.bad[role=alert]").text
             report(store, "P1-prices")
@@ -203,6 +220,10 @@ def test_from_a_proposals_page_to_the_decision_without_a_command(browser, tmp_pa
             follow(browser, By.CSS_SELECTOR, "form[action$=end] button")
             assert "ended" in browser.find_element(By.TAG_NAME, "h1").text
             assert "End the experiment" not in page(browser)
+            browser.get(f"{server.url}/proposals/P1")
+            beside = browser.find_element(By.ID, "experiments").text
+            assert "The proposal promised" in beside
+            assert "Measured:" in beside, "written back beside the promise"
             for width in (375, 1440):
                 set_width(browser, width)
                 browser.get(f"{server.url}/proposals/P1")
