@@ -13,7 +13,7 @@ from engine.errors import InputError
 from engine.proposal import N_, Reason
 from engine.store import StoredExperiment
 
-FIELDS = ("experiment_id", "part", "randomise", "weeks", "power", "alpha", "held_back")
+FIELDS = ("experiment_id", "part", "randomise", "weeks", "method", "looks", "power", "alpha", "held_back")
 UNITS_GUARDRAIL = "guardrail_units"
 """Field of the share by which units sold may fall."""
 FIELD_REFUSED = "{field} {value!r} is refused: {why}"
@@ -67,6 +67,8 @@ def form_values(one: StoredExperiment | None) -> dict[str, Any]:
         "randomise": design["unit"],
         "weeks": weeks,
         "power": design.get("wanted_power", DEFAULTS["power"]),
+        "method": design["plan"]["method"],
+        "looks": DEFAULTS["looks"] if design["plan"]["method"] == "fixed" else design["plan"]["looks"],
         "alpha": design["plan"]["alpha"],
         "held_back": weights[0],
         "margin": guardrails.get("units"),

@@ -37,6 +37,7 @@ from experiments.trust.outliers import check_miracle
 if TYPE_CHECKING:
     import pandas as pd
 
+UNTRUSTWORTHY = "untrustworthy"
 EXPOSED_AT = "exposed_at"
 """Column of a table of units with the moment of their first exposure."""
 _NO_BREAKDOWN = (
@@ -317,7 +318,7 @@ def _read_directly(design: Design, got: Drawn, far: _Far, early: Sequence[Check]
     reading = Reading(seen, clock.now, trustworthy, doubts)
     verdict = decide(rule, clock.of(design.plan), reading, _weeks_left(design, part))
     rows = tuple(
-        Row(one.metric, 1, one.estimate, one.low, one.high, _word(design, one) if trustworthy else "untrustworthy")
+        Row(one.metric, 1, one.estimate, one.low, one.high, _word(design, one, final) if trustworthy else UNTRUSTWORTHY)
         for one in seen
     )
     so_far = (Reason(_SO_FAR, {"part": part}),) if adds_up else ()
@@ -367,11 +368,14 @@ def _weeks_left(design: Design, fraction: float) -> float | None:
     return None if design.sizing.weeks is None else design.sizing.weeks * (1.0 - fraction)
 
 
-def _word(design: Design, seen: Observed) -> str:
+def _word(design: Design, seen: Observed, final: bool) -> str:
+    """What a look says of a metric; before the end of a plan that is read once only harm, for no gain is acted on."""
     higher = next(bool(m.get("higher_is_better", True)) for m in design.metrics if m["name"] == seen.metric)
     if seen.low <= 0 <= seen.high:
         return "undecided"
-    return "better" if (seen.estimate > 0) == higher else "worse"
+    if (seen.estimate > 0) != higher:
+        return "worse"
+    return "better" if final else "undecided"
 
 
 def _measured(design: Design, rows: Sequence[Row]) -> Measured | None:

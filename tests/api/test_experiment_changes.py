@@ -45,12 +45,15 @@ def design(analyst, proposal, **fields):
 
 
 def test_the_form_decides_weeks_and_guardrail(people, store, proposal):
-    design(people["analyst"], proposal, weeks="6", guardrail_units="0.02", randomise="product", power="0.9")
+    chosen = {"weeks": "6", "guardrail_units": "0.02", "randomise": "product", "power": "0.9"}
+    design(people["analyst"], proposal, **chosen, method="group_sequential", looks="3")
     made = store.experiments.get("e").design
     assert (made["unit"], made["sizing"]["weeks"], made["wanted_power"]) == ("product", 6, 0.9)
     assert made["rule"]["guardrails"] == [{"metric": "units", "margin": 0.02, "higher_is_better": True}]
+    assert (made["plan"]["method"], made["plan"]["looks"]) == ("group_sequential", 3)
     assert [check["name"] for check in made["checks"]] == ["replay:profit"]
     page = people["analyst"].get("/experiments/e").text
+    assert 'value="group_sequential" selected' in page
     assert "splits of history that mean nothing" in page
     assert "Planned length in weeks: 6." in page
     assert "may not fall by more than 2 %" in page
