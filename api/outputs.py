@@ -30,9 +30,9 @@ COUPON_COLUMNS = (
     "offer_id",
     "expected_incremental_profit",
     "expected_cost",
-    "explored",
-    "propensity",
 )
+EXPLORED_COLUMNS = ("explored", "propensity")
+"""Follow where offers were drawn at random: whether this one was, and with which chance."""
 
 
 def render_outputs(proposal: Proposal, *, language: str) -> dict[str, str]:
@@ -69,7 +69,9 @@ def price_lines_table(lines: Iterable[PriceLine]) -> str:
 
 def coupon_table(proposal: Proposal) -> str:
     """coupons.csv as text."""
-    return _table(COUPON_COLUMNS, ([getattr(line, name) for name in COUPON_COLUMNS] for line in proposal.coupons))
+    explored = any(line.explored for line in proposal.coupons)
+    columns = (*COUPON_COLUMNS, *EXPLORED_COLUMNS) if explored else COUPON_COLUMNS
+    return _table(columns, ([getattr(line, name) for name in columns] for line in proposal.coupons))
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
