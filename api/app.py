@@ -13,7 +13,13 @@ from flask import Flask, Request, Response, g, request
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import bandit_api, experiment_api, experiment_pages, json_api  # noqa: F401 - they put their routes on the blueprint
+from api import (  # noqa: F401 - they put their routes on the blueprint
+    bandit_api,
+    experiment_api,
+    experiment_pages,
+    frontier_pages,
+    json_api,
+)
 from api.access import protect_forms, the_store
 from api.exchange import api
 from api.health import health

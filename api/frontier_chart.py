@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from api import charts
-from engine.proposal import N_
+from engine.proposal import N_, FrontierPlan
 from optimizers.budget.frontier import Frontier
 from optimizers.budget.joint import JointPlan
 
@@ -25,11 +25,21 @@ NAME = N_("What the limit costs: the best gain at each level")
 
 def plot_frontier(frontier: Frontier, words: Words) -> str:
     """Best gain by level, proven bound dashed; nothing for fewer than two points."""
-    axis = AXES[frontier.measure]
-    shown = "{:,.0f}" if frontier.measure == "investment" else "{:.1%}"
-    points = sorted(frontier.points, key=lambda point: point.level)
-    levels, values = [p.level for p in points], [p.value for p in points]
-    return _plot(levels, values, [p.bound for p in points], words(axis), shown, words)
+    return _plot_measure(frontier.measure, [(p.level, p.value, p.bound) for p in frontier.points], words)
+
+
+def plot_stored(measure: str, points: Sequence[FrontierPlan], words: Words) -> str:
+    """The same of the points of one measure that a proposal holds; one without a limit has no place on the axis."""
+    return _plot_measure(measure, [(p.level, p.gain, p.bound) for p in points if p.level is not None], words)
+
+
+def _plot_measure(measure: str, points: Sequence[tuple[float, float, float]], words: Words) -> str:
+    """Points of level, gain and bound, in any order."""
+    if len(points) < 2:
+        return ""
+    shown = "{:,.0f}" if measure == "investment" else "{:.1%}"
+    levels, values, bounds = (list(column) for column in zip(*sorted(points), strict=True))
+    return _plot(levels, values, bounds, words(AXES[measure]), shown, words)
 
 
 def plot_budgets(plans: Sequence[JointPlan], words: Words) -> str:

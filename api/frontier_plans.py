@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from api.frontier_chart import AXES
 from api.price_choice import as_solved
+from api.price_evidence import MARGIN_FACTORS
 from engine.errors import ConflictError
 from engine.proposal import N_, FrontierLine, FrontierPlan, PriceLine, Proposal, Reason, State
 from optimizers.budget.frontier import Frontier
@@ -27,8 +29,8 @@ NOTHING = 1e-9
 POINT = N_("price of the plan with: {axis} {level}")
 FREE = N_("price of the plan without a limit")
 TAKEN = N_(
-    "taken from the frontier of proposal {proposal}: demand is judged there, but other margins and held-out sales were "
-    "not tried for this plan"
+    "taken from the frontier of proposal {proposal}: demand is judged there, but this plan was not compared with "
+    "held-out sales or hidden confounders"
 )
 NOT_ITS_POINT = "proposal {proposal} has no point {number} on its frontier; it has {points}"
 ACCEPTED_GAP = 1e-3
@@ -43,7 +45,7 @@ def index_plans(
 ) -> tuple[FrontierPlan, ...]:
     """Plans by width of the index band, without those that the rules leave no prices for."""
     return tuple(
-        _point(problem, "index", band, abs(price_index_change(problem, plan.price)), plan.price, plan.bound, plan.gap)
+        _point(problem, "index", band, price_index_change(problem, plan.price), plan.price, plan.bound, plan.gap)
         for band, plan in points
         if plan is not None
     )
@@ -117,7 +119,7 @@ def draft_of_point(base: Proposal, number: int, *, now: datetime, created_by: st
     point = base.frontier[number - 1]
     lines = _lines(base.prices, point)
     summary = _summary(base, point, lines)
-    identifier = _identifier(summary["fingerprints"], base.proposal_id, number, now)
+    identifier = _identifier(base.proposal_id, number, now)
     return replace(
         base,
         proposal_id=identifier,
@@ -125,7 +127,7 @@ def draft_of_point(base: Proposal, number: int, *, now: datetime, created_by: st
         created_at=now,
         created_by=created_by,
         summary={"proposal_id": identifier, **summary},
-        evidence=_evidence(base),
+        evidence=_evidence(base, lines),
         prices=lines,
         coupons=(),
     )
@@ -174,6 +176,7 @@ def _summary(base: Proposal, point: FrontierPlan, lines: Sequence[PriceLine]) ->
             "gap": point.gap,
             "changed": sum(line.proposed_price != line.current_price for line in lines),
             "held_unidentified": before.get("held_unidentified"),
+            "index_change": point.reached if point.measure == "index" else None,
             "limit": {"measure": point.measure, "level": point.level, "reached": point.reached},
         },
         "coupons": None,
@@ -187,15 +190,27 @@ def _plan_fingerprint(lines: Sequence[PriceLine]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _evidence(base: Proposal) -> Mapping[str, Any]:
+def _evidence(base: Proposal, lines: Sequence[PriceLine]) -> Mapping[str, Any]:
     """What speaks of demand; what speaks of the other plan is left out, and that is said."""
     prices = dict(base.evidence.get("prices") or {})
     taken = Reason(TAKEN, {"proposal": base.proposal_id})
-    prices |= {"curves": [], "margins": {}, "heldout": None, "sensitivity": None, "rules": None}
+    prices |= {"curves": [], "margins": _margins(lines), "heldout": None, "sensitivity": None, "rules": None}
     prices["warnings"] = [taken, *(prices.get("warnings") or ())]
     return {**base.evidence, "prices": prices, "coupons": None}
 
 
-def _identifier(prints: Mapping[str, str], base: str, number: int, now: datetime) -> str:
-    text = "|".join([*prints.values(), base, str(number), now.isoformat()])
-    return f"P{now:%Y%m%d}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+def _margins(lines: Sequence[PriceLine]) -> dict[str, float]:
+    """Gain of the prices if every unit margin were so many times what was assumed."""
+    return {f"{factor:g}": sum(_gain_at_margin(line, factor) for line in lines) for factor in MARGIN_FACTORS}
+
+
+def _gain_at_margin(line: PriceLine, factor: float) -> float:
+    cost = max(line.current_price - factor * (line.current_price - line.unit_cost), 0.0)
+    gain = line.units_proposed * (line.proposed_price - cost) - line.units_current * (line.current_price - cost)
+    return gain if math.isfinite(gain) else 0.0
+
+
+def _identifier(base: str, number: int, now: datetime) -> str:
+    """The same all day, so that a point taken twice is one draft."""
+    day = f"{now:%Y%m%d}"
+    return f"P{day}-{hashlib.sha256(f'{base}|{number}|{day}'.encode()).hexdigest()[:10]}"
