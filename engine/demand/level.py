@@ -121,14 +121,22 @@ class LevelForecast:
     """(P,) standard deviation of the relative error of `product_units`, the part common to all products included."""
     common_sd: float = 0.0
     """Standard deviation of the relative error that all products share (a shop-wide shock)."""
+    category_sd: float = 0.0
+    """Standard deviation of what the products of a category share beyond that."""
+    category: Ints | None = None
+    """(P,) codes; None: each product stands alone."""
     reasons: tuple[Reason, ...] = ()
 
     def draws(self, n: int, rng: np.random.Generator) -> Floats:
-        """(n, P) relative levels, mean 1: log-normal with one factor common to all products."""
+        """(n, P) relative levels, mean 1: log-normal with factors common to all products and to each category."""
         common = np.log1p(self.common_sd**2)
-        own = np.maximum(np.log1p(np.square(self.relative_sd)) - common, 0.0)
-        shock = np.sqrt(common) * rng.standard_normal((n, 1)) + np.sqrt(own) * rng.standard_normal((n, own.size))
-        return np.asarray(np.exp(shock - (common + own) / 2), dtype=np.float64)
+        total = np.maximum(np.log1p(np.square(self.relative_sd)), common)
+        shared = np.minimum(np.log1p(self.category_sd**2), total - common)
+        group = np.arange(total.size) if self.category is None else self.category
+        factor = rng.standard_normal((n, int(group.max(initial=-1)) + 1))[:, group]
+        shock = np.sqrt(common) * rng.standard_normal((n, 1)) + np.sqrt(shared) * factor
+        shock = shock + np.sqrt(total - common - shared) * rng.standard_normal((n, total.size))
+        return np.asarray(np.exp(shock - total / 2), dtype=np.float64)
 
 
 def fit_level(
@@ -177,7 +185,7 @@ def fit_level(
         static_names=names,
         horizon=horizon,
         rows=0,
-        error=measure_error(history, plan_of(panel), panel.series_product, panel.n_products, horizon),
+        error=measure_error(history, plan_of(panel), at, panel.category_code, horizon),
     )
     return _with_trees(model, history, plan_of(panel), settings, options, seed)
 
@@ -371,6 +379,8 @@ def forecast(
         product_units=product_units,
         relative_sd=model.error.relative_sd(product_units),
         common_sd=model.error.common_sd,
+        category_sd=model.error.category_sd,
+        category=panel.category_code,
         reasons=model.reasons,
     )
 

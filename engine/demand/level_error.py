@@ -2,7 +2,8 @@
 
 The filter needs no fit beyond four pooled effects, so its forecasts from each past week are forecasts in earnest. Of
 the horizon totals y and their forecasts f, the error's variance is a f + b f², by product, around an error common to
-all products, whose spread over the origins is kept apart: it does not average out over a plan.
+all products, whose spread over the origins is kept apart: it does not average out over a plan. A part of b is shared by
+the products of a category, which have seasons and fashions of their own; it averages out over categories only.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ Ints = npt.NDArray[np.int64]
 
 MIN_WEEKS = 6
 """Weeks of history before an origin."""
-DEFAULT_COUNT, DEFAULT_SHARE, DEFAULT_COMMON = 2.0, 0.09, 0.08
-"""Without a past to measure on: overdispersion 2, 30 % a product, 8 % shop-wide."""
+DEFAULT_COUNT, DEFAULT_SHARE, DEFAULT_COMMON, DEFAULT_CATEGORY = 2.0, 0.09, 0.08, 0.1
+"""Without a past to measure on: overdispersion 2, 30 % a product, 8 % shop-wide, 10 % of the 30 by category."""
 PRIOR_ORIGINS = 2.0
 """Independent origins that the assumed shop-wide error counts for; origins that share weeks count for less."""
 MIN_COUNT = 1.0
@@ -35,6 +36,8 @@ class LevelError:
     count: float
     share: float
     common_sd: float
+    category_sd: float
+    """Standard deviation of the part of `share` that a category's products have in common."""
     origins: int
     """Past weeks it was measured from; 0: assumed."""
 
@@ -43,36 +46,65 @@ class LevelError:
         return np.minimum(np.sqrt(self.count / np.maximum(units, 0.1) + self.share + self.common_sd**2), 2.0)
 
 
-def measure_error(history: History, plan: Plan, series_product: Ints, n_products: int, horizon: int) -> LevelError:
-    """Measure the error of horizon totals from past origins; assumed where the past is too short."""
+def measure_error(history: History, plan: Plan, series_product: Ints, category: Ints, horizon: int) -> LevelError:
+    """Measure the error of horizon totals from past origins; assumed where the past is too short.
+
+    Args:
+        history: as of each week.
+        plan: of the same weeks.
+        series_product: (S,) 0…P-1.
+        category: (P,) codes.
+        horizon: weeks whose total is forecast.
+    """
     n_weeks = history.units.shape[1]
     origins = np.arange(MIN_WEEKS - 1, n_weeks - horizon)[-MAX_ORIGINS:]
-    pairs = [_totals(history, plan, series_product, n_products, int(t), horizon) for t in origins]
-    pairs = [(sold, hoped) for sold, hoped in pairs if hoped.size and hoped.sum() > 0 and sold.sum() > 0]
+    pairs = [_totals(history, plan, series_product, category, int(t), horizon) for t in origins]
+    pairs = [part for part in pairs if part[0].sum() > 0 and part[1].sum() > 0]
     if not pairs:
-        return LevelError(DEFAULT_COUNT, DEFAULT_SHARE, DEFAULT_COMMON, 0)
-    ratios = np.array([sold.sum() / hoped.sum() for sold, hoped in pairs])
+        return LevelError(DEFAULT_COUNT, DEFAULT_SHARE, DEFAULT_COMMON, DEFAULT_CATEGORY, 0)
+    ratios = np.array([sold.sum() / hoped.sum() for sold, hoped, _ in pairs])
     independent = len(pairs) / horizon
     squares = independent * np.mean(np.square(np.log(ratios))) + PRIOR_ORIGINS * DEFAULT_COMMON**2
     common = float(np.sqrt(squares / (independent + PRIOR_ORIGINS)))
     sold = np.concatenate([part[0] for part in pairs])
     hoped = np.concatenate([part[1] * ratio for part, ratio in zip(pairs, ratios, strict=True)])
     count, share = _variance_law(np.square(sold - hoped), hoped)
-    return LevelError(max(count, MIN_COUNT), share, min(common, 1.0), len(pairs))
+    cell = np.concatenate([part[2] + k * (category.max() + 1) for k, part in enumerate(pairs)])
+    shared = _category_variance(sold, hoped, cell, count, share)
+    return LevelError(max(count, MIN_COUNT), share, min(common, 1.0), float(np.sqrt(shared)), len(pairs))
 
 
 def _totals(
-    history: History, plan: Plan, series_product: Ints, n_products: int, origin: int, horizon: int
-) -> tuple[Floats, ...]:
-    """Sold and expected units by product over the usable cells of the weeks after `origin`."""
+    history: History, plan: Plan, series_product: Ints, category: Ints, origin: int, horizon: int
+) -> tuple[Floats, Floats, Ints]:
+    """Sold and expected units by product over the usable cells of the weeks after `origin`, and its category."""
     targets = np.arange(origin + 1, origin + horizon + 1)
     as_of = np.full(horizon, origin)
     seen = drivers(plan.at(targets), history.anchor[:, as_of])
     counted = history.usable[:, targets] & np.isfinite(history.anchor[:, as_of])
     hoped = np.where(counted, np.exp(history.log_mean(as_of, targets, seen)), 0.0).sum(axis=1)
     sold = np.where(counted, history.units[:, targets], 0.0).sum(axis=1)
+    n_products = len(category)
     present = by_product(counted.mean(axis=1), series_product, n_products) > 0
-    return tuple(by_product(part, series_product, n_products)[present] for part in (sold, hoped))
+    got, expected = (by_product(part, series_product, n_products)[present] for part in (sold, hoped))
+    return got, expected, category[present]
+
+
+def _category_variance(sold: Floats, hoped: Floats, cell: Ints, count: float, share: float) -> float:
+    """Variance of the relative error that a category's products share, by moments, at most `share`.
+
+    Of a category's total F = sum f the relative error has variance c (1 - h) + count / F + share h, with
+    h = sum f² / F² and c what is looked for.
+    """
+    got, total, square = (np.bincount(cell, part) for part in (sold, hoped, np.square(hoped)))
+    kept = total > count
+    if not kept.any():
+        return min(DEFAULT_CATEGORY**2, share)
+    concentration = square[kept] / total[kept] ** 2
+    error = np.square(got[kept] / total[kept] - 1.0)
+    excess = float((error - count / total[kept] - share * concentration).sum())
+    spread = float((1.0 - concentration).sum())
+    return float(np.clip(excess / spread if spread > 1e-9 else 0.0, 0.0, share))
 
 
 def _variance_law(square: Floats, hoped: Floats) -> tuple[float, float]:

@@ -119,6 +119,27 @@ def test_draws_have_mean_one_the_stated_spread_and_a_common_factor():
     assert np.cov(np.log(draws[:, :2].T))[0, 1] == pytest.approx(np.log1p(0.15**2), rel=0.05)
 
 
+def test_products_of_a_category_share_a_part_of_their_error():
+    category = np.array([0, 0, 1])
+    stated = LevelForecast(np.ones((3, 1)), np.ones(3), np.full(3, 0.3), 0.1, category_sd=0.2, category=category)
+    draws = stated.draws(200_000, np.random.default_rng(2))
+    np.testing.assert_allclose(draws.std(axis=0), 0.3, rtol=0.03)
+    covariance = np.cov(np.log(draws.T))
+    assert covariance[0, 1] == pytest.approx(np.log1p(0.1**2) + np.log1p(0.2**2), rel=0.05)
+    assert covariance[0, 2] == pytest.approx(np.log1p(0.1**2), rel=0.1)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.2])
+def test_the_part_of_the_error_that_categories_share_is_measured(quick, shared):
+    rng = np.random.default_rng(3)
+    weeks, of = 60, np.arange(200) % 3
+    walk = np.cumsum(rng.normal(0, shared / np.sqrt(6), (3, weeks)), axis=1)[of]
+    units = rng.poisson(60 * np.exp(walk - walk[:, -1:])).astype(float)
+    error = fit_level(make_panel(units), quick, horizon=8, seed=1).error
+    assert error.category_sd <= np.sqrt(error.share) + 1e-12
+    assert (error.category_sd > 0.1) == (shared > 0)
+
+
 @pytest.mark.parametrize("weeks", [1, 2, 10])
 def test_one_product_and_few_weeks_fall_back_to_its_own_level(quick, weeks):
     panel = make_panel(np.full((1, weeks), 6.0))
