@@ -1,6 +1,6 @@
 """Readings of switchbacks, price tests, stores and budget splits while they run, under every analysis.
 
-    python -m benchmarks.experiment_looks [--repeats 4000]
+    python -m benchmarks.experiment_looks [--repeats 4000] [--only TEXT]
 
 Each design is read every week or fortnight of its time, once on tests of nothing and once with an effect that differs
 from unit to unit. Error: how often any look shows an effect that is not there. Coverage: how often the truth lies in
@@ -203,6 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Repeat, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=4000)
+    parser.add_argument("--only", default="", help="designs whose name holds this; they are printed and not written")
     options = parser.parse_args(arguments)
     begun = time.process_time()
     lines = [
@@ -221,10 +222,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, make in CASES.items():
+        if options.only not in name:
+            continue
         for row in rows_of(name, make(np.random.default_rng(1)), options.repeats):
             lines.append(row)
             print(row, flush=True)
     print(f"{time.process_time() - begun:.0f} s of processor time")
+    if options.only:
+        return
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "experiment_looks.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
 

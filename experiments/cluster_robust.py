@@ -1,14 +1,15 @@
 """Least squares whose errors may hang together within clusters.
 
 The covariance is CR2, the bias-reduced linearisation of Bell and McCaffrey (2002), which stays honest with few
-clusters.
+clusters; so are their degrees of freedom, fewer than clusters where these differ in size or leverage (Imbens and
+Kolesár 2016).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,27 @@ class ClusteredFit:
     """(k,)."""
     covariance: Floats
     """(k, k), robust to clusters."""
+    x: Floats = field(repr=False)
+    """(n, k) columns."""
+    inverse: Floats = field(repr=False)
+    """(k, k) of the columns' products."""
+    adjusted: Floats = field(repr=False)
+    """(n, k) columns of each cluster times (I - H)^(-1/2), whose products with the residuals are its scores."""
+    place: npt.NDArray[np.int64] = field(repr=False)
+    """(n,) number of each row's cluster."""
 
     def contrast(self, of: int, over: int) -> tuple[float, float]:
         """Difference of two coefficients, with its standard error."""
         variance = self.covariance[of, of] + self.covariance[over, over] - 2 * self.covariance[of, over]
         return float(self.coefficient[of] - self.coefficient[over]), math.sqrt(max(float(variance), 0.0))
+
+    def freedom(self, of: int, over: int) -> float:
+        """Satterthwaite's degrees of freedom of a contrast's standard error, where errors are alike and independent."""
+        weight = self.adjusted @ (self.inverse[:, of] - self.inverse[:, over])
+        own = np.bincount(self.place, weight * weight)
+        fitted = _by_cluster(weight[:, None] * self.x, self.place)
+        gram = np.diag(own) - fitted @ self.inverse @ fitted.T
+        return float(np.trace(gram) ** 2 / np.square(gram).sum())
 
 
 def clustered_fit(x: Floats, y: Floats, clusters: Sequence[Any] | npt.NDArray[Any]) -> ClusteredFit:
@@ -55,28 +72,25 @@ def clustered_fit(x: Floats, y: Floats, clusters: Sequence[Any] | npt.NDArray[An
         raise ProblemError("a group is empty or a covariate constant: the effects cannot be told apart")
     inverse: Floats = np.linalg.inv(gram).astype(np.float64)
     coefficient = inverse @ x.T @ y
-    residual: Floats = y - x @ coefficient
-    return ClusteredFit(coefficient, inverse @ _meat(x, inverse, residual, place) @ inverse)
+    adjusted = _adjusted(x, inverse, place)
+    score = _by_cluster(adjusted * (y - x @ coefficient)[:, None], place)
+    return ClusteredFit(coefficient, inverse @ score.T @ score @ inverse, x, inverse, adjusted, place)
 
 
-def _meat(x: Floats, inverse: Floats, residual: Floats, place: npt.NDArray[np.int64]) -> Floats:
-    """Sum over the clusters of the outer products of their scores, (k, k)."""
+def _by_cluster(rows: Floats, place: npt.NDArray[np.int64]) -> Floats:
+    """Sum (n, k) rows over their clusters: (clusters, k)."""
+    return np.stack([np.bincount(place, column) for column in rows.T], axis=1)
+
+
+def _adjusted(x: Floats, inverse: Floats, place: npt.NDArray[np.int64]) -> Floats:
+    """Rows of every cluster times (I - H)^(-1/2), where H is its own part of the projection: (n, k)."""
     size = np.bincount(place)
-    alone = size[place] == 1
-    leverage = np.einsum("ij,jk,ik->i", x[alone], inverse, x[alone])
-    score = x[alone] * (residual[alone] / np.sqrt(np.maximum(1 - leverage, 1e-10)))[:, None]
-    meat: Floats = score.T @ score
+    leverage = np.einsum("ij,jk,ik->i", x, inverse, x)
+    adjusted: Floats = x / np.sqrt(np.maximum(1 - leverage, 1e-10))[:, None]
     order = np.argsort(place, kind="stable")
     for rows in np.split(order, np.cumsum(size)[:-1]):
         if rows.size > 1:
-            together = x[rows].T @ _adjusted(x[rows], inverse, residual[rows])
-            meat += np.outer(together, together)
-    return meat
-
-
-def _adjusted(x: Floats, inverse: Floats, residual: Floats) -> Floats:
-    """(I - H)^(-1/2) times the residuals of one cluster."""
-    value, vector = np.linalg.eigh(np.eye(x.shape[0]) - x @ inverse @ x.T)
-    scale = np.where(value > 1e-10, 1 / np.sqrt(np.maximum(value, 1e-10)), 0.0)
-    adjusted: Floats = vector @ (scale * (vector.T @ residual))
+            value, vector = np.linalg.eigh(np.eye(rows.size) - x[rows] @ inverse @ x[rows].T)
+            scale = np.where(value > 1e-10, 1 / np.sqrt(np.maximum(value, 1e-10)), 0.0)
+            adjusted[rows] = vector @ (scale[:, None] * (vector.T @ x[rows]))
     return adjusted

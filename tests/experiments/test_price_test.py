@@ -52,6 +52,20 @@ def test_one_row_a_cluster_gives_the_error_of_unequal_variances():
     assert error == pytest.approx(np.sqrt(off.var(ddof=1) / 30 + on.var(ddof=1) / 50))
 
 
+def test_the_degrees_of_freedom_are_those_of_the_clusters_and_fewer_where_they_differ():
+    """Two groups of errors alike: (1/n + 1/m)² / (1/(n²(n - 1)) + 1/(m²(m - 1))), Satterthwaite (1946)."""
+    rng = np.random.default_rng(5)
+    for rows in (1, 4):
+        arm = np.repeat(np.repeat([0.0, 1.0], [12, 20]), rows)
+        fit = clustered_fit(np.column_stack([1 - arm, arm]), rng.normal(size=32 * rows), np.repeat(np.arange(32), rows))
+        expected = (1 / 12 + 1 / 20) ** 2 / (1 / (12**2 * 11) + 1 / (20**2 * 19))
+        assert fit.freedom(1, 0) == pytest.approx(expected)
+    size = np.tile([1, 9], 10)
+    arm = np.repeat(np.repeat([0.0, 1.0], 10), size)
+    fit = clustered_fit(np.column_stack([1 - arm, arm]), rng.normal(size=100), np.repeat(np.arange(20), size))
+    assert 5 < fit.freedom(1, 0) < 14
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
