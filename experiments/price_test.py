@@ -149,13 +149,13 @@ def read_price_test(
     ran = test.variant == 1
     plain = clustered_fit(np.column_stack([~ran, ran, *adjust]).astype(np.float64), y, np.arange(y.size))
 
-    def effect(of: int, over: int, freedom: int) -> PriceEffect:
-        return _effect(*fit.contrast(of, over), freedom, alpha)
+    def effect(of: int, over: int) -> PriceEffect:
+        return _effect(*fit.contrast(of, over), fit.freedom(of, over), alpha)
 
     return PriceTestReading(
-        launch=effect(3, 0, counts[0] + counts[2] - 2),
-        own=effect(2, 1, counts[1] - 1),
-        neighbour=effect(1, 0, counts[0] + counts[1] - 2),
+        launch=effect(3, 0),
+        own=effect(2, 1),
+        neighbour=effect(1, 0),
         naive=_effect(*plain.contrast(1, 0), y.size - 2, alpha),
         categories=counts,
     )
