@@ -132,10 +132,12 @@ def test_products_of_a_category_share_a_part_of_their_error():
 @pytest.mark.parametrize("shared", [0.0, 0.2])
 def test_the_part_of_the_error_that_categories_share_is_measured(quick, shared):
     rng = np.random.default_rng(3)
-    weeks, of = 60, np.arange(200) % 3
-    walk = np.cumsum(rng.normal(0, shared / np.sqrt(6), (3, weeks)), axis=1)[of]
+    weeks, of = 60, np.arange(200) % 20
+    walk = np.cumsum(rng.normal(0, shared / np.sqrt(6), (20, weeks)), axis=1)[of]
     units = rng.poisson(60 * np.exp(walk - walk[:, -1:])).astype(float)
-    error = fit_level(make_panel(units), quick, horizon=8, seed=1).error
+    panel = make_panel(units)
+    panel = replace(panel, products=panel.products.assign(category=[f"C{k}" for k in of]))
+    error = fit_level(panel, quick, horizon=8, seed=1).error
     assert error.category_sd <= np.sqrt(error.share) + 1e-12
     assert (error.category_sd > 0.1) == (shared > 0)
 
