@@ -92,6 +92,7 @@ def _arriving(history: Past, name: str, split: Split, asked: Asked) -> Design:
         **_read_how(asked),
         alpha=asked["alpha"],
         power=asked["power"],
+        cluster=asked["cluster"],
         rule=_rule(asked, effect),
     )
     return with_replay(made, units_of(table, asked), asked["replay"])

@@ -62,9 +62,9 @@ def past_of(made: Design, history: Past, unit: str) -> PastUnits | PastPeriods:
     covariates = [metric["covariate"]] if isinstance(metric.get("covariate"), str) else []
     above = made.rule.metric if made.draw == "budget_split" else metric["column"]
     given = {"metric": above, "cost": None if made.draw == "budget_split" else metric.get("cost")}
-    given |= {"denominator": metric.get("denominator"), "covariates": covariates, "cluster": None}
-    given |= {"randomise": made.unit}
-    named = [name for name in (above, given["cost"], given["denominator"], *covariates) if name]
+    given |= {"denominator": metric.get("denominator"), "covariates": covariates}
+    given |= {"randomise": made.unit, "cluster": made.cluster}
+    named = [name for name in (above, given["cost"], given["denominator"], made.cluster, *covariates) if name]
     table = history([*([unit] if known else []), *named], (unit,) if known else ())
     found = units_of(table, given)
     if made.assigned is None or not made.assigned.cluster:

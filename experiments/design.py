@@ -86,6 +86,8 @@ class Design:
     promise_scale: float | None = None
     """Effect for each unit times this is money over the proposal's horizon: what the promise is compared with."""
     notes: tuple[Reason, ...] = ()
+    cluster: str | None = None
+    """Column of what is hashed, so that its units are together; the sizing counts units, the plan clusters."""
     checks: tuple[Check, ...] = ()
     """What history said of the method before the start, such as its A/A replay."""
     wanted_power: float = 0.8
@@ -163,6 +165,7 @@ def require_nobody_moves(before: Design, after: Design) -> None:
             ("unit", before.unit, after.unit),
             ("draw", before.draw, after.draw),
             ("drawn units", before.assigned, after.assigned),
+            ("cluster", before.cluster, after.cluster),
             ("seed", before.split.seed, after.split.seed),
             ("weights", before.split.weights, after.split.weights),
             ("hash version", before.split.version, after.split.version),
@@ -218,6 +221,7 @@ def design_arriving(
     guardrails: Sequence[Guardrail] = (),
     rule: DecisionRule | None = None,
     promise_scale: float | None = None,
+    cluster: str | None = None,
 ) -> Design:
     """Design an experiment whose units turn up one by one and are put in variants by their hash.
 
@@ -238,6 +242,7 @@ def design_arriving(
         guardrails: metrics that may not get worse.
         rule: how the result decides; None: the usual rule with these guardrails.
         promise_scale: see `Design`.
+        cluster: column of what is randomised together, such as the household; `outcome` knows how alike its units are.
 
     Raises:
         ProblemError: prices over customers, or what `required_units` refuses.
@@ -252,6 +257,7 @@ def design_arriving(
     units = needed if weeks is not None else int(np.asarray(arrived)[-1] * split.coverage)
     reached = power_at(outcome, effect, units, draft, weights=weights)
     smallest = detectable_effect(outcome, units, draft, power=power, weights=weights)
+    randomised = units if cluster is None else max(2, round(units / outcome.cluster_size))
     higher = bool(metrics[0].get("higher_is_better", True))
     notes = (*shared, *notes_on(outcome))
     if weeks is None:
@@ -264,11 +270,12 @@ def design_arriving(
         draw="hash",
         metrics=tuple(metrics),
         split=split,
-        plan=plan_for(method, alpha=alpha, units=units, looks=looks, spending=spending),
+        plan=plan_for(method, alpha=alpha, units=randomised, looks=looks, spending=spending),
         rule=rule or usual_rule(str(metrics[0]["name"]), effect, guardrails, higher_is_better=higher),
         sizing=Sizing(units, weeks, effect, reached, smallest),
         outcome=outcome,
         promise_scale=promise_scale,
+        cluster=cluster,
         notes=notes,
     )
 

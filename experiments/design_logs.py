@@ -17,6 +17,7 @@ import numpy as np
 from engine.errors import ProblemError
 from engine.proposal import N_, Reason
 from experiments.clock import plan_now
+from experiments.clusters import count_randomised
 from experiments.design import Design
 from experiments.design_reading import (
     EXPOSED_AT,
@@ -138,7 +139,7 @@ def _arriving(
 
     exposures, wrong = _as_assigned(design, log.exposures)
     metrics, notes = readable_metrics(design, exposures)
-    plan = plan_now(design, int(exposures.loc[exposures[VARIANT] >= 0, UNIT].nunique()), elapsed_weeks)
+    plan = plan_now(design, count_randomised(design, exposures, UNIT), elapsed_weeks)
     connection = duckdb.connect(config={"threads": 1})
     try:
         connection.register("exposures", _naive(exposures))
@@ -152,6 +153,7 @@ def _arriving(
             segments=asked.segments,
             earlier=asked.earlier,
             modifiers=asked.modifiers,
+            cluster=design.cluster,
         )
         found = analyse_logs(
             logs,

@@ -15,6 +15,7 @@ from engine.proposal import N_, Reason
 from experiments.assign import NOT_ASSIGNED, enrol
 from experiments.budget_design import budget_split_of
 from experiments.clock import Clock, clock_of, plan_now, rule_so_far
+from experiments.clusters import count_randomised, hashed_ids
 from experiments.decide import Observed, Reading, decide
 from experiments.design import DRAWN, Design
 from experiments.drawn_reading import (
@@ -92,12 +93,13 @@ def read_by_design(
         _refuse_unread(design, [*segments, *earlier, *modifiers], prior)
         return _drawn(design, table, unit, _Far(clock, tuple(earlier_looks)), early)
     inside, stray = _with_variant(design, table, unit)
-    plan = clock.of(design.plan) if clock else plan_now(design, int((inside["variant"] >= 0).sum()), elapsed_weeks)
+    plan = clock.of(design.plan) if clock else plan_now(design, count_randomised(design, inside, unit), elapsed_weeks)
     metrics, notes = readable_metrics(design, inside)
     found = analyse(
         inside,
         metrics,
         unit=unit,
+        cluster=design.cluster,
         weights=design.split.weights,
         plan=plan,
         earlier_looks=earlier_looks,
@@ -170,7 +172,7 @@ def variants_of(design: Design, ids: Sequence[Any] | npt.NDArray[Any], table: pd
     if design.draw == "budget_split":
         return budget_split_of(design, ids).customer_variant
     if design.assigned is None:
-        return enrol(ids, design.split, table).variant
+        return enrol(hashed_ids(design, ids, table), design.split, table).variant
     of = dict(zip(design.assigned.units, design.assigned.variant, strict=True))
     return np.array([of.get(str(one), NOT_ASSIGNED) for one in ids], dtype=np.int64)
 

@@ -140,7 +140,8 @@ def _assigned(made: Design, table: Path | None, unit: str) -> pd.DataFrame:
         if made.assigned is None:
             raise click.UsageError("this design assigns by hash; give a TABLE of units")
         return pd.DataFrame({unit: made.assigned.units, "variant": made.assigned.variant})
-    units = read_table(table, [unit], identifiers=(unit,))
+    named = tuple(dict.fromkeys((unit, *([made.cluster] if made.cluster else []))))
+    units = read_table(table, list(named), identifiers=named)
     ids = units[unit].to_numpy(dtype=object)
     if made.draw == "budget_split":
         split = budget_split_of(made, ids)

@@ -163,12 +163,13 @@ def _analyse_design(
     from engine.files import write_text
     from experiments.design import design_from
 
-    frame = read_table(table, [unit], identifiers=(unit,))
     with open_settled_store(settings) as store:
         stored = store.experiments.get(name)
+        made = design_from(stored.design)
+        named = tuple(dict.fromkeys((unit, *([made.cluster] if made.cluster else []))))
+        frame = read_table(table, list(named), identifiers=named)
         reading = read_table_now(store, stored, frame, unit, asked, by=operator(), now=current_time())
         readings = [one.reading for one in store.experiments.readings(name)]
-    made = design_from(stored.design)
     if plot is not None:
         from api.experiment_plots import render_readings
 
