@@ -64,6 +64,8 @@ def store_weeks():
     rows = [(f"s{i:02d}", week, 500 + 9 * i + RNG.normal(0, 4)) for i in range(20) for week in weeks]
     for name in ("weekly.csv", "launch-weeks.csv", "store-weeks.csv"):
         pd.DataFrame(rows, columns=["store_id", "week", "profit"]).to_csv(name, index=False)
+    days = [(f"s{i}", step, 100 + RNG.normal(0, 4)) for i in range(4) for step in range(90)]
+    pd.DataFrame(days, columns=["store", "step", "profit"]).to_csv("daily.csv", index=False)
 
 
 @pytest.fixture
