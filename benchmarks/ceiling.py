@@ -46,6 +46,8 @@ RESULTS = Path(__file__).parent / "results"
 READERS = ("ours", "prior known", "counts known", "truth")
 WARM_UP, THIN, STEP = 400, 4, 0.9
 LARGEST_SE = 9.0
+SMALL = 1e-4
+"""Added to variances: random and everyday moves are answered alike, which leaves a covariance without an inverse."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def known_prior(log_size: Floats, panel: Panel) -> Known:
     attributes = np.column_stack([tone(panel), panel.products["private_label"].to_numpy(dtype=np.float64)])
     design = np.column_stack([of_category, attributes])
     mean = design @ np.linalg.lstsq(design, log_size, rcond=None)[0]
-    return Known(mean, np.atleast_2d(np.cov((log_size - mean).T)))
+    covariance = np.atleast_2d(np.cov((log_size - mean).T))
+    return Known(mean, covariance + SMALL * np.eye(len(covariance)))
 
 
 def tone(panel: Panel) -> Floats:
