@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
@@ -46,5 +47,14 @@ def _filled(code: str, values: Mapping[str, Any], translate: Callable[[str], str
     return translate(code).format(**{name: _value(value, translate) for name, value in values.items()})
 
 
+class _Missing:
+    """A number that there is none of: a dash, however it was to be written."""
+
+    def __format__(self, _spec: str) -> str:
+        return "–"
+
+
 def _value(value: object, translate: Callable[[str], str]) -> object:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return _Missing()
     return say(value, translate) if isinstance(value, str | Reason | Mapping) else value

@@ -21,6 +21,8 @@ STATUSES = {
     "optimal": N_("optimal"),
     "time_limit": N_("stopped at the time limit"),
     "gap_limit": N_("stopped short of the gap asked for"),
+    "heuristic": N_("the best plan found, not proven to be the best"),
+    "cancelled": N_("stopped by hand"),
     "nothing_to_move": N_("nothing to move"),
     "no_history": N_("no history"),
 }

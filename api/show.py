@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from engine.progress import Progress
 from engine.proposal import Proposal, State
 
-CHOSEN = ("optimal", "time_limit", "gap_limit")
+CHOSEN = ("optimal", "time_limit", "gap_limit", "heuristic")
 """Statuses of a plan that was chosen among several."""
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from api.outputs import COUPON_COLUMNS, PRICE_COLUMNS, render_outputs
 from api.report import biggest_moves, render_body, render_report
-from engine.proposal import State
+from engine.proposal import Reason, State
 from tests.api.proposals import price_line, proposal
 
 VOID = {"meta", "input", "br", "link", "img", "hr", "line", "rect", "circle", "path"}
@@ -89,3 +89,18 @@ def test_the_business_rules_stand_in_the_report_with_what_they_bound():
     assert "a remark of the rules" in page
     assert "The plan pays 3.25 for soft rules" in page
     assert "Business rules" not in render_report(proposal())
+
+
+@pytest.mark.parametrize("value", [float("nan"), None])
+def test_a_figure_that_could_not_be_computed_is_a_dash_in_sentences(value):
+    verdict = [Reason("targeting leaves counterparts: AUC {auc:.2f}", {"auc": value})]
+    evidence = proposal().evidence
+    told = proposal(evidence={**evidence, "coupons": {**evidence["coupons"], "verdict": verdict}})
+    assert "targeting leaves counterparts: AUC –" in render_body(told, "en")
+
+
+@pytest.mark.parametrize("status", ["optimal", "time_limit", "gap_limit", "heuristic", "nothing_to_move", "cancelled"])
+def test_every_way_in_which_a_solver_ends_has_words(status):
+    summary = proposal().summary
+    told = proposal(summary={**summary, "price": {**summary["price"], "status": status}})
+    assert f"Prices: {status}," not in render_body(told, "en").replace("Prices: optimal,", "")
