@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from flask import (
     Blueprint,
@@ -30,8 +30,12 @@ from engine.errors import ConflictError, InputError, StateError
 from engine.proposal import TRANSITIONS, Reason, State
 from engine.store import Account, Order, ProposalHeader, Role, Shown
 
+if TYPE_CHECKING:
+    from api.week_page import WeekView
+
 pages = Blueprint("pages", __name__)
 _LINES_ON_A_PAGE = 25
+NO_WEEKS = "proposal {proposal} holds no plan over weeks; its prices are in prices.csv"
 _YEAR_SECONDS = 365 * 24 * 3600
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
 
@@ -165,6 +169,7 @@ def proposal(proposal_id: str) -> str:
         caveats=_caveats(evidence),
         margins=(evidence.get("prices") or {}).get("margins"),
         drawings=draw_proposal(header, store),
+        weeks=_weeks(evidence),
         query=query,
         lines=store.price_lines(proposal_id, **query, page=page_number(), size=_LINES_ON_A_PAGE),
         coupons=store.coupon_lines(proposal_id, page=page_number("coupon_page"), size=20),
@@ -182,12 +187,32 @@ def proposal(proposal_id: str) -> str:
 def report(proposal_id: str) -> Response:
     """Show the full report, the page that `offerwright run` writes."""
     from api.report import render_report
+    from api.week_page import read_week_plan, week_page
 
-    page = render_report(the_store().proposal(proposal_id), language=g.language)
+    whole = the_store().proposal(proposal_id)
+    weeks = whole.evidence.get("weeks")
+    if weeks:
+        page = week_page(read_week_plan(weeks), whole.evidence["notes"], language=g.language)
+    else:
+        page = render_report(whole, language=g.language)
     answer = Response(page, mimetype="text/html")
     answer.headers["Content-Security-Policy"] = _REPORT_POLICY
     if "download" in request.args:
         answer.headers["Content-Disposition"] = f'attachment; filename="{proposal_id}.html"'
+    return answer
+
+
+@pages.get("/proposals/<proposal_id>/weeks.csv")
+@needs(Role.VIEWER)
+def export_weeks(proposal_id: str) -> Response:
+    """Give the plan over weeks as CSV, in the form that its command writes."""
+    from api.week_page import read_week_plan, week_table
+
+    weeks = the_store().evidence(proposal_id).get("weeks")
+    if not weeks:
+        abort(HTTPStatus.NOT_FOUND, tell(Reason(NO_WEEKS, {"proposal": proposal_id})))
+    answer = Response(week_table(read_week_plan(weeks)), content_type="text/csv; charset=utf-8")
+    answer.headers["Content-Disposition"] = f'attachment; filename="{proposal_id}-weeks.csv"'
     return answer
 
 
@@ -245,6 +270,13 @@ def _caveats(evidence: Mapping[str, Any]) -> list[Any]:
     lists = [evidence.get("notes"), prices.get("caveats"), prices.get("warnings")]
     told = [sentence for sentences in lists for sentence in sentences or ()]
     return [*told, *(part["reason"] for part in parts if part.get("reason")), *filter(None, [coupons.get("reason")])]
+
+
+def _weeks(evidence: Mapping[str, Any]) -> WeekView | None:
+    """Draw a plan over weeks; None where the proposal is none."""
+    from api.week_page import read_week_plan, view_weeks
+
+    return view_weeks(read_week_plan(evidence["weeks"]), word) if evidence.get("weeks") else None
 
 
 def _line_query() -> dict[str, Any]:

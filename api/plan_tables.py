@@ -12,7 +12,8 @@ import pandas as pd
 
 from engine.errors import DataError
 from optimizers.markdown import MarkdownProblem, advance_week
-from optimizers.promotions import PromotionProblem
+from optimizers.promotions import PromotionProblem, advance_calendar
+from optimizers.promotions.plan import evaluate_calendar
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -156,8 +157,23 @@ def markdown_problem(
     )
 
 
-def after_sales(problem: MarkdownProblem, path: Path) -> tuple[MarkdownProblem, int]:
-    """The problem that is left after the weeks of a table: product_id, week (1 …), price, sold, stock (counted after).
+SOLD = ("product_id", "week", "price", "sold", "stock")
+"""Columns of what sold of a markdown: week counts from 1, stock was counted after it."""
+PROMOTED = ("product_id", "week", "sold")
+"""Columns of what sold of a calendar; `option` says what ran, where that was not the plan."""
+
+
+def read_sold(path: Path, needed: Sequence[str]) -> PlanTable:
+    """Read what sold: a row for each product and week.
+
+    Raises:
+        DataError: it cannot be read, or a column is missing.
+    """
+    return PlanTable(path, read_frame(path, needed, "product_id"))
+
+
+def after_sales(problem: MarkdownProblem, table: PlanTable) -> tuple[MarkdownProblem, int]:
+    """The problem that is left after the weeks of a table with the columns `SOLD`.
 
     Returns:
         The problem, and how many weeks are over.
@@ -165,21 +181,68 @@ def after_sales(problem: MarkdownProblem, path: Path) -> tuple[MarkdownProblem, 
     Raises:
         DataError: the table is refused, a week lacks a product, or a price is not on the ladder.
     """
-    table = PlanTable(path, read_frame(path, ("product_id", "week", "price", "sold", "stock"), "product_id"))
+    over = _weeks_over(table)
+    for week in range(1, over + 1):
+        problem = _after_week(problem, table, week)
+    return problem, over
+
+
+def after_promotions(
+    problem: PromotionProblem, option: Ints, names: Sequence[str], table: PlanTable
+) -> tuple[PromotionProblem, int]:
+    """The calendar that is left after the weeks of a table with the columns `PROMOTED`.
+
+    Args:
+        problem: what was planned.
+        option: (P, W) what the plan says; a column `option` of the table (a name, or nothing) says it better.
+        names: (O,) of the options.
+        table: what sold.
+
+    Returns:
+        The problem, and how many weeks are over.
+
+    Raises:
+        DataError: the table is refused, a week lacks a product, or an option is unknown.
+    """
+    over = _weeks_over(table)
+    for week in range(1, over + 1):
+        rows = _of_week(table, problem.product_ids, week)
+        ran = np.zeros((len(problem.product_ids), problem.weeks), dtype=np.int64)
+        ran[:, 0] = option[:, week - 1]
+        if "option" in rows.frame:
+            ran[:, 0] = [_option_number(rows, name, names, week) for name in rows.texts("option")]
+        problem = advance_calendar(problem, evaluate_calendar(problem, ran), rows.numbers("sold"))
+    return problem, over
+
+
+def _option_number(rows: PlanTable, name: str, names: Sequence[str], week: int) -> int:
+    if name and name not in names:
+        raise DataError(f"{rows.path}: week {week}: option {name!r} is unknown; there are {', '.join(names)}")
+    return names.index(name) + 1 if name else 0
+
+
+def _weeks_over(table: PlanTable) -> int:
     weeks = sorted({int(week) for week in table.numbers("week")})
     if weeks != list(range(1, len(weeks) + 1)):
-        raise DataError(f"{path}: column week holds {weeks}; give the weeks that are over, counted from 1")
-    for week in weeks:
-        problem = _after_week(problem, table, week)
-    return problem, len(weeks)
+        raise DataError(f"{table.path}: column week holds {weeks}; give the weeks that are over, counted from 1")
+    return len(weeks)
+
+
+def _of_week(table: PlanTable, products: Sequence[str], week: int) -> PlanTable:
+    """The rows of one week, in the order of the products."""
+    mine = table.frame[table.numbers("week") == week]
+    twice = mine["product_id"][mine["product_id"].duplicated()]
+    if len(twice):
+        raise DataError(f"{table.path}: week {week} has two rows for product {twice.iloc[0]}; give one")
+    mine = mine.set_index("product_id")
+    missing = [product for product in products if product not in mine.index]
+    if missing:
+        raise DataError(f"{table.path}: week {week} has no row for product {missing[0]}; give one for each product")
+    return PlanTable(table.path, mine.loc[list(products)].reset_index())
 
 
 def _after_week(problem: MarkdownProblem, table: PlanTable, week: int) -> MarkdownProblem:
-    mine = table.frame[table.numbers("week") == week].set_index("product_id")
-    missing = [product for product in problem.product_ids if product not in mine.index]
-    if missing:
-        raise DataError(f"{table.path}: week {week} has no row for product {missing[0]}; give one for each product")
-    rows = PlanTable(table.path, mine.loc[list(problem.product_ids)].reset_index())
+    rows = _of_week(table, problem.product_ids, week)
     price = rows.numbers("price")
     rung = np.nanargmin(np.abs(problem.ladder - price[:, None]), axis=1).astype(np.int64)
     off = np.abs(np.take_along_axis(problem.ladder, rung[:, None], axis=1)[:, 0] - price)

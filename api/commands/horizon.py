@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from api.commands.options import as_json, example, print_json, with_settings
+from api.commands.options import as_json, current_time, example, operator, print_json, with_settings
 from api.commands.tables import read_numbers
 
 if TYPE_CHECKING:
-    from api.plan_tables import CalendarRules
+    from api.plan_tables import CalendarRules, PlanTable
+    from api.week_plans import CalendarInputs, KeptPlan, Kind, MarkdownInputs, WeekPlan
     from engine.settings import Settings
     from optimizers.promotions import PromotionProblem
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 weeks_option = click.option("--weeks", type=click.IntRange(1, 104), default=8, show_default=True, help="Weeks to plan.")
 seconds_option = click.option(
     "--seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Time limit of the search."
 )
 table_argument = click.Path(path_type=Path, exists=True, dir_okay=False)
+store_option = click.option("--store", "keep", is_flag=True, help="Keep the plan as a proposal (a draft) too.")
+replan_option = click.option(
+    "--replan",
+    metavar="PROPOSAL",
+    help="Plan the weeks that are left of a stored plan: its tables and rules, with what --sold says.",
+)
+
+
+def sold_option(columns: str) -> Callable[[Function], Function]:
+    """What sold so far, as a table."""
+    return click.option("--sold", type=table_argument, help=f"What sold so far: {columns}; the weeks left are planned.")
 
 
 @click.command(
     epilog=example(
         "offerwright markdown stock.csv --weeks 8 --max-steps 3 --out markdown",
-        "offerwright markdown stock.csv --weeks 8 --max-steps 3 --sold sold.csv",
+        "offerwright markdown stock.csv --weeks 8 --max-steps 3 --store",
+        "offerwright markdown --replan P20261122-0a1b2c3d4e --sold sold.csv --store",
     )
 )
-@click.argument("stock", type=table_argument)
+@click.argument("stock", type=table_argument, required=False)
 @weeks_option
 @click.option("--ladder", callback=read_numbers, help="Prices permitted, as shares of the price in force: 1,0.8,0.6.")
 @click.option("--may-rise", is_flag=True, help="Prices may also rise again.")
@@ -37,13 +53,11 @@ table_argument = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--min-weeks-between", type=click.IntRange(min=1), default=1, show_default=True, help="Weeks between two changes."
 )
 @click.option("--max-changed", type=click.IntRange(min=0), help="Most products whose price changes in one week.")
-@click.option(
-    "--sold",
-    type=table_argument,
-    help="What sold so far: product_id, week (1 …), price, sold, stock (counted after); the weeks left are planned.",
-)
+@sold_option("product_id, week (1 …), price, sold, stock (counted after)")
+@replan_option
 @click.option("--draws", type=click.IntRange(1, 5000), default=200, show_default=True, help="Futures judged under.")
 @seconds_option
+@store_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -55,7 +69,7 @@ table_argument = click.Path(path_type=Path, exists=True, dir_okay=False)
 @with_settings
 def markdown(
     settings: Settings,
-    stock: Path,
+    stock: Path | None,
     weeks: int,
     ladder: list[float] | None,
     may_rise: bool,
@@ -63,8 +77,10 @@ def markdown(
     min_weeks_between: int,
     max_changed: int | None,
     sold: Path | None,
+    replan: str | None,
     draws: int,
     seconds: float,
+    keep: bool,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -73,37 +89,41 @@ def markdown(
     STOCK holds product_id, stock, price (in force), week_units (expected at that price, or week_units_1 …), elasticity,
     and, if wanted, elasticity_se, level_se, decay, unit_cost, salvage, max_steps.
     """
-    import numpy as np
-
-    from api.outputs import write_outputs
-    from api.plan_files import markdown_page, markdown_table
-    from api.plan_tables import LADDER, MarkdownRules, PlanTable, after_sales, markdown_problem
+    from api.plan_tables import LADDER, SOLD, MarkdownRules, PlanTable, after_sales, read_sold
+    from api.week_plans import MarkdownInputs, markdown_week_plan
     from optimizers.markdown import plan_markdown
     from optimizers.markdown.check import check_markdown_plan
 
-    rules = MarkdownRules(weeks, tuple(ladder or LADDER), may_rise, max_steps, min_weeks_between, max_changed)
-    table = PlanTable.read(stock, ("product_id", "stock", "price", "elasticity"))
-    problem = markdown_problem(table, rules, draws=draws, rng=np.random.default_rng(settings.seed))
-    problem, over = (problem, 0) if sold is None else after_sales(problem, sold)
+    before = None if replan is None else _kept(settings, replan, "markdown", stock, sold)
+    if before is None:
+        rules = MarkdownRules(weeks, tuple(ladder or LADDER), may_rise, max_steps, min_weeks_between, max_changed)
+        table = PlanTable.read(_given(stock, "STOCK"), ("product_id", "stock", "price", "elasticity"))
+        inputs = MarkdownInputs(table, rules, draws, settings.seed)
+    else:
+        inputs = MarkdownInputs.of(before.inputs)
+    over = None if sold is None else read_sold(sold, SOLD)
+    over = before.sold_with(over) if before and over else over
+    problem, gone = (inputs.problem(), 0) if over is None else after_sales(inputs.problem(), over)
     plan = plan_markdown(problem, seconds=seconds)
     check_markdown_plan(problem, plan)
-    page = markdown_page(problem, plan, first_week=over + 1, language=settings.server.language)
-    write_outputs({"markdown.csv": markdown_table(problem, plan, over + 1), "markdown.html": page}, out)
+    written = markdown_week_plan(problem, plan, first_week=gone + 1, seed=inputs.seed)
+    stored = _finish(settings, written, inputs, over, replan, out, keep=keep)
     names = ("status", "objective", "bound", "gap", "kept", "adaptive_bound", "seconds")
-    told = {name: getattr(plan, name) for name in names}
-    told |= {"weeks_over": over, "weeks_left": problem.weeks, "left": float(plan.leftover.sum()), "out": out}
-    _tell(told, as_json=as_json)
+    told = {name: getattr(plan, name) for name in names} | {"left": float(plan.leftover.sum())}
+    _tell(told | {"weeks_over": gone, "weeks_left": problem.weeks, "out": out, "proposal_id": stored}, as_json=as_json)
 
 
 @click.command(
-    epilog=example("offerwright promotions products.csv --options options.csv --weeks 12 --budget 5000 --min-gap 3")
+    epilog=example(
+        "offerwright promotions products.csv --options options.csv --weeks 12 --budget 5000 --min-gap 3 --store",
+        "offerwright promotions --replan P20261122-0a1b2c3d4e --sold sold.csv --store",
+    )
 )
-@click.argument("products", type=table_argument)
+@click.argument("products", type=table_argument, required=False)
 @click.option(
     "--options",
     "options_file",
     type=table_argument,
-    required=True,
     help="Kinds of promotion: option, depth (share off), lift, and, if wanted, takes, fixed_cost, slot, slots.",
 )
 @weeks_option
@@ -112,7 +132,10 @@ def markdown(
     "--min-gap", type=click.IntRange(min=1), default=1, show_default=True, help="Weeks between two of a product."
 )
 @click.option("--max-per-category", type=click.IntRange(min=0), help="Most products of a category in one week.")
+@sold_option("product_id, week (1 …), sold, and option where another ran than was planned (with --replan)")
+@replan_option
 @seconds_option
+@store_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -124,13 +147,16 @@ def markdown(
 @with_settings
 def promotions(
     settings: Settings,
-    products: Path,
-    options_file: Path,
+    products: Path | None,
+    options_file: Path | None,
     weeks: int,
     budget: float | None,
     min_gap: int,
     max_per_category: int | None,
+    sold: Path | None,
+    replan: str | None,
     seconds: float,
+    keep: bool,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -140,30 +166,93 @@ def promotions(
     wanted, category, dip_1 … (share of the extra units missing in the weeks after), max_promotions, and lift_NAME or
     takes_NAME where a product answers to an option in its own way.
     """
-    from api.outputs import write_outputs
-    from api.plan_files import promotion_page, promotion_table
-    from api.plan_tables import CalendarRules
+    from api.plan_tables import PROMOTED, CalendarRules, after_promotions, read_sold
+    from api.week_plans import CalendarInputs, calendar_week_plan
     from optimizers.promotions import plan_promotions
     from optimizers.promotions.check import check_promotion_plan
 
-    rules = CalendarRules(weeks, min_gap, max_per_category, budget)
-    problem, names = read_calendar(products, options_file, rules)
+    before = None if replan is None else _kept(settings, replan, "promotions", products, sold)
+    if before is None:
+        _refuse_sold(sold)
+        rules = CalendarRules(weeks, min_gap, max_per_category, budget)
+        tables = calendar_tables(_given(products, "PRODUCTS"), _given(options_file, "--options"))
+        inputs = CalendarInputs(*tables, rules)
+    else:
+        inputs = CalendarInputs.of(before.inputs)
+    problem, gone, over = inputs.problem(), 0, None
+    if before is not None and sold is not None:
+        over = before.sold_with(before.with_options(read_sold(sold, PROMOTED), inputs))
+        problem, gone = after_promotions(problem, before.planned(inputs), inputs.names, over)
     plan = plan_promotions(problem, seconds=seconds)
     check_promotion_plan(problem, plan)
-    page = promotion_page(problem, plan, names, language=settings.server.language)
-    write_outputs({"promotions.csv": promotion_table(problem, plan, names), "promotions.html": page}, out)
+    written = calendar_week_plan(problem, plan, inputs.names, first_week=gone + 1)
+    stored = _finish(settings, written, inputs, over, replan, out, keep=keep)
     told = {name: getattr(plan, name) for name in ("status", "objective", "bound", "gap", "spend", "budget_price")}
-    told |= {"promotions": int((plan.option > 0).sum()), "method": plan.method, "seconds": plan.seconds, "out": out}
-    _tell(told, as_json=as_json)
+    told |= {"promotions": int((plan.option > 0).sum()), "method": plan.method, "seconds": plan.seconds}
+    _tell(told | {"weeks_over": gone, "weeks_left": problem.weeks, "out": out, "proposal_id": stored}, as_json=as_json)
+
+
+def calendar_tables(products: Path, options_file: Path) -> tuple[PlanTable, PlanTable]:
+    """Read the tables of a promotion calendar: products, and kinds of promotion."""
+    from api.plan_tables import PlanTable
+
+    listed = PlanTable.read(products, ("product_id", "price", "unit_cost"))
+    return listed, PlanTable.read(options_file, ("option", "depth", "lift"), "option")
+
+
+def _given(path: Path | None, name: str) -> Path:
+    if path is None:
+        raise click.UsageError(f"give {name}, or --replan PROPOSAL with --sold")
+    return path
+
+
+def _refuse_sold(sold: Path | None) -> None:
+    if sold is not None:
+        raise click.UsageError("--sold goes with --replan PROPOSAL: the stored calendar says what ran")
+
+
+def _kept(settings: Settings, proposal_id: str, kind: Kind, table: Path | None, sold: Path | None) -> KeptPlan:
+    """The stored plan that is to be planned again."""
+    from api.week_plans import kept_plan
+    from engine.store import open_store
+
+    if table is not None or sold is None:
+        raise click.UsageError("--replan takes tables and rules from the stored plan: give --sold beside it, no table")
+    with open_store(settings.store_url, upgrade=True) as store:
+        return kept_plan(store.proposal(proposal_id), kind)
+
+
+def _finish(
+    settings: Settings,
+    plan: WeekPlan,
+    inputs: MarkdownInputs | CalendarInputs,
+    sold: PlanTable | None,
+    replaces: str | None,
+    out: Path,
+    *,
+    keep: bool,
+) -> str | None:
+    """Write table and page, and keep the plan as a draft where that is asked for; its identifier."""
+    from api.outputs import write_outputs
+    from api.week_page import week_page, week_table
+    from api.week_plans import week_proposal
+    from engine.store import open_store
+
+    draft = week_proposal(plan, inputs, sold, settings, replaces=replaces, now=current_time(), created_by=operator())
+    page = week_page(plan, draft.evidence["notes"], language=settings.server.language)
+    if keep:
+        with open_store(settings.store_url, upgrade=True) as store:
+            store.save_proposal(draft)
+    write_outputs({f"{plan.kind}.csv": week_table(plan), f"{plan.kind}.html": page}, out)
+    return draft.proposal_id if keep else None
 
 
 def read_calendar(products: Path, options_file: Path, rules: CalendarRules) -> tuple[PromotionProblem, tuple[str, ...]]:
     """Read the tables of a promotion calendar; the problem, and the names of its options."""
-    from api.plan_tables import PlanTable, promotion_problem
+    from api.week_plans import CalendarInputs
 
-    listed = PlanTable.read(products, ("product_id", "price", "unit_cost"))
-    kinds = PlanTable.read(options_file, ("option", "depth", "lift"), "option")
-    return promotion_problem(listed, kinds, rules), kinds.texts("option")
+    inputs = CalendarInputs(*calendar_tables(products, options_file), rules)
+    return inputs.problem(), inputs.names
 
 
 def _tell(told: dict[str, object], *, as_json: bool) -> None:

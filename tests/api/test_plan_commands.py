@@ -11,7 +11,16 @@ import pytest
 from click.testing import CliRunner
 
 from api.cli import cli
-from api.plan_tables import CalendarRules, MarkdownRules, PlanTable, after_sales, markdown_problem, promotion_problem
+from api.plan_tables import (
+    SOLD,
+    CalendarRules,
+    MarkdownRules,
+    PlanTable,
+    after_sales,
+    markdown_problem,
+    promotion_problem,
+    read_sold,
+)
 from engine.errors import DataError, OfferwrightError
 from optimizers.markdown import advance_week
 
@@ -78,7 +87,7 @@ def test_the_table_says_what_the_problem_holds(folder: Path) -> None:
     assert np.unique(problem.own[:, 1]).tolist() == [-1.8]
     sold = folder / "sold.csv"
     sold.write_text("product_id,week,price,sold,stock\ncoat,1,72,5,55\n0042,1,20,30,70\n")
-    left, over = after_sales(problem, sold)
+    left, over = after_sales(problem, read_sold(sold, SOLD))
     by_hand = advance_week(problem, np.array([5.0, 30.0]), np.array([55.0, 70.0]), np.array([1, 2]))
     assert over == 1
     assert np.array_equal(left.probability(), by_hand.probability())
@@ -109,7 +118,7 @@ def test_a_week_without_a_product_or_off_the_ladder_is_refused(folder: Path) -> 
     for rows, says in (("coat,1,90,5,55\n", "no row for product 0042"), ("coat,1,91,5,55\n0042,1,20,1,9\n", "91.0")):
         sold.write_text("product_id,week,price,sold,stock\n" + rows)
         with pytest.raises(DataError, match=says):
-            after_sales(problem, sold)
+            after_sales(problem, read_sold(sold, SOLD))
 
 
 def test_a_calendar_keeps_its_slots_gap_and_budget(folder: Path) -> None:
