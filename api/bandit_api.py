@@ -10,6 +10,8 @@ from api import bandit_schemas as schemas
 from api import bandits
 from api.access import asker, current_time, needs, the_store
 from api.exchange import Operation, api, body, described, model_answer, once
+from api.off_policy import log_of_bandit, value_policy
+from engine.files import plain
 from engine.store import Role, StoredBandit
 from experiments.bandits.record import read_state
 
@@ -103,6 +105,25 @@ def remove_arm(bandit_id: str) -> Response:
         return model_answer(_out(changed))
 
     return once(work)
+
+
+@api.post("/bandits/<bandit_id>/evaluate")
+@described(
+    Operation(
+        "Value another policy on the bandit's log, and say whether it may go live.",
+        schemas.EvaluationOut,
+        Role.VIEWER,
+        body=schemas.EvaluateIn,
+    )
+)
+@needs(Role.VIEWER)
+def evaluate_policy(bandit_id: str) -> Response:
+    """Value a policy; nothing is written."""
+    asked = body(schemas.EvaluateIn)
+    kept = the_store().bandits
+    log = log_of_bandit(kept.get(bandit_id).arms, kept.log(bandit_id))
+    found = value_policy(log, **asked.model_dump())
+    return model_answer(schemas.EvaluationOut(**plain(found)))
 
 
 def _out(bandit: StoredBandit) -> schemas.BanditOut:

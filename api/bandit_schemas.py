@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from api.schemas import Model
+from api.off_policy import Choice
+from api.schemas import Model, Number
 
 MOST_UNITS = 1_000
 
@@ -91,3 +92,35 @@ class RemoveArmIn(Model):
     """An arm that is to be chosen no longer."""
 
     arm: str
+
+
+class EvaluateIn(Model):
+    """A policy to be valued on the bandit's own log."""
+
+    target: dict[str, float] = Field(
+        min_length=1, description="Chance of each arm by name; those left out are not played."
+    )
+    estimator: Choice = Field(
+        "auto", description="auto: doubly robust where decisions have a context, else self-normalised."
+    )
+    alpha: float = Field(0.05, gt=0, lt=1)
+    margin: float = Field(0.0, description="Gain per decision that a change is worth.")
+
+
+class EvaluationOut(Model):
+    """The value of a policy beside what runs, per decision, and whether it may go live."""
+
+    estimator: str
+    decisions: int
+    unrewarded: int = Field(description="Decisions left out, as their reward is not known yet.")
+    value: Number
+    low: Number
+    high: Number
+    earned: Number = Field(description="Mean reward of what ran.")
+    gain: Number
+    gain_low: Number = Field(description="One-sided lower bound.")
+    effective_sample_size: Number
+    largest_weight_share: Number
+    uncovered: Number = Field(description="Share of the policy's decisions on arms that the log never played.")
+    passes: bool = Field(description="The lower bound of the gain is above the margin, and nothing stands against it.")
+    reasons: list[str] = Field(description="Why it may not go live.")

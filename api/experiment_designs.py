@@ -43,6 +43,7 @@ def make_design(settings: Settings, store: Store, history: Past | None, name: st
         InfeasibleError: no switchback or balanced draw is possible.
     """
     made = _made(settings, store, history, name, asked)
+    made = replace(made, stratum=asked["stratum"])
     return replace(made, wanted_power=asked["power"], correction=asked["correction"], convention=asked["convention"])
 
 
@@ -202,7 +203,22 @@ def _metrics(asked: Asked) -> list[dict[str, Any]]:
         first["higher_is_better"] = False
     if len(asked["covariates"]) == 1 and asked["kind"] != "ratio":
         first["covariate"] = asked["covariates"][0]
-    return [first, *_guarded(asked), *_also(asked)]
+    return [_declared(first, asked["declare"]), *_guarded(asked), *_also(asked)]
+
+
+def _declared(first: dict[str, Any], more: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The deciding metric with what else was declared of it; its name and columns stay.
+
+    Raises:
+        ProblemError: the declaration is none of a metric.
+    """
+    from experiments.measure import metric_from
+
+    if not more:
+        return first
+    whole = {**more, **first}
+    metric_from(whole)
+    return whole
 
 
 def _also(asked: Asked) -> list[dict[str, Any]]:

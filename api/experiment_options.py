@@ -16,7 +16,9 @@ DEFAULTS: Mapping[str, Any] = {
     "kind": "mean",
     "denominator": None,
     "cost": None,
+    "declare": None,
     "also": (),
+    "stratum": None,
     "lower_is_better": False,
     "covariates": (),
     "cluster": None,
@@ -54,7 +56,11 @@ _SWITCHBACK_ONLY = ("steps", "periods", "carry_over")
 _ANALYSIS = ("method", "looks", "spending")
 _HASH_ONLY = ("coverage", "layers", "holdouts", "target")
 _RULE = ("smallest_gain", "futility", "cost_a_week", "decides_for")
-_OF_METRIC = ("kind", "denominator", "cost", "also", "covariates", "cluster", "first_week", "effect", "relative_effect")
+_OF_UNITS = ("declare", "stratum")
+_OF_METRIC = (
+    *("kind", "denominator", "cost", "also", "covariates", "cluster", "first_week", "effect", "relative_effect"),
+    *_OF_UNITS,
+)
 _OF_PRICES = (
     *_HASH_ONLY,
     *_RULE,
@@ -67,12 +73,14 @@ IDLE: Mapping[str, tuple[str, ...]] = {
         *_SWITCHBACK_ONLY,
         *_HASH_ONLY,
         *("part", "held_back", "budget", "cells", "first_week", "denominator", "also"),
+        *_OF_UNITS,
     ),
     "a switchback": (
         *_HASH_ONLY,
         *_RULE,
         *("part", "held_back", "budget", "cells", "weights", "kind", "denominator", "covariates", "cluster", "cost"),
         "weeks",
+        *_OF_UNITS,
         *("first_week", "relative_effect", "also", "correction", "convention"),
     ),
     "a budget split": (
@@ -80,6 +88,7 @@ IDLE: Mapping[str, tuple[str, ...]] = {
         *_HASH_ONLY,
         *("part", "held_back", "weights", "kind", "denominator", "cluster", "first_week", "lower_is_better"),
         *("cost", "also", "correction", "convention"),
+        *_OF_UNITS,
     ),
     "a proposal's prices": (*_SWITCHBACK_ONLY, *_OF_PRICES),
     "a proposal's prices over stores": (*_SWITCHBACK_ONLY, *_OF_PRICES),
@@ -89,6 +98,7 @@ IDLE: Mapping[str, tuple[str, ...]] = {
         *_ANALYSIS,
         *_HASH_ONLY,
         *_RULE,
+        *_OF_UNITS,
         *("treatment", "randomise", "effect", "relative_effect", "lower_is_better", "weights", "budget"),
         *("cells", "first_week", "cluster", "cost", "also", "correction", "weeks"),
     ),

@@ -29,6 +29,10 @@ class DesignIn(Model):
     kind: Literal["mean", "proportion", "ratio", "profit"] = "mean"
     denominator: str | None = None
     cost: str | None = Field(None, description="Column of the coupons' cost, for a profit.")
+    declare: dict[str, Any] | None = Field(
+        None, description="More of the metric that decides, declared as data: where, window, winsorise, missing."
+    )
+    stratum: str | None = Field(None, description="Column for post-stratification.")
     also: list[dict[str, Any]] = Field(
         default_factory=list, description="Metrics that are read and do not decide, declared as data."
     )

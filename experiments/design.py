@@ -86,6 +86,8 @@ class Design:
     promise_scale: float | None = None
     """Effect for each unit times this is money over the proposal's horizon: what the promise is compared with."""
     notes: tuple[Reason, ...] = ()
+    stratum: str | None = None
+    """Column for post-stratification: each stratum weighs what it has of all units."""
     cluster: str | None = None
     """Column of what is hashed, so that its units are together; the sizing counts units, the plan clusters."""
     checks: tuple[Check, ...] = ()

@@ -154,6 +154,7 @@ def _arriving(
             earlier=asked.earlier,
             modifiers=asked.modifiers,
             cluster=design.cluster,
+            stratum=design.stratum,
         )
         found = analyse_logs(
             logs,

@@ -100,6 +100,7 @@ def read_by_design(
         metrics,
         unit=unit,
         cluster=design.cluster,
+        stratum=design.stratum,
         weights=design.split.weights,
         plan=plan,
         earlier_looks=earlier_looks,

@@ -11,6 +11,7 @@ import click
 
 from api.commands.experiment_analyse import analyse
 from api.commands.experiment_design import design
+from api.commands.experiment_evaluate import evaluate
 from api.commands.experiment_launch import launch
 from api.commands.experiment_replay import replay
 from api.commands.options import (
@@ -49,6 +50,7 @@ experiment.add_command(design)
 experiment.add_command(replay)
 experiment.add_command(analyse)
 experiment.add_command(launch)
+experiment.add_command(evaluate)
 
 
 @experiment.command(
@@ -148,6 +150,16 @@ def _assigned(made: Design, table: Path | None, unit: str) -> pd.DataFrame:
         money = split.budget[split.cell]
         return units[[unit]].assign(variant=split.customer_variant, cell=split.cell, cell_budget=money)
     return units[[unit]].assign(variant=variants_of(made, ids, units))
+
+
+@experiment.command(epilog=example("offerwright experiment start spring"))
+@click.argument("name")
+@with_settings
+def start(settings: Settings, name: str) -> None:
+    """Start an experiment, which locks its design; `assign` does so too, where it is this program that assigns."""
+    with open_settled_store(settings) as store:
+        store.experiments.start(name, by=operator(), now=current_time())
+    click.echo(f"started {name}")
 
 
 @experiment.command(epilog=example("offerwright experiment end spring --why 'shipped: +0.4 a customer'"))

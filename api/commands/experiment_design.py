@@ -96,6 +96,13 @@ def _read_rule(_context: click.Context, _option: click.Parameter, text: str | No
 @click.option("--denominator", help="Column below the metric, for a ratio.")
 @click.option("--cost", help="Column of the coupons' cost, for a profit: metric less cost.")
 @click.option(
+    "--declare",
+    callback=_read_rule,
+    metavar="JSON",
+    help='More of the metric that decides, such as {"winsorise": {"high": 0.999}, "missing": "exclude"}.',
+)
+@click.option("--stratum", help="Column for post-stratification, known before the start.")
+@click.option(
     "--also",
     multiple=True,
     callback=_read_metrics,

@@ -12,7 +12,7 @@ from store_examples import make_proposal, price_line
 
 from api.cli import run_command
 from engine.store import open_store
-from experiments.measure import Metric, Prior, analyse
+from experiments.measure import Metric, Prior, analyse, metric_from
 from experiments.statistics.multiple import benjamini_hochberg, holm
 
 
@@ -177,3 +177,23 @@ def test_a_reading_without_weeks_takes_the_clocks_and_says_so(home, capsys, monk
     told = printed(capsys, *read, "--weeks", str(planned))
     assert "by the clock" not in told
     assert "decision           ship" in told
+
+
+def test_the_deciding_metric_is_declared_as_data_and_read_by_stratum(home, capsys):
+    more = '{"winsorise": {"high": 0.99}, "missing": "exclude"}'
+    made = designed(capsys, "declared", "--declare", more, "--stratum", "shop")
+    assert made["metrics"][0]["winsorise"] == {"high": 0.99}
+    assert (made["metrics"][0]["column"], made["stratum"]) == ("profit", "shop")
+    table = outcomes("declared", {"profit": 2.0})
+    table["shop"] = np.where(table["before"] > table["before"].median(), "big", "small")
+    table.loc[0, "profit"] = 1e9
+    table.loc[1, "profit"] = np.nan
+    table.to_csv("outcomes.csv", index=False)
+    reading = asked(capsys, "analyse", "outcomes.csv", "--name", "declared")
+    assert reading["effects"][0]["high"] < 4, "one wild value does not decide"
+    metric = metric_from(made["metrics"][0])
+    alone = analyse(table, [metric], unit="unit_id", stratum="shop").effects[0]
+    assert reading["effects"][0]["estimate"] == pytest.approx(alone.estimate)
+    words = ("history.csv", "--name", "x", "--metric", "profit", "--effect", "1", "--declare", '{"colour": 3}')
+    capsys.readouterr()
+    assert run_command(["experiment", "design", *words]) == 2

@@ -25,6 +25,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PROPOSAL = "p-20261123-1a2b3c"
 PRODUCTS, STORES, WEEKS = 24, 12, 24
 RNG = np.random.default_rng(1)
+TWO = ("--metric", "profit", "--effect", "1", "--replay", "0")
 CURL = 'curl() { command curl --silent --show-error --fail-with-body "$@"; echo; }\n'
 
 
@@ -59,6 +60,14 @@ def customers():
     table.assign(variant=variant, orders=RNG.poisson(3, 3000)).to_csv("outcomes.csv", index=False)
 
 
+def decisions():
+    """A bandit's log, and a second design for who assigns elsewhere."""
+    arm = RNG.choice(["plain", "spring"], 800)
+    table = pd.DataFrame({"arm": arm, "reward": RNG.normal(1 + (arm == "spring"), 1), "propensity": 0.5})
+    table.assign(age=RNG.integers(18, 80, 800)).to_csv("decisions.csv", index=False)
+    assert run_command(["experiment", "design", "customers.csv", "--name", "spring-2", *TWO]) == 0
+
+
 def store_weeks():
     weeks = pd.date_range("2025-09-01", periods=40, freq="7D").strftime("%Y-%m-%d")
     rows = [(f"s{i:02d}", week, 500 + 9 * i + RNG.normal(0, 4)) for i in range(20) for week in weeks]
@@ -79,6 +88,7 @@ def home(tmp_path, monkeypatch):
         store.save_proposal(replace(make_proposal(prices=tested), proposal_id=PROPOSAL, data="corner"))
     customers()
     store_weeks()
+    decisions()
     return tmp_path
 
 
@@ -91,7 +101,12 @@ def follow_up():
 
 @pytest.mark.parametrize(
     ("page", "section", "least"),
-    [("commands.md", "offerwright experiment", 10), ("experiments.md", "", 7), ("experiments-measure.md", "", 2)],
+    [
+        ("commands.md", "offerwright experiment", 10),
+        ("experiments.md", "", 7),
+        ("experiments-measure.md", "", 2),
+        ("bandits.md", "", 1),
+    ],
 )
 def test_the_commands_of_the_guides_run(home, capsys, page, section, least):
     found = lines(page, "offerwright experiment", section)
@@ -154,5 +169,6 @@ def test_the_curl_lines_of_the_guides_run(shell):
             Path("rewards.json").write_text(json.dumps({"rewards": {one["decision_id"]: 1.0 for one in decided}}))
         answer = shell(line)
         decided = answer.get("items", decided)
-    assert (answer["decisions"], answer["removed"]) == (2, ["sale"])
-    assert sum(answer["weight"]) == 2.0
+        if line.endswith("/bandits/banner"):
+            assert (answer["decisions"], answer["removed"], sum(answer["weight"])) == (2, ["sale"], 2.0)
+    assert (answer["decisions"], answer["passes"]) == (2, False), "two decisions decide nothing"
