@@ -45,10 +45,25 @@ class ClusteredFit:
     def freedom(self, of: int, over: int) -> float:
         """Satterthwaite's degrees of freedom of a contrast's standard error, where errors are alike and independent."""
         weight = self.adjusted @ (self.inverse[:, of] - self.inverse[:, over])
-        own = np.bincount(self.place, weight * weight)
-        fitted = _by_cluster(weight[:, None] * self.x, self.place)
-        gram = np.diag(own) - fitted @ self.inverse @ fitted.T
-        return float(np.trace(gram) ** 2 / np.square(gram).sum())
+        own: Floats = np.bincount(self.place, weight * weight).astype(np.float64)
+        return matched_freedom(own, _by_cluster(weight[:, None] * self.x, self.place), self.inverse)
+
+
+def matched_freedom(own: Floats, fitted: Floats, inverse: Floats) -> float:
+    """Degrees of freedom of χ² with the mean and variance of a CR2 or HC2 variance (Bell and McCaffrey 2002).
+
+    The variance is a sum of squares with the matrix G = diag(own) - fitted · inverse · fittedᵀ between clusters; the
+    answer is trace(G)² over the sum of the squares of G.
+
+    Args:
+        own: (clusters,) squared length of each cluster's weights on the residuals.
+        fitted: (clusters, k) the weights' products with the columns.
+        inverse: (k, k) of the columns' products.
+    """
+    part = np.einsum("ij,jk,ik->i", fitted, inverse, fitted)
+    between = inverse @ (fitted.T @ fitted)
+    squares = own @ own - 2 * own @ part + np.trace(between @ between)
+    return float((own - part).sum() ** 2 / squares)
 
 
 def clustered_fit(x: Floats, y: Floats, clusters: Sequence[Any] | npt.NDArray[Any]) -> ClusteredFit:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from engine.errors import ProblemError
+from experiments.cluster_robust import matched_freedom
 from experiments.hashing import BUCKETS, buckets_of
 from experiments.randomise import stratified
 
@@ -184,23 +185,26 @@ def read_one_pot(
     return _reading(estimate, error, freedom, y, spent, arm, arm.size, alpha)
 
 
-def _weighted_difference(x: Floats, y: Floats, weight: Floats) -> tuple[float, float, int]:
-    """Coefficient of column 1 by weighted least squares, with its HC2 standard error and degrees of freedom."""
+def _weighted_difference(x: Floats, y: Floats, weight: Floats) -> tuple[float, float, float]:
+    """Coefficient of column 1 by weighted least squares, with its HC2 standard error and degrees of freedom.
+
+    These are Bell and McCaffrey's: fewer than rows less columns, where a covariate gives few cells unlike leverage.
+    """
     root = np.sqrt(weight)[:, None]
     scaled = x * root
-    inverse = np.linalg.inv(scaled.T @ scaled)
+    inverse: Floats = np.linalg.inv(scaled.T @ scaled).astype(np.float64)
     residual = (y - x @ (inverse @ scaled.T @ (y * root[:, 0]))) * root[:, 0]
     leverage = np.einsum("ij,jk,ik->i", scaled, inverse, scaled)
-    pull = (scaled @ inverse)[:, 1]
-    error = math.sqrt(float(np.sum(pull**2 * residual**2 / np.maximum(1 - leverage, 1e-12))))
+    pull = (scaled @ inverse)[:, 1] / np.sqrt(np.maximum(1 - leverage, 1e-12))
+    error = math.sqrt(float(np.sum(pull**2 * residual**2)))
     estimate = float((inverse @ scaled.T @ (y * root[:, 0]))[1])
     if error == 0.0:
         raise ProblemError("profit has no variance within the policies; check the column")
-    return estimate, error, y.size - x.shape[1]
+    return estimate, error, matched_freedom(pull**2, pull[:, None] * scaled, inverse)
 
 
 def _reading(
-    estimate: float, error: float, freedom: int, y: Floats, spent: Floats, arm: Ints, units: int, alpha: float
+    estimate: float, error: float, freedom: float, y: Floats, spent: Floats, arm: Ints, units: int, alpha: float
 ) -> BudgetReading:
     width = float(stats.t.ppf(1 - alpha / 2, freedom)) * error
     off, on = y[arm == 0], y[arm == 1]

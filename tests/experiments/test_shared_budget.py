@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.experiment_truth import BUDGET_EACH, policy_truth, repeated, run_policy
 from engine.errors import ProblemError
-from experiments.shared_budget import read_budget_split, read_one_pot, split_budget
+from experiments.shared_budget import BudgetSplit, read_budget_split, read_one_pot, split_budget
 
 
 def test_the_split_covers_the_truth_and_one_pot_does_not():
@@ -51,6 +51,16 @@ def test_what_happened_before_makes_the_interval_narrower():
     assert adjusted.standard_error < 0.2 * plain.standard_error
     assert adjusted.low < 0.5 < adjusted.high
     assert plain.naive_high - plain.naive_low < 0.2 * (plain.high - plain.low), "customers are not the units"
+
+
+def test_few_cells_have_the_freedom_of_a_t_test_and_less_beside_a_covariate():
+    rng = np.random.default_rng(7)
+    split = BudgetSplit(np.repeat(np.arange(8), 10), np.arange(8) % 2, np.ones(8))
+    profit, before = rng.normal(0, 1, 80), rng.normal(0, 1, 80)
+    assert read_budget_split(profit, np.zeros(80), split).freedom == pytest.approx(6.0)
+    beside = [read_budget_split(profit, np.zeros(80), split, before=before * sign).freedom for sign in (1, -2)]
+    assert 1.0 < beside[0] < 5.0, "8 cells less three coefficients are 5"
+    assert beside[1] == pytest.approx(beside[0])
 
 
 @pytest.mark.parametrize(
