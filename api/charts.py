@@ -165,19 +165,34 @@ def line_chart(
     y_low, y_high = _padded(min(ys), max(ys), zero=zero)
     frame = Frame(min(xs), max(xs), y_low, y_high, width, height, LEFT, x_name, y_name, x_format, y_format)
     _axes(frame)
-    for mark in marks:
-        px = frame.px(mark.x)
-        frame.parts.append(
-            f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{TOP + 6}" y2="{height - BOTTOM}" stroke="var(--{mark.colour})" '
-            f'stroke-dasharray="3 3"><title>{escape(mark.label)}</title></line>'
-        )
-        frame.parts.append(_text(px, TOP + 3, mark.label, colour=mark.colour, size=10))
+    _draw_marks(frame, marks)
     for line in lines:
         _draw_line(frame, line)
         if points:
             _draw_points(frame, line)
     _legend(frame, lines if len(lines) > 1 else [])
     return frame.svg(description)
+
+
+def _draw_marks(frame: Frame, marks: Sequence[Mark]) -> None:
+    """Vertical lines with their words above; words that would run into those before them stand beside their line."""
+    free_from = -math.inf
+    for mark in sorted(marks, key=lambda mark: mark.x):
+        px, half = frame.px(mark.x), _width(mark.label) / 2
+        frame.parts.append(
+            f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{TOP + 6}" y2="{frame.height - BOTTOM}" '
+            f'stroke="var(--{mark.colour})" stroke-dasharray="3 3"><title>{escape(mark.label)}</title></line>'
+        )
+        if px - half >= free_from:
+            frame.parts.append(_text(px, TOP + 3, mark.label, colour=mark.colour, size=10))
+            free_from = px + half + 4
+        else:
+            frame.parts.append(_text(px + 4, TOP + 16, mark.label, "start", mark.colour, size=10))
+
+
+def _width(words: str) -> float:
+    """Pixels of a label at size 10, near enough: Chinese characters are as wide as they are high."""
+    return sum(10.0 if character > "\u2e7f" else 5.6 for character in words)
 
 
 def _draw_points(frame: Frame, line: Line) -> None:

@@ -54,7 +54,20 @@ class _Missing:
         return "–"
 
 
+class _Number(float):
+    """A number that rounds to zero from below is plainly zero."""
+
+    def __format__(self, spec: str) -> str:
+        return format(0.0 if _rounds_to_zero(format(float(self), spec)) else float(self), spec)
+
+
+def _rounds_to_zero(written: str) -> bool:
+    return not any(digit in written for digit in "123456789")
+
+
 def _value(value: object, translate: Callable[[str], str]) -> object:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return _Missing()
+    if isinstance(value, float) and math.isfinite(value):
+        return _Number(value)
     return say(value, translate) if isinstance(value, str | Reason | Mapping) else value

@@ -49,3 +49,15 @@ def test_a_histogram_counts_every_value():
 def test_constant_curves_have_an_axis(values):
     drawn = charts.line_chart([charts.Line([float(i) for i in range(len(values))], values)], "d")
     assert "nan" not in drawn
+
+
+def test_words_of_marks_that_stand_close_do_not_run_into_each_other():
+    line = charts.Line([0.0, 10.0], [0.0, 1.0])
+
+    def heights(second):
+        marks = [charts.Mark(0.0, "as estimated"), charts.Mark(second, "promise void")]
+        texts = parsed(charts.line_chart([line], "gain", marks=marks)).iter("text")
+        return {text.get("y") for text in texts if text.text in ("as estimated", "promise void")}
+
+    assert len(heights(0.5)) == 2
+    assert len(heights(9.0)) == 1

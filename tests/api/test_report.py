@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from api.language import say
 from api.outputs import COUPON_COLUMNS, PRICE_COLUMNS, render_outputs
 from api.report import biggest_moves, render_body, render_report
 from engine.proposal import Reason, State
@@ -104,3 +105,10 @@ def test_every_way_in_which_a_solver_ends_has_words(status):
     summary = proposal().summary
     told = proposal(summary={**summary, "price": {**summary["price"], "status": status}})
     assert f"Prices: {status}," not in render_body(told, "en").replace("Prices: optimal,", "")
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    told = Reason(
+        "gain {gain:,.0f}, share {share:.0%}, change {change:+.2f}", {"gain": -0.4, "share": -1e-4, "change": -2}
+    )
+    assert say(told, str) == "gain 0, share 0%, change -2.00"
