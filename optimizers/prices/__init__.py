@@ -4,7 +4,7 @@ ladder      the prices that a product may take
 rows        rules between prices, as a mask and rows over the ladders
 solve       the way in: problem in, plan out
 search      families as columns: restricted master, rounding, the groups one by one, the plan in hand (incumbent)
-proof       the bound for the whole
+proof       the bound for the whole: nodes, their multipliers, screening, branching, and listing what is left of them
 resolve     from a plan, after locks and overrides
 robust      plans by risk; exploration: what a price test is worth
 explain     why this price, what bound it, what would change it

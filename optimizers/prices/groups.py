@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from optimizers.prices.kernels import measure_columns
+from optimizers.prices import proof
+from optimizers.prices.kernels import TIGHT, measure_columns
 from optimizers.prices.moves import improve_groups
-from optimizers.prices.proof import Work
-from optimizers.prices.proof import prove as bound_group
-from optimizers.prices.relaxation import TIGHT
+from optimizers.prices.nodes import Question, Work
 from optimizers.prices.system import PriceSystem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+Verdict = tuple[float, float, int, bool]
+"""Best value, bound, nodes looked at, whether the work was done."""
+
+SLICE = 500
+"""Nodes between two looks at the clock."""
 MASK_BYTES = 40_000_000
 """What the masks of one group's open nodes may take."""
 LIST = 4000
@@ -89,20 +96,68 @@ class Groups:
         pool: Ints,
         pool_value: Floats,
         work: Work,
-    ) -> tuple[float, float, int, bool]:
+    ) -> Verdict:
         """Bound a group from the multipliers that it was bounded with last; arguments and result as `proof.prove`."""
+        question, price = self._question(group, worth, dent, margin, work), self._price(group)
+        found = proof.prove(question, choice, price, self._slots(group, work), pool, pool_value)
+        self._keep(group, price)
+        return _verdict(found)
+
+    def prove_watched(
+        self,
+        group: int,
+        worth: Floats,
+        dent: Floats,
+        choice: Ints,
+        margin: Floats,
+        pool: Ints,
+        pool_value: Floats,
+        work: Work,
+        watch: Callable[[float, float], None],
+    ) -> Verdict:
+        """Bound a group as `prove` does, to the same result; `watch` is told best value and bound now and then.
+
+        What `watch` raises ends the work; `choice`, `pool` and `pool_value` hold what was found until then.
+        """
+        question, price = self._question(group, worth, dent, margin, work), self._price(group)
+        state = proof.begin(question, choice, price, self._slots(group, work), pool, pool_value)
+        nodes, desk, ledger = state
+        until = min(SLICE, work.nodes)
+        while proof.explore(question, nodes, desk, ledger, until) and until < work.nodes:
+            until = min(until + SLICE, work.nodes)
+            watch(*_verdict(proof.verdict(question, nodes, ledger))[:2])
+        self._keep(group, price)
+        return _verdict(proof.verdict(question, nodes, ledger))
+
+    def _question(self, group: int, worth: Floats, dent: Floats, margin: Floats, work: Work) -> Question:
         system = self.system
-        own = slice(system.inner_first[group], system.inner_first[group + 1])
-        families = slice(system.place(group)[2], system.place(group)[2] + system.families_of(group))
-        price = np.concatenate([self.family_price[families], self.inner_price[own]])
-        slots = min(work.nodes + 1, max(64, MASK_BYTES // max(len(choice) * system.tables.log_move.shape[1], 1)))
-        found = bound_group(
-            *(system.tables, system.inner.arrays, worth, dent, system.place(group), choice, price, margin),
-            *(float(self.hard[group]), work, slots, pool, pool_value),
-        )
-        self.family_price[families] = price[: system.families_of(group)]
-        self.inner_price[own] = price[system.families_of(group) :]
-        return float(found[0]), float(found[1]), int(found[2]), bool(found[3])
+        place, hard = system.place(group), float(self.hard[group])
+        return Question(system.tables, system.inner.arrays, worth, dent, place, margin, hard, work)
+
+    def _slots(self, group: int, work: Work) -> int:
+        """Open nodes that are kept at most."""
+        first, last = self.system.groups[group : group + 2]
+        rungs = int((last - first) * self.system.tables.log_move.shape[1])
+        return min(work.nodes + 1, max(64, MASK_BYTES // max(rungs, 1)))
+
+    def _price(self, group: int) -> Floats:
+        """Multipliers of the group's families and rows, (nf + m,)."""
+        families, own = self._multipliers(group)
+        return np.concatenate([self.family_price[families], self.inner_price[own]])
+
+    def _keep(self, group: int, price: Floats) -> None:
+        families, own = self._multipliers(group)
+        self.family_price[families], self.inner_price[own] = np.split(price, [families.stop - families.start])
+
+    def _multipliers(self, group: int) -> tuple[slice, slice]:
+        """Where a group's multipliers are, among those of all families and of all groups' own rows."""
+        _, _, family, row_first, row_last = self.system.place(group).tolist()
+        return slice(family, family + self.system.families_of(group)), slice(row_first, row_last)
+
+
+def _verdict(found: Any) -> Verdict:  # noqa: ANN401 - from compiled code
+    best, bound, looked, done = found
+    return float(best), float(bound), int(looked), bool(done)
 
 
 def _largest(system: PriceSystem) -> Floats:

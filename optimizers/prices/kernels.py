@@ -15,6 +15,9 @@ import numpy as np
 # numba compiles for the types it meets, so array parameters are not annotated further.
 Array = Any
 
+TIGHT = 1e-9
+"""Scaled units by which a hard row may be off."""
+
 
 class Tables(NamedTuple):
     """P products in the order of their families, K rungs, polynomials of M coefficients in t, -1 <= t <= 1."""

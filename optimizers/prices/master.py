@@ -15,8 +15,7 @@ import numpy.typing as npt
 from scipy.sparse import csc_matrix
 
 from optimizers import solver
-from optimizers.prices.kernels import RowArrays
-from optimizers.prices.relaxation import TIGHT
+from optimizers.prices.kernels import TIGHT, RowArrays
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -5,90 +5,117 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 
-from optimizers.prices.kernels import Array, RowArrays, Tables, polynomial, position
+from optimizers.prices.kernels import TIGHT, Array, RowArrays, Tables, polynomial, position
 
-TIGHT = 1e-9
-"""Scaled units by which a hard row may be off."""
+SWEEPS = 3
+"""How often dropped rungs are let drop others."""
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def narrow(  # noqa: PLR0912
-    tables: Tables, rows: RowArrays, place: Array, mask: Array, low: Array, high: Array
-) -> bool:
-    """Drop rungs that no choice within the intervals and linear rows can take; False: nothing is left.
-
-    `place` = (first product, last, first family, first row, last row).
-    """
-    first, _, family, row_first, row_last = place
-    count, rungs = mask.shape
+def narrow(tables: Tables, rows: RowArrays, place: Array, mask: Array, low: Array, high: Array) -> bool:
+    """Drop rungs that no choice within the intervals and linear rows can take; False: nothing is left."""
     families = low.shape[0]
-    for _ in range(3):
-        changed = False
-        least, most = np.zeros(families), np.zeros(families)
-        row_least, row_most = np.zeros(row_last - row_first), np.zeros(row_last - row_first)
-        for n in range(count):
-            i = first + n
-            small, large = np.inf, -np.inf
-            for k in range(rungs):
-                if mask[n, k]:
-                    move = tables.share[i] * tables.log_move[i, k]
-                    small, large = min(small, move), max(large, move)
-            if small > large:
-                return False
-            least[tables.family[i] - family] += small
-            most[tables.family[i] - family] += large
-            for b in range(rows.start[i], rows.start[i + 1]):
-                small, large = np.inf, -np.inf
-                for k in range(rungs):
-                    if mask[n, k]:
-                        small, large = min(small, rows.coefficient[b, k]), max(large, rows.coefficient[b, k])
-                row_least[rows.row[b] - row_first] += small
-                row_most[rows.row[b] - row_first] += large
+    own_rows = place[4] - place[3]
+    least, most = np.zeros(families), np.zeros(families)
+    row_least, row_most = np.zeros(own_rows), np.zeros(own_rows)
+    for _ in range(SWEEPS):
+        if not _reaches(tables, rows, place, mask, least, most, row_least, row_most):
+            return False
         for f in range(families):
             low[f], high[f] = max(low[f], least[f] - 1e-15), min(high[f], most[f] + 1e-15)
             if low[f] > high[f] + 1e-12:
                 return False
-        for n in range(count):
-            i = first + n
-            f = tables.family[i] - family
-            small, large = np.inf, -np.inf
-            for k in range(rungs):
-                if mask[n, k]:
-                    move = tables.share[i] * tables.log_move[i, k]
-                    small, large = min(small, move), max(large, move)
-            for k in range(rungs):
-                if mask[n, k]:
-                    move = tables.share[i] * tables.log_move[i, k]
-                    if least[f] - small + move > high[f] + 1e-12 or most[f] - large + move < low[f] - 1e-12:
-                        mask[n, k] = 0
-                        changed = True
-            for b in range(rows.start[i], rows.start[i + 1]):
-                r = rows.row[b]
-                if rows.measured[r] or rows.penalty[r] < np.inf:
-                    continue
-                small, large = np.inf, -np.inf
-                for k in range(rungs):
-                    if mask[n, k]:
-                        small, large = min(small, rows.coefficient[b, k]), max(large, rows.coefficient[b, k])
-                if small > large:
-                    return False
-                over = rows.high[r] + TIGHT - row_least[r - row_first] + small
-                under = rows.low[r] - TIGHT - row_most[r - row_first] + large
-                for k in range(rungs):
-                    if mask[n, k] and (rows.coefficient[b, k] > over or rows.coefficient[b, k] < under):
-                        mask[n, k] = 0
-                        changed = True
+        changed = False
+        for n in range(mask.shape[0]):
+            changed |= _drop_by_move(tables, place, mask, n, low, high, least, most)
+            if not mask[n].any():
+                return False
+            changed |= _drop_by_rows(rows, place, mask, n, row_least, row_most)
         if not changed:
             return True
-    for n in range(count):  # noqa: SIM110 - numba compiles loops
-        if not mask[n].any():  # the last pass may have taken the last rung
+    for n in range(mask.shape[0]):  # noqa: SIM110 - numba compiles loops
+        if not mask[n].any():  # the last sweep may have taken the last rung
             return False
     return True
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _reaches(
+    tables: Tables,
+    rows: RowArrays,
+    place: Array,
+    mask: Array,
+    least: Array,
+    most: Array,
+    row_least: Array,
+    row_most: Array,
+) -> bool:
+    """Fill in how far log moves (nf,) and rows (m,) can go; False: a product has no rung left."""
+    first, _, family, row_first, _ = place
+    least[:], most[:], row_least[:], row_most[:] = 0.0, 0.0, 0.0, 0.0
+    for n in range(mask.shape[0]):
+        i = first + n
+        small, large = _span(tables.log_move[i], mask[n])
+        if small > large:
+            return False
+        least[tables.family[i] - family] += tables.share[i] * small
+        most[tables.family[i] - family] += tables.share[i] * large
+        for b in range(rows.start[i], rows.start[i + 1]):
+            small, large = _span(rows.coefficient[b], mask[n])
+            row_least[rows.row[b] - row_first] += small
+            row_most[rows.row[b] - row_first] += large
+    return True
+
+
+@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _span(coefficient: Array, left: Array) -> tuple[float, float]:
+    """Least and largest coefficient of the rungs left."""
+    small, large = np.inf, -np.inf
+    for k in range(left.shape[0]):
+        if left[k]:
+            small, large = min(small, coefficient[k]), max(large, coefficient[k])
+    return small, large
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _drop_by_move(
+    tables: Tables, place: Array, mask: Array, n: int, low: Array, high: Array, least: Array, most: Array
+) -> bool:
+    """Drop a product's rungs that take the family's log move out of its interval whatever the others do."""
+    i = place[0] + n
+    f = tables.family[i] - place[2]
+    small, large = _span(tables.log_move[i], mask[n])
+    small, large = tables.share[i] * small, tables.share[i] * large
+    changed = False
+    for k in range(mask.shape[1]):
+        if mask[n, k]:
+            move = tables.share[i] * tables.log_move[i, k]
+            if least[f] - small + move > high[f] + 1e-12 or most[f] - large + move < low[f] - 1e-12:
+                mask[n, k] = 0
+                changed = True
+    return changed
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _drop_by_rows(rows: RowArrays, place: Array, mask: Array, n: int, row_least: Array, row_most: Array) -> bool:
+    """Drop a product's rungs that break a hard linear row whatever the others do."""
+    i, row_first = place[0] + n, place[3]
+    changed = False
+    for b in range(rows.start[i], rows.start[i + 1]):
+        r = rows.row[b]
+        if rows.measured[r] or rows.penalty[r] < np.inf:
+            continue
+        small, large = _span(rows.coefficient[b], mask[n])
+        over = rows.high[r] + TIGHT - row_least[r - row_first] + small
+        under = rows.low[r] - TIGHT - row_most[r - row_first] + large
+        for k in range(mask.shape[1]):
+            if mask[n, k] and (rows.coefficient[b, k] > over or rows.coefficient[b, k] < under):
+                mask[n, k] = 0
+                changed = True
+    return changed
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -106,7 +133,7 @@ def extended(coefficient: Array, t: float) -> float:
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def rung_values(tables: Tables, worth: Array, place: Array, mask: Array, at: Array, value: Array, units: Array) -> None:
-    """Values and units of each rung left (n, K) where the log moves of the families are `at`."""
+    """Fill in `value` and `units` (n, K) of each rung left where the log moves of the families are `at` (nf,)."""
     first, _, family, _, _ = place
     for n in range(mask.shape[0]):
         i = first + n
@@ -117,6 +144,28 @@ def rung_values(tables: Tables, worth: Array, place: Array, mask: Array, at: Arr
                 value[n, k] = extended(worth[i, k], t)
                 if units.shape[0]:
                     units[n, k] = extended(tables.units[i, k], t)
+
+
+@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def tolled(
+    tables: Tables, rows: RowArrays, place: Array, n: int, value: Array, units: Array, price: Array, asked: Array
+) -> None:
+    """Fill `asked` (K,) with what each rung of the group's product n is worth at multipliers."""
+    i, rungs = place[0] + n, asked.shape[0]
+    pull = price[tables.family[i] - place[2]] * tables.share[i]
+    first_toll = price.shape[0] - place[4]
+    for k in range(rungs):
+        asked[k] = value[n, k] + pull * tables.log_move[i, k]
+    for b in range(rows.start[i], rows.start[i + 1]):
+        toll = price[first_toll + rows.row[b]]
+        if toll == 0.0:
+            continue
+        if rows.measured[rows.row[b]]:
+            for k in range(rungs):
+                asked[k] -= toll * rows.coefficient[b, k] * units[n, k]
+        else:
+            for k in range(rungs):
+                asked[k] -= toll * rows.coefficient[b, k]
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -132,34 +181,19 @@ def lagrangian(
     answer: Array,
     part: Array,
 ) -> None:
-    """Fill `answer` (n,) with the best rungs at the multipliers and `part` (nf,) with each family's Lagrangian."""
-    first, _, family, row_first, _ = place
-    families = part.shape[0]
-    for f in range(families):
+    """Fill `answer` (n,) with the best rungs at multipliers and `part` (nf,) with each family's Lagrangian."""
+    first, _, family, _, _ = place
+    for f in range(part.shape[0]):
         part[f] = -price[f] * at[f]
     asked = np.empty(mask.shape[1])
     for n in range(mask.shape[0]):
-        i = first + n
-        f = tables.family[i] - family
-        pull = price[f] * tables.share[i]
-        for k in range(mask.shape[1]):
-            asked[k] = value[n, k] + pull * tables.log_move[i, k]
-        for b in range(rows.start[i], rows.start[i + 1]):
-            toll = price[families + rows.row[b] - row_first]
-            if toll == 0.0:
-                continue
-            if rows.measured[rows.row[b]]:
-                for k in range(mask.shape[1]):
-                    asked[k] -= toll * rows.coefficient[b, k] * units[n, k]
-            else:
-                for k in range(mask.shape[1]):
-                    asked[k] -= toll * rows.coefficient[b, k]
+        tolled(tables, rows, place, n, value, units, price, asked)
         best, rung = -np.inf, 0
         for k in range(mask.shape[1]):
             if mask[n, k] and asked[k] > best:
                 best, rung = asked[k], k
         answer[n] = rung
-        part[f] += best
+        part[tables.family[first + n] - family] += best
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -186,7 +220,7 @@ def unevenness(
     return total
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
 def row_sides(rows: RowArrays, place: Array, families: int, price: Array) -> float:
     """Σ nu · side of the rows."""
     row_first, row_last = place[3], place[4]
@@ -204,7 +238,7 @@ def row_sides(rows: RowArrays, place: Array, families: int, price: Array) -> flo
 def subgradient(
     tables: Tables, rows: RowArrays, place: Array, at: Array, units: Array, answer: Array, price: Array, found: Array
 ) -> None:
-    """Subgradient of the Lagrangian at the multipliers: fills `found` (nf + m,)."""
+    """Fill `found` (nf + m,) with a subgradient of the Lagrangian at the multipliers."""
     first, last, family, row_first, row_last = place
     families = at.shape[0]
     for f in range(families):
@@ -219,107 +253,23 @@ def subgradient(
             found[families + rows.row[b] - row_first] += rows.coefficient[b, k] * factor
     for r in range(row_first, row_last):
         n = families + r - row_first
-        if price[n] > 0:
-            side = rows.high[r]
-        elif price[n] < 0:
-            side = rows.low[r]
-        else:
-            side = min(max(found[n], rows.low[r]), rows.high[r])
-        found[n] = side - found[n]
+        found[n] = _side(rows.low[r], rows.high[r], price[n], found[n]) - found[n]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def tolled(
-    tables: Tables,
-    rows: RowArrays,
-    place: Array,
-    n: int,
-    value: Array,
-    units: Array,
-    price: Array,
-    families: int,
-    asked: Array,
-) -> None:
-    """Fill `asked` (K,) with what each rung of the group's product n is worth at the multipliers."""
-    i, rungs = place[0] + n, asked.shape[0]
-    pull = price[tables.family[i] - place[2]] * tables.share[i]
-    for k in range(rungs):
-        asked[k] = value[n, k] + pull * tables.log_move[i, k]
-    for b in range(rows.start[i], rows.start[i + 1]):
-        toll = price[families + rows.row[b] - place[3]]
-        if toll == 0.0:
-            continue
-        if rows.measured[rows.row[b]]:
-            for k in range(rungs):
-                asked[k] -= toll * rows.coefficient[b, k] * units[n, k]
-        else:
-            for k in range(rungs):
-                asked[k] -= toll * rows.coefficient[b, k]
+@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _side(low: float, high: float, toll: float, activity: float) -> float:
+    """The side of a row that its multiplier presses on; at 0 the activity itself, or the side that it breaks."""
+    if toll > 0:
+        return high
+    if toll < 0:
+        return low
+    return min(max(activity, low), high)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def screen(  # noqa: PLR0912
-    tables: Tables,
-    rows: RowArrays,
-    place: Array,
-    mask: Array,
-    low: Array,
-    high: Array,
-    value: Array,
-    units: Array,
-    price: Array,
-    rest: float,
-    target: float,
-) -> Any:  # noqa: ANN401
-    """Leave out what cannot be worth more than the target: rungs, and the ends of the intervals.
-
-    With one product held at a rung, or S at a point between the ends, the Lagrangian is bounded as it was: by its
-    chord. Returns the least share that is left of the rungs or of an interval, and a bound on what was left out.
-    """
-    count, rungs = mask.shape
-    families = low.shape[0]
-    asked = np.zeros((2, count, rungs))
-    part = np.zeros((2, families))
-    top = np.full((2, count), -np.inf)
-    for e in range(2):
-        for f in range(families):
-            part[e, f] = -price[f] * (low[f] if e == 0 else high[f])
-        for n in range(count):
-            tolled(tables, rows, place, n, value[e], units[e], price, families, asked[e, n])
-            for k in range(rungs):
-                if mask[n, k]:
-                    top[e, n] = max(top[e, n], asked[e, n, k])
-            part[e, tables.family[place[0] + n] - place[2]] += top[e, n]
-    total = rest
-    for f in range(families):
-        total += max(part[0, f], part[1, f])
-    before, after, left_out = 0, 0, -np.inf
-    for n in range(count):
-        f = tables.family[place[0] + n] - place[2]
-        others = total - max(part[0, f], part[1, f])
-        for k in range(rungs):
-            if mask[n, k]:
-                before += 1
-                held = -np.inf
-                for e in range(2):
-                    held = max(held, part[e, f] - top[e, n] + asked[e, n, k])
-                if others + held <= target:
-                    mask[n, k] = 0
-                    left_out = max(left_out, others + held)
-                else:
-                    after += 1
-    kept = after / max(before, 1)
-    for f in range(families):
-        others = total - max(part[0, f], part[1, f])
-        width = high[f] - low[f]
-        down, up = others + part[0, f], others + part[1, f]
-        if width < 1e-9 or (down <= target) == (up <= target):
-            continue
-        cut = width * (target - min(down, up)) / abs(up - down)
-        left_out = max(left_out, target)
-        kept = min(kept, 1 - cut / width)
-        if down <= target:
-            low[f] += cut
-        else:
-            high[f] -= cut
-    return kept, left_out
+@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def larger_ends(parts: Array) -> float:
+    """Σ over families of the larger of the Lagrangians `parts` (2, nf) at the ends."""
+    total = 0.0
+    for f in range(parts.shape[1]):
+        total += max(parts[0, f], parts[1, f])
+    return total

@@ -23,7 +23,7 @@ from optimizers.prices.groups import LIST, POOL, Groups
 from optimizers.prices.incumbent import Incumbent, PriceProgress
 from optimizers.prices.ladder import Ladder
 from optimizers.prices.master import Columns, Master, Mixture, row_fines
-from optimizers.prices.proof import Work
+from optimizers.prices.nodes import SHORT_WORK, WHOLE_WORK, WORK
 from optimizers.prices.rounding import neighbours, roundings
 from optimizers.prices.rows import PriceRows
 from optimizers.prices.system import PriceSystem, build_system, cheap_bound, joint_rows, nearest_to_today, priced
@@ -44,9 +44,6 @@ EARLY = 0.995
 """A plan worth less than this share of the relaxation is not waited with until the columns are complete."""
 TAIL = 20.0
 """Columns that would bring less than this share of the gap altogether are not waited for."""
-SHORT_WORK = Work(nodes=25, first=60, later=12)
-WORK = Work(nodes=25_000, first=150, later=12)
-WHOLE_WORK = Work(nodes=60_000, first=400, later=40)
 LISTED = 0.15
 """Columns are listed where they would have to reach no further below the best than this share of a group's gain."""
 ONE_PIECE = 400
@@ -161,11 +158,24 @@ class PriceSearch:
     def _solve_whole(self) -> None:
         """One group: branch and bound decides everything."""
         self._check_time()
-        margin = np.array([self._allowance, self.gap / 2])
-        best, bound, *_ = self._prove_group(0, self.system.worth, self.system.dent, self._in_hand, margin)
+        choice, (pool, pool_value) = self._in_hand.copy(), self.groups.pool(0)
+
+        def watch(best: float, bound: float) -> None:
+            if best > self.value:
+                self.plan.accept(choice)
+            self.bound = min(self.bound, bound)
+            self._tell_progress()
+            self._check_time()
+
+        margin, (worth, dent) = np.array([self._allowance, self.gap / 2]), (self.system.worth, self.system.dent)
+        best, bound, *_ = self.groups.prove_watched(
+            *(0, worth, dent, choice, margin, pool, pool_value, self._work, watch)
+        )
         if best == -np.inf and bound < -1e299:
             raise InfeasibleError("no prices satisfy the rules; " + self._remedy())
         self.bound = min(self.bound, bound)
+        for met in (choice, *pool[pool_value > -np.inf]):
+            self.plan.accept(met)
         self._tell_progress()
 
     def _solve_by_groups(self) -> None:
@@ -330,13 +340,16 @@ class PriceSearch:
         known = self._listings if np.array_equal(price, self._listed_at) else {}
         self._listed_at, self._listings = price, known
 
+        def watch(_best: float, _bound: float) -> None:
+            self._check_time()
+
         def bounded(g: int) -> tuple[float, float, int, bool]:
             self._check_time()
             depth, bound, all_listed = known.get(g, (-np.inf, 0.0, False))
             if share < 0 and (depth <= margin[0] if all_listed else depth >= margin[0]):
                 return bound, bound, 0, all_listed
             part = choice[system.groups[g] : system.groups[g + 1]].copy()
-            return self.groups.prove(g, worth, dent, part, margin, *pools[g], WORK)
+            return self.groups.prove_watched(g, worth, dent, part, margin, *pools[g], WORK, watch)
 
         with ThreadPoolExecutor(THREADS) as threads:
             # The groups know nothing of each other, so that the number of threads changes nothing.
@@ -366,19 +379,6 @@ class PriceSearch:
             self.bound = min(self.bound, max(bound, self.value))
         self._tell_progress()
         return True
-
-    def _prove_group(
-        self, group: int, worth: Floats, dent: Floats, choice: Ints, margin: Floats
-    ) -> tuple[float, float, int, bool]:
-        """Prove the only group, taking what it finds as the plan."""
-        pool, pool_value = self.groups.pool(group)
-        found = self.groups.prove(group, worth, dent, choice, margin, pool, pool_value, self._work)
-        for n in np.argsort(-pool_value, kind="stable"):
-            if pool_value[n] > -np.inf:
-                self.plan.accept(pool[n])
-        if found[0] > -np.inf:
-            self.plan.accept(choice)
-        return found
 
     def _closed(self) -> bool:
         return self.reached_gap() <= self.gap

@@ -24,7 +24,7 @@ from optimizers.prices.incumbent import PriceProgress
 from optimizers.prices.ladder import Ladder, LadderRules, build_ladder
 from optimizers.prices.rows import PriceRows, check_rows
 from optimizers.prices.search import PriceSearch
-from optimizers.prices.system import all_rows, named_prices
+from optimizers.prices.system import all_rows, build_system, named_prices
 from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
@@ -207,6 +207,7 @@ def _compile_kernels() -> None:
         ladder = problem_ladder(little)
         search = PriceSearch(little, ladder, all_rows(little, ladder, None), gap=0.05, deadline=math.inf)
         search.run()
+        build_system(replace(little, risk="lower"), ladder, all_rows(little, ladder, None))
 
 
 def _little_problem(families: int) -> PriceProblem:

@@ -11,11 +11,12 @@ from price_cases import small_problem
 
 from optimizers.prices import PriceProblem, problem_ladder
 from optimizers.prices import model as price_model
-from optimizers.prices.proof import Work, prove
+from optimizers.prices.nodes import Question, Work
+from optimizers.prices.proof import prove
 from optimizers.prices.system import PriceSystem, all_rows, build_system
 from optimizers.solver import solve
 
-WORK = Work(nodes=50_000, first=200, later=20)
+WORK = Work(nodes=50_000, first=200, later=20, choices=100, visits=100)
 
 
 def family(seed: int, products: int) -> PriceProblem:
@@ -34,15 +35,15 @@ def own_bound(problem: PriceProblem, system: PriceSystem, toll: np.ndarray) -> t
     """Best value and bound by branch and bound, where each rung (P, K) of the problem pays a toll."""
     worth = system.worth.copy()
     worth[:, :, 0] -= toll[system.order]
-    products, rows = len(system.order), len(system.inner)
+    products = len(system.order)
     start = np.full(products, system.today)
-    price = np.zeros(system.families_of(0) + rows)
+    price = np.zeros(system.families_of(0) + len(system.inner))
     pool, values = np.zeros((4, products), dtype=np.int64), np.full(4, -np.inf)
     hard = 100.0 * float(np.abs(worth[:, :, 0]).max())
-    best, bound, *_ = prove(
-        *(system.tables, system.inner.arrays, worth, system.dent, system.place(0), start, price),
-        *(np.array([0.0, 1e-7]), hard, WORK, 20_000, pool, values),
-    )
+    margin = np.array([0.0, 1e-7])
+    place, rows = system.place(0), system.inner.arrays
+    question = Question(system.tables, rows, worth, system.dent, place, margin, hard, WORK)
+    best, bound, *_ = prove(question, start, price, 20_000, pool, values)
     return float(best), float(bound)
 
 
