@@ -212,12 +212,16 @@ def _differ(p_value: float) -> str:
 
 
 def _print_effects(
-    effects: Sequence[Effect] | Sequence[Row], correction: str, convention: str, prior: Prior | None
+    effects: Sequence[Effect] | Sequence[Row],
+    correction: str,
+    convention: str,
+    prior: Prior | None,
+    guarded: frozenset[str] = frozenset(),
 ) -> None:
-    """Each effect on a line, and below it what it is as a share of the control's value."""
+    """Each effect on a line, below it its share of the control's value; guardrails are not corrected."""
     for effect in effects:
         said = "" if effect.p_value is None else f", p = {effect.p_value:.2g}"
-        if correction != "none" and effect.adjusted_p is not None:
+        if correction != "none" and effect.adjusted_p is not None and effect.metric not in guarded:
             said += f" ({correction.replace('_', ' ')}: {effect.adjusted_p:.2g})"
         bounds = _bounds(effect.low, effect.high)
         click.echo(
@@ -257,7 +261,8 @@ def _print_reading(reading: DesignReading, made: Design, promise: Mapping[str, A
     _print_checks(reading.checks)
     if not reading.final:
         click.echo(f"interim            the plan is not at its end; intervals are valid now ({reading.interval})")
-    _print_effects(reading.effects, made.correction, made.convention, reading.prior)
+    guarded = frozenset(guardrail.metric for guardrail in made.rule.guardrails)
+    _print_effects(reading.effects, made.correction, made.convention, reading.prior, guarded)
     for part in reading.segments:
         bounds = _bounds(part["low"], part["high"])
         click.echo(
