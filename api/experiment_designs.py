@@ -280,8 +280,8 @@ def _switchback(history: Past, name: str, asked: Asked) -> Design:
     from experiments.replay_design import PastPeriods
     from experiments.switchback_design import design_switchback
 
-    if not asked["steps"] or asked["effect"] is None:
-        raise InputError("a switchback needs --steps and --effect")
+    if asked["effect"] is None:
+        raise InputError("a switchback needs --effect")
     refuse_idle("a switchback", asked)
     table = history([asked["unit"], "step", asked["metric"]], (asked["unit"],))
     if not np.isfinite(table[asked["metric"]].to_numpy(dtype=float)).all():

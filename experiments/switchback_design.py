@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import ProblemError
+from engine.errors import InfeasibleError, ProblemError
 from engine.proposal import N_, Reason
 from experiments.assign import Split
 from experiments.decide import Guardrail
@@ -32,7 +32,7 @@ def design_switchback(
     regions: Sequence[str],
     history: npt.ArrayLike,
     *,
-    steps: int,
+    steps: int | None = None,
     effect: float,
     felt: Sequence[float],
     treatment: Treatment,
@@ -54,7 +54,8 @@ def design_switchback(
         name: of the experiment; it seeds the schedule.
         regions: that switch, each by its own schedule.
         history: (regions, past steps) the deciding metric.
-        steps: of the test in each region.
+        steps: of the test in each region; None: the fewest that show the effect with the power, at most as many as
+            history has.
         effect: for each region and step that must not be missed.
         felt: share of the state before that is still felt, by step since the switch (`plan_switchback`).
         treatment: what is switched.
@@ -72,18 +73,24 @@ def design_switchback(
         InfeasibleError: no period outlasts the carry-over.
     """
     require_lawful(treatment, "time")
-    if method != "fixed":
-        lengths = _often_enough(steps, lengths)
-    plan = plan_switchback(history, steps=steps, effect=effect, felt=felt, lengths=lengths, alpha=alpha, power=power)
-    reading = plan_for(method, alpha=alpha, units=plan.pairs, looks=min(looks, _in_time(plan)), spending=spending)
-    plan, ends = _read_by(plan, reading, effect, power)
+
+    def planned(steps: int) -> _Planned:
+        periods = lengths if method == "fixed" else _often_enough(steps, lengths)
+        plan = plan_switchback(
+            history, steps=steps, effect=effect, felt=felt, lengths=periods, alpha=alpha, power=power
+        )
+        reading = plan_for(method, alpha=alpha, units=plan.pairs, looks=min(looks, _in_time(plan)), spending=spending)
+        return _read_by(plan, reading, effect, power)
+
+    found = planned(steps) if steps is not None else _shortest(planned, np.shape(history)[-1], power)
+    plan, reading = found.plan, found.reading
     ran = draw_switchback(plan, seeded(name))[:, :: plan.length]
     assigned = Assigned(
         units=tuple(f"{region}:{period}" for region in regions for period in range(ran.shape[1])),
         variant=tuple(np.ravel(ran).tolist()),
         cluster=tuple(region for region in regions for _ in range(ran.shape[1])),
     )
-    notes = [Reason(_PERIODS, {"length": plan.length, "burn_in": plan.burn_in}), *sooner(reading, ends)]
+    notes = [Reason(_PERIODS, {"length": plan.length, "burn_in": plan.burn_in}), *sooner(reading, found.ends)]
     if plan.power < power:
         notes.append(Reason(SHORT, {"weeks": plan.steps, "power": plan.power, "detectable": plan.detectable}))
     higher = bool(metrics[0].get("higher_is_better", True))
@@ -101,6 +108,33 @@ def design_switchback(
         switchback=plan,
         notes=tuple(notes),
     )
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A schedule, how it is read, and the mean share of its time after which it ends."""
+
+    plan: SwitchbackPlan
+    reading: AnalysisPlan
+    ends: float
+
+
+def _shortest(planned: Callable[[int], _Planned], longest: int, power: float) -> _Planned:
+    """The plan with the fewest steps whose power is enough; the longest one where none is."""
+
+    def enough(steps: int) -> bool:
+        try:
+            return planned(steps).plan.power >= power
+        except (ProblemError, InfeasibleError):
+            return False
+
+    if not enough(longest):
+        return planned(longest)
+    low, high = 1, longest
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return planned(high)
 
 
 def _often_enough(steps: int, lengths: Sequence[int] | None) -> list[int]:
@@ -121,14 +155,14 @@ def _in_time(plan: SwitchbackPlan) -> int:
     return plan.steps // (2 * plan.length)
 
 
-def _read_by(plan: SwitchbackPlan, reading: AnalysisPlan, effect: float, power: float) -> tuple[SwitchbackPlan, float]:
-    """The plan with its power and smallest effect under the analysis, and the mean share of the time that it takes."""
-    if reading.method == "fixed":
-        return plan, 1.0
+def _read_by(plan: SwitchbackPlan, reading: AnalysisPlan, effect: float, power: float) -> _Planned:
+    """The plan with its power and smallest effect under the analysis."""
+    if reading.method == "fixed" or plan.standard_error == 0.0:
+        return _Planned(plan, reading, 1.0)
     whole = _in_time(plan)
     after = np.unique(np.round(reading.planned_fractions * whole)).astype(int)
-    planned = FewLooks(reading, tuple((after / whole).tolist()), tuple((plan.regions * after - 1.0).tolist()))
-    require_enough(reading, planned.freedom[-1], units=plan.pairs, what=N_("pairs of periods"))
+    looks = FewLooks(reading, tuple((after / whole).tolist()), tuple((plan.regions * after - 1.0).tolist()))
+    require_enough(reading, looks.freedom[-1], units=plan.pairs, what=N_("pairs of periods"))
     drift = abs(effect) / plan.standard_error
-    detectable = plan.standard_error * planned.drift_for(power)
-    return replace(plan, power=planned.power(drift), detectable=detectable), planned.duration(drift)
+    detectable = plan.standard_error * looks.drift_for(power)
+    return _Planned(replace(plan, power=looks.power(drift), detectable=detectable), reading, looks.duration(drift))

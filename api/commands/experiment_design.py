@@ -184,7 +184,11 @@ def _read_rule(_context: click.Context, _option: click.Parameter, text: str | No
     help="Weeks that products, stores or a budget split run; several readings need them [default, for a proposal's "
     "prices: the shortest time that shows the promise].",
 )
-@click.option("--steps", type=click.IntRange(2), help="Switchback: steps of the test in each region.")
+@click.option(
+    "--steps",
+    type=click.IntRange(2),
+    help="Switchback: steps of the test in each region [default: the fewest that show the effect].",
+)
 @click.option(
     "--period",
     "periods",

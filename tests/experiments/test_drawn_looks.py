@@ -43,11 +43,11 @@ def known(unit, categories, method, *, number=150, weeks=WEEKS, effect=1.0):
 
 
 @cache
-def switchback(method, lengths=(7,), steps=112):
+def switchback(method, lengths=(7,), steps=112, effect=3.0):
     history = np.random.default_rng(3).normal(100, 4, (4, 140))
     given = {"treatment": "price", "metrics": [PROFIT], "lengths": lengths, "method": method}
     return design_switchback(
-        "sw", [f"s{i}" for i in range(4)], history, steps=steps, effect=3.0, felt=[1.0], **given, looks=4
+        "sw", [f"s{i}" for i in range(4)], history, steps=steps, effect=effect, felt=[1.0], **given, looks=4
     )
 
 
@@ -179,3 +179,16 @@ def test_what_several_readings_need_is_named():
     assert budget_split("fixed", cells=4).plan.method == "fixed"
     with pytest.raises(ProblemError, match="a single pair of periods of 7"):
         switchback("always_valid", steps=20)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_switchback_runs_no_longer_than_its_effect_needs(method):
+    shortest = switchback(method, steps=None)
+    assert shortest.sizing.power >= 0.8
+    needed = shortest.switchback.steps
+    if needed > 28:
+        assert switchback(method, steps=needed - 14).sizing.power < 0.8
+    assert needed == switchback(method, steps=needed).switchback.steps
+    hopeless = switchback(method, steps=None, effect=0.1)
+    assert hopeless.switchback.steps == 140
+    assert "Even 140" in hopeless.notes[-1].english()
