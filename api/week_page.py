@@ -76,15 +76,20 @@ def week_table(plan: WeekPlan) -> str:
 
 def plot_weeks(plan: WeekPlan, words: Words) -> str:
     """Prices by week as a share of those in force; nothing for a single week."""
-    weeks = [float(week) for week in _weeks(plan)]
-    if len(weeks) < 2 or not plan.everyday:
+    if plan.weeks < 2 or not plan.everyday:
         return ""
     shares = _shares(plan)
-    mean = [sum(path[w] for path in shares.values()) / len(shares) for w in range(len(weeks))]
-    lines = [charts.Line(weeks, shares[name], name, "second", dashed=True) for name in _foremost(plan)]
-    drawn = [*lines, charts.Line(weeks, mean, words(ALL))]
+    mean = [sum(path[w] for path in shares.values()) / len(shares) for w in range(plan.weeks)]
+    edges = [float(edge) for week in _weeks(plan) for edge in (week, week + 1)]
+    lines = [charts.Line(edges, _steps(shares[name]), name, "second", dashed=True) for name in _foremost(plan)]
+    drawn = [*lines, charts.Line(edges, _steps(mean), words(ALL))]
     name, share = words(PATHS[plan.kind]), words(PRICE_SHARE)
     return charts.line_chart(drawn, name, x_name=words(WEEK), y_name=share, y_format="{:.0%}", height=300)
+
+
+def _steps(path: Sequence[float]) -> list[float]:
+    """A price holds from the beginning of its week to the next."""
+    return [value for value in path for _ in range(2)]
 
 
 def _weeks(plan: WeekPlan) -> range:
