@@ -303,7 +303,8 @@ def _print(made: Design) -> None:
     click.echo(
         f"read               {made.plan.method.replace('_', ' ')}, {made.plan.looks} time(s), alpha {made.plan.alpha:g}"
     )
-    if len(made.metrics) > 1 or len(made.split.weights) > 2:
+    goals = len(made.metrics) - len(made.rule.guardrails)
+    if goals > 1 or len(made.split.weights) > 2:
         click.echo(f"corrects           {made.correction.replace('_', ' ')}, over the metrics that are no guardrails")
     guarded = ", ".join(f"{one.metric} ({one.margin:.0%})" for one in made.rule.guardrails) or "none"
     click.echo(f"decides            {made.rule.metric}; guardrails: {guarded}")
