@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from api import charts
 from api.language import say, translations
+from engine.proposal import N_
 
 if TYPE_CHECKING:
     from experiments.design import Design
 
 Words = Callable[[str], str]
+UNITS_SEEN, WEEKS_SINCE = N_("units seen"), N_("weeks since the start")
 STYLE = (
     ":root{--ink:#1d2330;--mute:#667085;--rule:#e4e7ec;--accent:#2456c8;--second:#8aa4d6;--good:#19734a;--bad:#b3261e}"
     "body{font:15px/1.5 system-ui,sans-serif;max-width:40em;margin:2em auto;color:var(--ink)}"
@@ -21,18 +23,20 @@ STYLE = (
 
 
 def plot_interval_over_time(readings: Sequence[Mapping[str, Any]], metric: str, words: Words) -> str:
-    """The interval of one metric at each look, against the units seen; nothing before the first look.
+    """The interval of one metric at each look; nothing before the first look.
+
+    It stands over the units seen; where the same ones are there from the first day, over the weeks since the start.
 
     Args:
         readings: as the store keeps them, oldest first.
         metric: whose effect of variant 1 is drawn.
         words: translates.
     """
-    rows = [(_units(one, number), row) for number, one in enumerate(readings, 1) if (row := _row(one, metric))]
+    rows = [row for one in readings if (row := _row(one, metric))]
     if not rows:
         return ""
-    x, y = [float(units) for units, _ in rows], [row["estimate"] for _, row in rows]
-    low, high = [row["low"] for _, row in rows], [row["high"] for _, row in rows]
+    x, x_name, x_format = _far([one for one in readings if _row(one, metric)])
+    y, low, high = ([row[name] for row in rows] for name in ("estimate", "low", "high"))
     if len(rows) == 1:
         label = f"{x[0]:,.0f}"
         intervals = [charts.Interval(label, y[0], low[0], high[0])]
@@ -42,9 +46,9 @@ def plot_interval_over_time(readings: Sequence[Mapping[str, Any]], metric: str, 
     return charts.line_chart(
         [nothing, line],
         words("The interval that was valid at each look"),
-        x_name=words("units seen"),
+        x_name=words(x_name),
         y_name=words("effect for each unit"),
-        x_format="{:,.0f}",
+        x_format=x_format,
         points=True,
     )
 
@@ -90,6 +94,18 @@ def _row(reading: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:
             found: Mapping[str, Any] = row
             return found
     return None
+
+
+def _far(readings: Sequence[Mapping[str, Any]]) -> tuple[list[float], str, str]:
+    """How far the experiment was at each look, what that is, and how it is written.
+
+    The looks of units that are all there from the first day are counted in hours.
+    """
+    units = [_units(one, number) for number, one in enumerate(readings, 1)]
+    hours = [look[-1] for one in readings if (look := one.get("looks")) and look[-1] != one.get("units")]
+    if len(set(units)) == 1 < len(units) == len(hours):
+        return [hour / 168 for hour in hours], WEEKS_SINCE, "{:,.1f}"
+    return [float(count) for count in units], UNITS_SEEN, "{:,.0f}"
 
 
 def _units(reading: Mapping[str, Any], number: int) -> int:

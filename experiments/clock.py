@@ -92,6 +92,12 @@ def clock_of(design: Design, elapsed_weeks: float | None) -> Clock | None:
     return Clock(max(1, round(elapsed_weeks * HOURS_A_WEEK)), weeks * HOURS_A_WEEK)
 
 
+def clock_at_end(design: Design) -> Clock:
+    """A clock that is at the planned end."""
+    planned = (design.sizing.weeks or 1) * HOURS_A_WEEK
+    return Clock(planned, planned)
+
+
 def plan_now(design: Design, units: int, elapsed_weeks: float | None) -> AnalysisPlan:
     """The plan of units that turn up one by one, with its end where the calendar says that `units` are only so far.
 

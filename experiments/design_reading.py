@@ -14,7 +14,7 @@ from engine.errors import ProblemError
 from engine.proposal import N_, Reason
 from experiments.assign import NOT_ASSIGNED, enrol
 from experiments.budget_design import budget_split_of
-from experiments.clock import Clock, clock_of, plan_now, rule_so_far
+from experiments.clock import Clock, clock_at_end, clock_of, plan_now, rule_so_far
 from experiments.clusters import count_randomised, hashed_ids
 from experiments.decide import Observed, Reading, decide
 from experiments.design import DRAWN, Design
@@ -310,7 +310,7 @@ def _observed(effect: Effect) -> Observed:
 
 def _read_directly(design: Design, got: Drawn, far: _Far, early: Sequence[Check], stray: int) -> DesignReading:
     """Rows, verdict and measured gain of an analysis of its own, with the interval that is valid at this look."""
-    clock = _steps_run(design, got) or far.clock or Clock(1, 1)
+    clock = _steps_run(design, got) or far.clock or clock_at_end(design)
     part, final = clock.fraction, design.plan.method != "fixed" or clock.fraction >= 1.0
     seen = tuple(_at_look(design, clock, far, one, freedom) for one, freedom in zip(got.seen, got.freedom, strict=True))
     checks = (*early, *got.checks, *_miracles(seen, decides=final))

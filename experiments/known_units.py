@@ -7,6 +7,7 @@ Products whose categories are known and many are drawn in two stages, so that su
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -139,13 +140,13 @@ def design_known(
     """
     require_lawful(treatment, unit)
     draw, assigned, notes = draw_known(name, units, past, categories=categories, weights=weights)
+    sized = plan_for(method, alpha=alpha, units=len(units), looks=looks, spending=spending)
     alpha, shared = (alpha, ()) if draw == "two_stage" else share_alpha(alpha, weights)
-    plan = plan_for(method, alpha=alpha, units=len(units), looks=looks, spending=spending)
     compared = int(len(units) * COMPARED) if draw == "two_stage" else len(units)
     shares = (0.5, 0.5) if draw == "two_stage" else tuple(weights)
-    reached = power_watched(outcome, effect, compared, plan, weights=shares)
-    smallest = detectable_watched(outcome, compared, plan, power=power, weights=shares)
-    ends = duration_watched(outcome, effect, compared, plan, weights=shares)
+    reached = power_watched(outcome, effect, compared, sized, weights=shares)
+    smallest = detectable_watched(outcome, compared, sized, power=power, weights=shares)
+    ends = duration_watched(outcome, effect, compared, sized, weights=shares)
     higher = bool(metrics[0].get("higher_is_better", True))
     return Design(
         name=name,
@@ -154,10 +155,10 @@ def design_known(
         draw=draw,
         metrics=tuple(metrics),
         split=Split(name, shares),
-        plan=plan,
+        plan=replace(sized, alpha=alpha),
         rule=rule or usual_rule(str(metrics[0]["name"]), effect, higher_is_better=higher),
         sizing=Sizing(len(units), weeks, effect, reached, smallest),
         outcome=outcome,
         assigned=assigned,
-        notes=(*notes, *shared, *sooner(plan, ends), *notes_on(outcome)),
+        notes=(*notes, *shared, *sooner(sized, ends), *notes_on(outcome)),
     )

@@ -66,6 +66,10 @@ def test_stores_are_read_by_the_weeks_that_have_passed(home, capsys):
     assert (reading["interval"], reading["looks"]) == ("always_valid", [3 * 168])
     assert reading["verdicts"][0]["action"] == "ship"
     assert reading["effects"][0]["low"] < 4.0 < reading["effects"][0]["high"]
+    plotted = ("--weeks", "6", "--plot", "st.html")
+    again = asked(capsys, "analyse", "after.csv", "--name", "st", "--unit", "store", *plotted)
+    assert again["looks"] == [3 * 168, 6 * 168]
+    assert "weeks since the start" in (home / "st.html").read_text()
 
 
 def test_a_budget_split_says_how_far_it_is(home, capsys):

@@ -1,6 +1,7 @@
 """Price tests, stores, switchbacks and budget splits under every analysis: sized, locked, read, decided."""
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -16,6 +17,7 @@ from experiments.design_reading import read_by_design, schedule_of
 from experiments.few_units import interval_looks
 from experiments.history import Outcome, mean_outcome
 from experiments.known_units import design_known
+from experiments.power import power_watched
 from experiments.shared_budget import share_out
 from experiments.switchback_design import design_switchback
 
@@ -192,3 +194,12 @@ def test_a_switchback_runs_no_longer_than_its_effect_needs(method):
     hopeless = switchback(method, steps=None, effect=0.1)
     assert hopeless.switchback.steps == 140
     assert "Even 140" in hopeless.notes[-1].english()
+
+
+def test_treatments_share_the_error_once():
+    given = {"treatment": "price", "unit": "store", "metrics": [PROFIT], "weeks": WEEKS, "method": "group_sequential"}
+    outcome, past = Outcome("profit", "mean", 20.0, 1.0, 500), np.random.default_rng(1).normal(0, 1, (60, 1))
+    three = design_known("t", [f"u{i}" for i in range(60)], outcome, 1.0, past, **given, weights=(0.4, 0.3, 0.3))
+    assert three.plan.alpha == 0.025
+    alone = replace(three.plan, alpha=0.05)
+    assert three.sizing.power == power_watched(outcome, 1.0, 60, alone, weights=(0.4, 0.3, 0.3))
