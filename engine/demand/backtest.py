@@ -28,7 +28,8 @@ from engine.demand.backtest_record import (
 from engine.demand.backtest_score import HeldOut, score_differences, score_rows, score_weeks
 from engine.demand.baselines import fit_glm, fit_loglog, last_weeks_mean
 from engine.demand.level import FIRST_WEEKS, LevelModel, LevelOptions, fit_level, history_of, predict
-from engine.demand.level_features import History, Plan, by_product, drivers, plan_of
+from engine.demand.level_features import History, by_product
+from engine.demand.level_plan import Plan, drivers, plan_of
 from engine.panel import Panel
 from engine.progress import Progress, Silent
 from engine.proposal import Reason

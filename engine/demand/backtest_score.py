@@ -19,7 +19,8 @@ from engine.demand.backtest_record import (
     BacktestRow,
     BacktestWeek,
 )
-from engine.demand.level_features import by_product, usable_cells
+from engine.demand.level_features import by_product
+from engine.demand.level_plan import usable_cells
 from engine.panel import Panel
 
 Floats = npt.NDArray[np.float64]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.demand.level_features import SMALL, History, Plan, Wanted, build_design, drivers, rolling_mean
+from engine.demand.level_features import SMALL, History, Wanted, build_design, rolling_mean
+from engine.demand.level_plan import Plan, drivers
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

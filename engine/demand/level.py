@@ -18,18 +18,14 @@ from engine.demand.level_error import LevelError, measure_error
 from engine.demand.level_features import (
     Design,
     History,
-    Plan,
     Wanted,
     build_design,
     build_history,
     by_product,
-    drivers,
-    first_everyday_price,
-    plan_of,
-    usable_cells,
     usual_promotions,
 )
 from engine.demand.level_filter import DRIVERS
+from engine.demand.level_plan import Plan, coming_plan, drivers, first_everyday_price, plan_of, usable_cells
 from engine.demand.level_season import pooled_with_season
 from engine.errors import DataError
 from engine.panel import Panel
@@ -367,7 +363,7 @@ def forecast(
             the panel come again.
     """
     history = history_of(model, panel)
-    plan = _coming_plan(panel, price, model.horizon, promotions)
+    plan = coming_plan(panel, price, model.horizon, promotions)
     n_weeks = history.units.shape[1]
     given = usual_promotions(history, plan) if promotions == "none" else None
     ahead = range(1, model.horizon + 1)
@@ -383,32 +379,3 @@ def forecast(
         category=panel.category_code,
         reasons=model.reasons,
     )
-
-
-def _coming_plan(panel: Panel, price: Floats, horizon: int, promotions: str) -> Plan:
-    """The panel's plan with `horizon` weeks after it."""
-    past = plan_of(panel)
-    last = past.regular[:, -1]
-    planned = _series_prices(panel, price, last)[:, None] * np.ones(horizon)
-    repeated = np.arange(horizon) % min(horizon, past.price.shape[1]) - min(horizon, past.price.shape[1])
-    on = 1.0 if promotions == "recent" else 0.0
-    depth = (past.price / past.regular)[:, repeated] ** on
-    week = np.timedelta64(7, "D")
-    return Plan(
-        price=np.hstack([past.price, planned * depth]),
-        regular=np.hstack([past.regular, planned]),
-        mailer=np.hstack([past.mailer, past.mailer[:, repeated] * on]),
-        display=np.hstack([past.display, past.display[:, repeated] * on]),
-        week_start=np.concatenate([past.week_start, past.week_start[-1] + week * np.arange(1, horizon + 1)]),
-    )
-
-
-def _series_prices(panel: Panel, price: Floats, last: Floats) -> Floats:
-    """(S,) planned price of each series, at its store's distance from the product's mean."""
-    if len(panel.series_product) == panel.n_products:
-        planned = price[panel.series_product]
-    else:
-        count = np.bincount(panel.series_product, minlength=panel.n_products)
-        mean = by_product(last, panel.series_product, panel.n_products) / np.maximum(count, 1)
-        planned = (price / np.where(mean > 0, mean, 1.0))[panel.series_product] * last
-    return np.where(np.isfinite(planned) & (planned > 0), planned, last)

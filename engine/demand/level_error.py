@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.demand.level_features import History, Plan, by_product, drivers
+from engine.demand.level_features import History, by_product
+from engine.demand.level_plan import Plan, drivers
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

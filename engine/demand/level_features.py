@@ -16,6 +16,7 @@ import pandas as pd
 
 from engine.demand.level_calendar import holiday_distance, season
 from engine.demand.level_filter import Filtered, filter_series
+from engine.demand.level_plan import Plan, drivers, first_everyday_price, live_cells, plan_of, usable_cells
 from engine.demand.level_season import HARMONICS, harmonics
 from engine.panel import Panel
 
@@ -39,30 +40,6 @@ USUAL = 0.6
 """Share of the past year's weeks with no more promotions in the category than the week that forecasts assume. Chosen
 for the smallest bias in the worst of four kinds of simulated shop (docs/demand-level.md); the mean is nearly as good,
 while the quietest weeks (a quarter or less) forecast up to a fifth too little."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the shop plans for W consecutive weeks; matrices are (S, W)."""
-
-    price: Floats
-    """Shelf price, money per unit."""
-    regular: Floats
-    """Everyday price, money per unit."""
-    mailer: Floats
-    display: Floats
-    week_start: npt.NDArray[np.datetime64]
-    """(W,) Mondays."""
-
-    def at(self, weeks: Ints) -> Plan:
-        """The plan of some of its weeks, by position."""
-        return Plan(
-            price=self.price[:, weeks],
-            regular=self.regular[:, weeks],
-            mailer=self.mailer[:, weeks],
-            display=self.display[:, weeks],
-            week_start=self.week_start[weeks],
-        )
 
 
 @dataclass(frozen=True)
@@ -121,44 +98,6 @@ class Design:
     """(S·W,) what the trees start from: as `expected`, with a part of the price effects only."""
     rows: Mapping[str, Ints] = field(default_factory=dict)
     """"series" and "week" (position) of each row."""
-
-
-def plan_of(panel: Panel) -> Plan:
-    """What the panel says was done, week by week."""
-    regular = np.maximum(_positive(panel.regular_price), 1e-6)
-    price = np.maximum(_positive(panel.price), 0.1 * regular)
-    return Plan(price, regular, panel.mailer, panel.display, panel.week_start)
-
-
-def _positive(price: Floats) -> Floats:
-    """Prices with what is missing or not above zero replaced by the median price: such cells are not evidence."""
-    good = np.isfinite(price) & (price > 0)
-    return np.where(good, price, np.median(price[good]) if good.any() else 1.0)
-
-
-def drivers(plan: Plan, anchor: Floats) -> Floats:
-    """(S, W, 4) discount and everyday price (logs), leaflet and display, against `anchor` (S, W)."""
-    discount = np.log(plan.price / plan.regular)
-    regular = np.nan_to_num(np.log(plan.regular) - anchor)
-    return np.stack([np.clip(discount, -2.5, 0.5), np.clip(regular, -2.0, 2.0), plan.mailer, plan.display], axis=-1)
-
-
-def usable_cells(panel: Panel) -> Bools:
-    """(S, T) observed cells in which the product was there to be bought."""
-    return panel.observed & (panel.stock_out < 0.5) & np.isfinite(panel.units)
-
-
-def live_cells(panel: Panel) -> Bools:
-    """(S, T) True from the first observed week of the series."""
-    return np.maximum.accumulate(panel.observed, axis=1)
-
-
-def first_everyday_price(panel: Panel) -> Floats:
-    """(S, T) log everyday price of the first observed week, NaN before it."""
-    live = live_cells(panel)
-    log_price = np.log(plan_of(panel).regular)
-    first = np.take_along_axis(log_price, live.argmax(axis=1)[:, None], axis=1)
-    return np.where(live, first, np.nan)
 
 
 def series_groups(panel: Panel) -> Ints:

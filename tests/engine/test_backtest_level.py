@@ -11,7 +11,8 @@ from level_panels import make_panel, promoted
 from engine.demand.backtest import Backtest, backtest
 from engine.demand.backtest_record import GLM, NAIVE, TREES
 from engine.demand.baselines import fit_loglog
-from engine.demand.level_features import build_history, drivers, plan_of
+from engine.demand.level_features import build_history
+from engine.demand.level_plan import drivers, plan_of
 from engine.settings import load_settings
 
 

@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 from level_panels import make_panel, promoted, scrambled_after, with_stores
 
 from engine.demand.level_calendar import holiday_distance, holidays, season
-from engine.demand.level_features import (
-    Wanted,
-    build_design,
-    build_history,
-    plan_of,
-    rolling_mean,
-    usual_promotions,
-)
+from engine.demand.level_features import Wanted, build_design, build_history, rolling_mean, usual_promotions
+from engine.demand.level_plan import plan_of
 
 POOLED = np.array([-2.0, -1.0, 0.2, 0.3])
 ALL = np.ones(4, dtype=bool)

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from level_panels import promoted
 
-from engine.demand.level_features import drivers, first_everyday_price, live_cells, plan_of, series_groups, usable_cells
+from engine.demand.level_features import series_groups
 from engine.demand.level_filter import Filtered, filter_series, pooled_effects
+from engine.demand.level_plan import drivers, first_everyday_price, live_cells, plan_of, usable_cells
 
 ALL = np.ones(4, dtype=bool)
 

@@ -10,7 +10,8 @@ from level_panels import promoted
 
 from engine.coupon_response.effect import Effect, make_basis, offer_design
 from engine.demand.level import fit_level, history_of, predict
-from engine.demand.level_features import Wanted, build_design, plan_of
+from engine.demand.level_features import Wanted, build_design
+from engine.demand.level_plan import plan_of
 from engine.errors import DataError
 from engine.scoring import EXPECTED, OFFSET, ResponseScorer, demand_scorer, score_table
 from engine.settings import load_settings
