@@ -83,16 +83,19 @@ def keep_proposal(
     Raises:
         StorageError: disk or database did not take it; nothing half is kept.
     """
-    from api.outputs import render_outputs, write_outputs
+    from api.outputs import render_outputs
+    from engine.files import atomic_texts
     from engine.store import open_store
 
     proposal = assemble(shop, settings, prices, coupons, watch.seconds, now=now, created_by=created_by)
     with watch.stage("store"):
         # Rendered before anything is kept: a report that cannot be drawn must not leave a proposal without one.
-        files = render_outputs(proposal, language=settings.server.language) if out else {}
-        open_store(settings.store_url, upgrade=True).save_proposal(proposal)
-        if out is not None:
-            write_outputs(files, out)
+        store = open_store(settings.store_url, upgrade=True)
+        if out is None:
+            store.save_proposal(proposal)
+            return proposal
+        with atomic_texts(out, render_outputs(proposal, language=settings.server.language)):
+            store.save_proposal(proposal)  # after every file fits on the disk, and before any of them counts
     return proposal
 
 

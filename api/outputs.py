@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from engine.files import to_json, write_text
+from engine.files import atomic_texts, to_json
 from engine.proposal import PriceLine, Proposal
 
 PRICE_COLUMNS = (
@@ -48,13 +48,13 @@ def render_outputs(proposal: Proposal, *, language: str) -> dict[str, str]:
 
 
 def write_outputs(files: Mapping[str, str], out: Path) -> None:
-    """Write each file atomically, summary.json last: who finds a new summary finds the rest new, too.
+    """Write all files or none, summary.json last: who finds a new summary finds the rest new, too.
 
     Raises:
         StorageError: the disk did not take a file; what stood there before is intact.
     """
-    for name, content in files.items():
-        write_text(out / name, content)
+    with atomic_texts(out, files):
+        pass
 
 
 def price_table(proposal: Proposal) -> str:

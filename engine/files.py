@@ -73,6 +73,37 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+@contextmanager
+def atomic_texts(folder: Path, contents: Mapping[str, str]) -> Iterator[None]:
+    """Write every file of `contents` (name → text) beside its destination; once the block ends, all count.
+
+    When the block fails, or the disk does not take one of them, no file of the folder has changed. A kill while they
+    are renamed, one after the other, may leave the first ones new; none is half written.
+
+    Raises:
+        StorageError: the disk did not take one of them; what stood there before is intact.
+    """
+    temporary = {folder / name: _temporary(folder / name) for name in contents}
+    at = folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, content in zip(temporary, contents.values(), strict=True):
+            at = path
+            temporary[at].write_bytes(content.encode("utf-8"))
+            _flush(temporary[at])
+        yield
+        for path, beside in temporary.items():
+            at = path
+            beside.replace(at)
+        _flush(folder)
+    except OSError as error:
+        raise _storage_error(at, error) from error
+    finally:
+        for beside in temporary.values():
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` atomically.
 

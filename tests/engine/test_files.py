@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from engine.errors import StorageError
-from engine.files import atomic_file, atomic_folder, plain, to_json, write_json, write_private, write_text
+from engine.files import atomic_file, atomic_folder, atomic_texts, plain, to_json, write_json, write_private, write_text
 from engine.proposal import State
 
 
@@ -127,3 +127,26 @@ def test_any_record_becomes_plain_json(tmp_path):
     assert to_json({"价": 1}) == '{"价": 1}'
     with pytest.raises(TypeError, match="object"):
         plain(object())
+
+
+def test_of_several_files_all_are_written_or_none(tmp_path):
+    write_text(tmp_path / "a.txt", "former")
+    with pytest.raises(ValueError, match="half way"), atomic_texts(tmp_path, {"a.txt": "new", "b.txt": "new"}):
+        assert (tmp_path / "a.txt").read_text() == "former"
+        raise ValueError("half way")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "former"
+    with atomic_texts(tmp_path, {"a.txt": "new", "价格.txt": "grün"}):
+        pass
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "new", "价格.txt": "grün"}
+
+
+def test_a_disk_that_takes_the_first_file_only_keeps_none(tmp_path):
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from engine.files import atomic_texts;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
+        "atomic_texts(Path(sys.argv[1]), {'small.csv': 'x', 'large.html': 'x' * 5000}).__enter__()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, capture_output=True, text=True)
+    assert "large.html: not written" in done.stderr
+    assert list(tmp_path.iterdir()) == []
