@@ -1,6 +1,7 @@
 """What it earned: design, assignment, measurement and decision.
 
 before      history.py, power.py, sequential.py     what is known, how many units, when it may be read
+            few_units.py, clock.py                  the same of few units that are there from the first day
             design.py, known_units.py,
             proposal_design.py,
             switchback_design.py                    everything that is fixed before the start, as data
