@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "simulate": "api.commands.data:simulate",
     "rules": "api.commands.rules:rules",
     "frontier": "api.commands.frontier:frontier",
+    "explore": "api.commands.explore:explore",
     "markdown": "api.commands.horizon:markdown",
     "promotions": "api.commands.horizon:promotions",
     "budget": "api.commands.budget:budget",
