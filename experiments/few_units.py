@@ -84,7 +84,7 @@ class FewLooks:
 
         The recursion for z runs with the drift that makes the last look alone as likely to reject as its non-central t.
         """
-        return float(self._crossing(drift).sum())
+        return min(1.0, float(self._crossing(drift).sum()))
 
     def drift_for(self, power: float) -> float:
         """Expected t at fraction 1 that is shown with probability `power`.

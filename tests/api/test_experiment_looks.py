@@ -94,6 +94,39 @@ def test_a_budget_split_says_how_far_it_is(home, capsys):
     assert "take 6 or more" in capsys.readouterr().err
 
 
+def test_over_http_the_clock_says_how_far_the_stores_are(bearer, clock):
+    analyst, rng = bearer["analyst"], np.random.default_rng(6)
+    names, before = [f"s{i}" for i in range(24)], rng.normal(100, 10, 24)
+    history = {"store": names, "before": before.tolist(), "profit": (before + rng.normal(0, 2, 24)).tolist()}
+    wanted = {"experiment_id": "shelf", "history": history, "randomise": "store", "treatment": "price"}
+    wanted |= {"unit": "store", "metric": "profit", "covariates": ["before"], "effect": 3.0, "replay": 0}
+    refused = analyst.post("/api/v1/experiments", json=wanted | {"method": "group_sequential"})
+    assert refused.status_code == 422
+    assert "give the weeks that it runs" in refused.json["detail"]
+    made = analyst.post("/api/v1/experiments", json=wanted | {"method": "group_sequential", "weeks": 8}).json["design"]
+    assert (made["plan"]["method"], made["sizing"]["weeks"]) == ("group_sequential", 8)
+    assert analyst.post("/api/v1/experiments/shelf/start").status_code == 200
+    for week in (1, 2):
+        clock.move(days=14)
+        outcomes = [
+            {
+                "outcome_id": f"{name}-{week}",
+                "unit_id": name,
+                "at": clock().isoformat(),
+                "measured": {"profit": float(level + rng.normal(0, 2) + 6.0 * variant), "before": float(level)},
+            }
+            for name, level, variant in zip(names, before, made["assigned"]["variant"], strict=True)
+        ]
+        sent = analyst.post("/api/v1/experiments/shelf/outcomes", json={"outcomes": outcomes})
+        assert sent.status_code == 200, sent.text
+        read = analyst.post("/api/v1/experiments/shelf/analysis", json={})
+        assert read.status_code == 200, read.text
+        assert (read.json["interval"], read.json["final"]) == ("group_sequential", True)
+    effect = read.json["effects"][0]
+    assert effect["low"] < 6.0 < effect["high"]
+    assert read.json["verdicts"][0]["action"] == "ship"
+
+
 class _Proposals:
     """A store that holds one proposal."""
 
