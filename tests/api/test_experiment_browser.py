@@ -60,7 +60,7 @@ def test_from_the_proposal_to_what_it_really_earned(browser, home):
     level = rng.lognormal(2, 0.5, PRODUCTS)
     weekly(level, rng)
     offerwright(home, "design", "weekly.csv", "--name", "test", "--proposal", "P1")
-    read = ("analyse", "after.csv", "--name", "test", "--unit", "product_id")
+    read = ("analyse", "after.csv", "--name", "test", "--unit", "product_id", "--weeks", "1")
     with serving(home, "--set", "jobs.enabled=false") as server:
         set_width(browser, 1440)
         browser.get(server.link)
@@ -87,7 +87,7 @@ def test_from_the_proposal_to_what_it_really_earned(browser, home):
         text = panel(browser, server)
         assert "Measured: 1," in text, "three a product and week, 80 products, eight weeks: 1,920"
         assert "ship" in text
-        assert "4 of 4 checks passed" in text
+        assert "5 of 5 checks passed" in text
         follow(browser, By.LINK_TEXT, "test")
         assert browser.current_url == f"{server.url}/experiments/test"
         assert len(browser.find_elements(By.CSS_SELECTOR, "#looks tbody tr")) == 2
