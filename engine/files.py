@@ -7,6 +7,7 @@ rename within one folder is atomic, so that a kill or a full disk leaves the for
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -20,6 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import StorageError
+
+
+def require_writable(folder: Path) -> None:
+    """Find out before hours of work whether files can be written to `folder`, which need not be there yet.
+
+    Raises:
+        StorageError: they cannot.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise _storage_error(folder, NotADirectoryError(errno.ENOTDIR, f"{there} is a file"))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _storage_error(folder, PermissionError(errno.EACCES, f"{there} cannot be written to"))
 
 
 @contextmanager

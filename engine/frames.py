@@ -10,6 +10,7 @@ with whole numbers, the number of threads and the engine cannot change a digit.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,6 +141,9 @@ def open_backend(settings: Settings) -> Iterator[DuckDbBackend]:
         backend.close()
 
 
+_MAKE_ROOM = "free disk space or raise data.memory_limit_gb"
+
+
 @contextmanager
 def storage_errors(what: str) -> Iterator[None]:
     """Turn DuckDB's ways of saying "no room" into StorageError.
@@ -151,7 +155,9 @@ def storage_errors(what: str) -> Iterator[None]:
         yield
     except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as error:
         first = str(error).strip().splitlines()[0]
-        raise StorageError(f"{what}: not written ({first}); free disk space or raise data.memory_limit_gb") from error
+        closed = isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+        remedy = "give a place that can be written to (data.home)" if closed else _MAKE_ROOM
+        raise StorageError(f"{what}: not written ({first}); {remedy}") from error
 
 
 def quoted(text: str) -> str:

@@ -36,8 +36,10 @@ def run(settings: Settings, data: str | None, out: Path, only: str, seed: int | 
     """Make a proposal for prices and coupons from a shop's data, and store it as a draft."""
     from api.cycle import run_cycle
     from api.show import result_block, shown_progress
+    from engine.files import require_writable
 
     settings = with_source(settings, data=data, seed=seed)
+    require_writable(out)
     parts = tuple(part.strip() for part in only.split(",") if part.strip())
     with shown_progress(sys.stderr) as progress:
         proposal = run_cycle(

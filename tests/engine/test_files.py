@@ -19,7 +19,17 @@ import numpy as np
 import pytest
 
 from engine.errors import StorageError
-from engine.files import atomic_file, atomic_folder, atomic_texts, plain, to_json, write_json, write_private, write_text
+from engine.files import (
+    atomic_file,
+    atomic_folder,
+    atomic_texts,
+    plain,
+    require_writable,
+    to_json,
+    write_json,
+    write_private,
+    write_text,
+)
 from engine.proposal import State
 
 
@@ -150,3 +160,14 @@ def test_a_disk_that_takes_the_first_file_only_keeps_none(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, capture_output=True, text=True)
     assert "large.html: not written" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_takes_no_files_is_told_beforehand(tmp_path, monkeypatch):
+    require_writable(tmp_path / "not" / "there" / "yet")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match=r"out: not written .*file is a file"):
+        require_writable(tmp_path / "file" / "out")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(StorageError, match="cannot be written to"):
+        require_writable(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
