@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from replays import short_replay
 from store_examples import make_proposal, price_line
 
 from api.experiments import Asked, read_now
@@ -35,6 +36,7 @@ def proposal(store, monkeypatch):
     weekly = rng.normal(500, 40, 24)[:, None] + rng.normal(0, 4, (24, WEEKS))
     stores = StoreHistory(tuple(f"s{i}" for i in range(24)), weekly)
     monkeypatch.setattr("api.experiment_history.history_of_products", lambda *_: past)
+    monkeypatch.setattr("experiments.replay_design.replay_design", short_replay)
     monkeypatch.setattr("api.experiment_history.history_of_stores", lambda *_: stores)
     return made.proposal_id
 

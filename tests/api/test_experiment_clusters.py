@@ -67,12 +67,12 @@ def test_a_household_is_in_one_variant_and_the_plan_counts_households(made, caps
 def test_tests_of_nothing_find_what_they_promise(made):
     design = design_from(made)
     found = []
-    for seed in range(50):
+    for seed in range(20):
         table = people(np.random.default_rng(seed)).assign(home=lambda t, s=seed: t["home"] + f"-{s}")
         reading = read_by_design(design, table, unit="unit_id")
         effect = reading.analysis.effects[0]
         found.append(abs(effect.estimate / effect.error) > 1.96)
-    assert np.mean(found) < 0.16
+    assert np.mean(found) < 0.2
     assert design_from(record_of(design)) == design
 
 

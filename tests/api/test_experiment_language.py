@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from replays import short_replay
 from store_examples import make_proposal, price_line
 
 from engine.store import Exposure, UnitOutcome
@@ -43,6 +44,7 @@ def analyst(people, store, monkeypatch):
     profit = rng.lognormal(3, 0.5, PRODUCTS)[:, None] + rng.normal(0, 1, (PRODUCTS, WEEKS))
     past = WeeklyHistory(tuple(f"p{i}" for i in range(PRODUCTS)), profit)
     monkeypatch.setattr("api.experiment_history.history_of_products", lambda *_: past)
+    monkeypatch.setattr("experiments.replay_design.replay_design", short_replay)
     people["analyst"].get("/language/zh")
     return people["analyst"]
 

@@ -45,13 +45,13 @@ def customers(count=2000):
 
 
 def test_a_method_is_tried_out_without_a_design(home, capsys):
-    customers()
-    words = ("replay", "customers.csv", "--metric", "profit", "--covariate", "before", "--splits", "64")
+    customers(600)
+    words = ("replay", "customers.csv", "--metric", "profit", "--covariate", "before", "--splits", "32")
     found = asked(capsys, *words)
-    assert (found["splits"], found["alpha"], found["check"]["verdict"]) == (64, 0.05, "passed")
+    assert (found["splits"], found["alpha"], found["check"]["verdict"]) == (32, 0.05, "passed")
     assert found["low"] <= found["rejected"] <= found["high"]
     text = printed(capsys, *words)
-    assert "64 splits of history that mean nothing" in text
+    assert "32 splits of history that mean nothing" in text
     assert "5.0% are promised" in text
     together = asked(capsys, *words, "--cluster", "home")
     assert together["z_spread"] != found["z_spread"]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from replays import short_replay
 from serving import serving
 from store_examples import make_proposal, price_line
 
@@ -80,6 +81,7 @@ def store_weeks():
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("experiments.replay_design.replay_design", short_replay)
     shop(tmp_path / "corner")
     (tmp_path / "config.yaml").write_text("data:\n  source: corner\n")
     assert run_command(["db", "upgrade"]) == 0
