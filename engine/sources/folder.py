@@ -103,7 +103,7 @@ def _open(path: Path, label: str, table: str, converted: Path, backend: DuckDbBa
             opened.parts.append(_open_parquet(path, label, backend))
         else:
             _open_csv(path, label, table, converted, opened)
-    except (OSError, EOFError, duckdb.Error) as error:
+    except (OSError, EOFError, csv.Error, duckdb.Error) as error:
         first = str(error).strip().splitlines()[0].replace(str(path), path.name)
         problem = f"the file cannot be read ({first})"
         remedy = "write it again; it was probably cut off or damaged on the way"
@@ -155,11 +155,17 @@ def _refused(table: str, label: str, encoding: Encoding) -> Fault:
 
 
 def _header(path: Path) -> tuple[list[str], str]:
-    """Column names and separator, from the first line (a byte-order mark is skipped)."""
+    """Column names and separator, from the first line (a byte-order mark is skipped).
+
+    Raises:
+        csv.Error: there is only one line, or it is no line of a CSV file.
+    """
     with open_binary(path) as stream:
         line = stream.readline().decode("utf-8-sig").rstrip("\r\n")
     if not line.strip():
         return [], ","
+    if "\r" in line:
+        raise csv.Error("its lines end in carriage returns alone; save it with the line ends of Unix or Windows")
     delimiter = max(DELIMITERS, key=line.count)
     return [
         name.strip() or f"column_{i + 1}"

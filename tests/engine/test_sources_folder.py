@@ -342,3 +342,11 @@ def test_what_killed_runs_left_and_old_shops_are_removed(tmp_path: Path, setting
     open_shop(str(shops.write(tmp_path / "shop", shops.tables())), settings, today=TODAY)
     assert [folder for folder in young if not folder.exists()] == []
     assert [folder.name for folder in old if folder.exists()] == ["shop-0000000000000002", "shop-0000000000000003"]
+
+
+def test_lines_that_end_in_carriage_returns_alone_are_refused(tmp_path: Path, settings: Settings) -> None:
+    folder = shops.write(tmp_path / "shop", shops.tables())
+    path = folder / "products.csv"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r"))
+    with pytest.raises(DataError, match=r"products\.csv: .*carriage returns alone"):
+        open_shop(str(folder), settings, today=TODAY)
