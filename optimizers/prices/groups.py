@@ -96,36 +96,21 @@ class Groups:
         pool: Ints,
         pool_value: Floats,
         work: Work,
+        watch: Callable[[float, float], None] | None = None,
     ) -> Verdict:
-        """Bound a group from the multipliers that it was bounded with last; arguments and result as `proof.prove`."""
-        question, price = self._question(group, worth, dent, margin, work), self._price(group)
-        found = proof.prove(question, choice, price, self._slots(group, work), pool, pool_value)
-        self._keep(group, price)
-        return _verdict(found)
+        """Bound a group from the multipliers that it was bounded with last; arguments as those of `proof.begin`.
 
-    def prove_watched(
-        self,
-        group: int,
-        worth: Floats,
-        dent: Floats,
-        choice: Ints,
-        margin: Floats,
-        pool: Ints,
-        pool_value: Floats,
-        work: Work,
-        watch: Callable[[float, float], None],
-    ) -> Verdict:
-        """Bound a group as `prove` does, to the same result; `watch` is told best value and bound now and then.
-
-        What `watch` raises ends the work; `choice`, `pool` and `pool_value` hold what was found until then.
+        `watch` is told best value and bound now and then. What it raises ends the work; `choice`, `pool` and
+        `pool_value` hold what was found until then.
         """
         question, price = self._question(group, worth, dent, margin, work), self._price(group)
-        state = proof.begin(question, choice, price, self._slots(group, work), pool, pool_value)
-        nodes, desk, ledger = state
+        slots = self._slots(group, work)
+        nodes, desk, ledger = proof.begin(question, choice, price, slots, pool, pool_value)
         until = min(SLICE, work.nodes)
         while proof.explore(question, nodes, desk, ledger, until) and until < work.nodes:
             until = min(until + SLICE, work.nodes)
-            watch(*_verdict(proof.verdict(question, nodes, ledger))[:2])
+            if watch is not None:
+                watch(*_verdict(proof.verdict(question, nodes, ledger))[:2])
         self._keep(group, price)
         return _verdict(proof.verdict(question, nodes, ledger))
 

@@ -154,7 +154,7 @@ def appraise(question: Question, desk: Desk) -> float:
     return float(money - fines(rows, desk.activity, row_first, row_last, question.hard))
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def note(question: Question, desk: Desk, ledger: Ledger, money: float) -> None:
     """Put the choice in `desk.full` into the pool, and hold it if it is the best."""
     first, count = question.place[0], ledger.choice.shape[0]
@@ -169,7 +169,7 @@ def note(question: Question, desk: Desk, ledger: Ledger, money: float) -> None:
             ledger.choice[n] = desk.full[first + n]
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def offer(question: Question, desk: Desk, ledger: Ledger, answer: Array) -> None:
     """Hold the choice `answer` (n,) if it keeps the hard rows and is better than the best one."""
     first = question.place[0]

@@ -46,8 +46,8 @@ VISITS = 200
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def prove(question: Question, start: Array, price: Array, slots: int, pool: Array, pool_value: Array) -> Any:  # noqa: ANN401
-    """Find the best choice for a group and bound it.
+def begin(question: Question, start: Array, price: Array, slots: int, pool: Array, pool_value: Array) -> Any:  # noqa: ANN401
+    """Open the root, with the start as the first incumbent: nodes, desk and ledger for `explore`.
 
     Args:
         question: what is asked.
@@ -56,19 +56,7 @@ def prove(question: Question, start: Array, price: Array, slots: int, pool: Arra
         slots: open nodes that are kept at most.
         pool: (Q, n) is filled with choices met on the way that keep the hard rows.
         pool_value: (Q,) is filled with their values; -inf where there is none.
-
-    Returns:
-        value of the best choice (-inf: none found), bound, nodes looked at, whether the work was done: nothing better
-        than the bound, or below it by the margin, was left out.
     """
-    nodes, desk, ledger = begin(question, start, price, slots, pool, pool_value)
-    explore(question, nodes, desk, ledger, question.work.nodes)
-    return verdict(question, nodes, ledger)
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def begin(question: Question, start: Array, price: Array, slots: int, pool: Array, pool_value: Array) -> Any:  # noqa: ANN401
-    """Open the root, with the start as the first incumbent; arguments as those of `prove`."""
     tables, rows = question.tables, question.rows
     first, last, family, row_first, row_last = question.place
     count, rungs = last - first, tables.log_move.shape[1]
@@ -153,7 +141,7 @@ def explore(question: Question, nodes: Nodes, desk: Desk, ledger: Ledger, until:
     return True
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
 def look_at(question: Question, nodes: Nodes, desk: Desk, ledger: Ledger, slot: int) -> bool:
     """Close a node, shrink it, or split it; False: there is no room for what it would be split into."""
     mask, low, high = nodes.mask[slot], nodes.low[slot], nodes.high[slot]
@@ -179,7 +167,7 @@ def look_at(question: Question, nodes: Nodes, desk: Desk, ledger: Ledger, slot: 
     return bool(branch(question, nodes, desk, ledger, slot, bound - target))
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
 def _reachable(question: Question, desk: Desk, mask: Array, low: Array, high: Array) -> bool:
     """Drop rungs that no choice of the node can take, and look the others up; False: nothing is left."""
     tables, rows, place = question.tables, question.rows, question.place
@@ -194,7 +182,7 @@ def _reachable(question: Question, desk: Desk, mask: Array, low: Array, high: Ar
     return bool(drop_by_ranges(rows, place, mask, desk.least, desk.most, reach))
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
 def _keep_root(question: Question, desk: Desk, ledger: Ledger) -> None:
     """Keep the root's multipliers, and make a choice of its answer."""
     ledger.price[:] = desk.best_here
@@ -204,7 +192,7 @@ def _keep_root(question: Question, desk: Desk, ledger: Ledger) -> None:
     _polish(question, desk, ledger, True, 40)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
 def _shrink(
     question: Question, desk: Desk, ledger: Ledger, mask: Array, low: Array, high: Array, target: float
 ) -> float:
@@ -228,7 +216,12 @@ def _shrink(
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def verdict(question: Question, nodes: Nodes, ledger: Ledger) -> Any:  # noqa: ANN401
-    """Read off value, bound, nodes and whether the work was done; see `prove`."""
+    """Read off what is held and proven.
+
+    Returns:
+        value of the best choice (-inf: none found), bound, nodes looked at, whether the work was done: nothing better
+        than the bound, or below it by the margin, was left out.
+    """
     best, left_out = ledger.money
     top = -np.inf
     for s in range(ledger.count[USED]):

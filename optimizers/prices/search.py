@@ -168,9 +168,7 @@ class PriceSearch:
             self._check_time()
 
         margin, (worth, dent) = np.array([self._allowance, self.gap / 2]), (self.system.worth, self.system.dent)
-        best, bound, *_ = self.groups.prove_watched(
-            *(0, worth, dent, choice, margin, pool, pool_value, self._work, watch)
-        )
+        best, bound, *_ = self.groups.prove(*(0, worth, dent, choice, margin, pool, pool_value, self._work, watch))
         if best == -np.inf and bound < -1e299:
             raise InfeasibleError("no prices satisfy the rules; " + self._remedy())
         self.bound = min(self.bound, bound)
@@ -349,7 +347,7 @@ class PriceSearch:
             if share < 0 and (depth <= margin[0] if all_listed else depth >= margin[0]):
                 return bound, bound, 0, all_listed
             part = choice[system.groups[g] : system.groups[g + 1]].copy()
-            return self.groups.prove_watched(g, worth, dent, part, margin, *pools[g], WORK, watch)
+            return self.groups.prove(g, worth, dent, part, margin, *pools[g], WORK, watch)
 
         with ThreadPoolExecutor(THREADS) as threads:
             # The groups know nothing of each other, so that the number of threads changes nothing.

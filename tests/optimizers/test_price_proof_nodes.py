@@ -11,6 +11,7 @@ import pytest
 from price_cases import small_problem
 
 from optimizers.prices import PriceProblem, problem_ladder, solve_prices
+from optimizers.prices import groups as groups_module
 from optimizers.prices.groups import Groups
 from optimizers.prices.incumbent import PriceProgress
 from optimizers.prices.listing import choices_left
@@ -101,18 +102,19 @@ def test_all_choices_so_far_below_the_best_are_listed(seed: int, work: Work) -> 
     assert wanted <= listed
 
 
-def test_slices_change_nothing() -> None:
-    problem = shop(1, 6, step=0.025)
+def test_slices_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = shop(1, 5, step=0.025)
     system = system_of(problem, floors(problem))
     results = []
-    for sliced in (False, True):
+    for nodes in (groups_module.SLICE, 40):
+        monkeypatch.setattr(groups_module, "SLICE", nodes)
         groups, start = Groups(system), np.full(len(system.order), system.today)
         pool, value = groups.pool(0)
         told: list[tuple[float, float]] = []
-        asked = (0, system.worth, system.dent, start, np.zeros(2), pool, value, ALONE)
-        watched = (lambda best, bound, told=told: told.append((best, bound))) if sliced else None
-        found = groups.prove(*asked) if watched is None else groups.prove_watched(*asked, watched)
-        assert not sliced or len(told) > 0
+        watch = told.append
+        asked = (0, system.worth, system.dent, start, np.zeros(2), pool, value, ALONE._replace(nodes=1500))
+        found = groups.prove(*asked, lambda best, bound, tell=watch: tell((best, bound)))
+        assert len(told) > 1
         bounds = [bound for _, bound in told]
         assert bounds == sorted(bounds, reverse=True)
         results.append(
@@ -128,7 +130,7 @@ def test_a_shop_in_one_piece_heeds_cancellation_and_tells_its_bound() -> None:
     told: list[PriceProgress] = []
     asked = itertools.count()
     plan = solve_prices(
-        problem, rows=rows, gap=1e-12, seconds=1e6, progress=told.append, cancelled=lambda: next(asked) > 3
+        problem, rows=rows, gap=1e-12, seconds=1e6, progress=told.append, cancelled=lambda: next(asked) > 1
     )
     bounds = [one.bound for one in told]
     assert plan.status in ("cancelled", "optimal")
@@ -136,7 +138,7 @@ def test_a_shop_in_one_piece_heeds_cancellation_and_tells_its_bound() -> None:
     assert bounds == sorted(bounds, reverse=True)
     assert plan.objective <= plan.bound
     again = itertools.count()
-    same = solve_prices(problem, rows=rows, gap=1e-12, seconds=1e6, cancelled=lambda: next(again) > 3)
+    same = solve_prices(problem, rows=rows, gap=1e-12, seconds=1e6, cancelled=lambda: next(again) > 1)
     assert np.array_equal(plan.price, same.price)
     assert (plan.objective, plan.bound) == (same.objective, same.bound)
 

@@ -12,7 +12,7 @@ from price_cases import small_problem
 from optimizers.prices import PriceProblem, problem_ladder
 from optimizers.prices import model as price_model
 from optimizers.prices.nodes import Question, Work
-from optimizers.prices.proof import prove
+from optimizers.prices.proof import begin, explore, verdict
 from optimizers.prices.system import PriceSystem, all_rows, build_system
 from optimizers.solver import solve
 
@@ -43,7 +43,9 @@ def own_bound(problem: PriceProblem, system: PriceSystem, toll: np.ndarray) -> t
     margin = np.array([0.0, 1e-7])
     place, rows = system.place(0), system.inner.arrays
     question = Question(system.tables, rows, worth, system.dent, place, margin, hard, WORK)
-    best, bound, *_ = prove(question, start, price, 20_000, pool, values)
+    nodes, desk, ledger = begin(question, start, price, 20_000, pool, values)
+    explore(question, nodes, desk, ledger, WORK.nodes)
+    best, bound, *_ = verdict(question, nodes, ledger)
     return float(best), float(bound)
 
 
