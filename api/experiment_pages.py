@@ -62,7 +62,11 @@ def experiment(experiment_id: str) -> str:
         "pages/experiment.html",
         one=one,
         plot=draw_experiment(one, store),
-        apart={(row["metric"], row["segment"]): row for row in segments if row.get("differ_p") is not None}.values(),
+        apart={
+            (row["metric"], row.get("variant"), row["segment"]): row
+            for row in segments
+            if row.get("differ_p") is not None
+        }.values(),
         modifications=((one.reading or {}).get("analysis") or {}).get("modifications") or (),
         segments=Markup(drawn),  # noqa: S704 - charts escapes every text
         looks=store.experiments.readings(experiment_id)[::-1],

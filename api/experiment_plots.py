@@ -55,14 +55,20 @@ def plot_interval_over_time(readings: Sequence[Mapping[str, Any]], metric: str, 
 
 def plot_segments(segments: Sequence[Mapping[str, Any]], metric: str, words: Words) -> str:
     """The effect of one metric in each segment, with its interval; nothing without segments."""
+    several = len({one.get("variant") for one in segments}) > 1
     rows = [
-        charts.Interval(f"{one['segment']}: {one['level']}", one["estimate"], one["low"], one["high"])
+        charts.Interval(_segment(one, several=several), one["estimate"], one["low"], one["high"])
         for one in segments
         if one["metric"] == metric and None not in (one["estimate"], one["low"], one["high"])
     ]
     if not rows:
         return ""
     return charts.interval_chart(rows, words("The effect by segment"), x_name=words("effect for each unit"))
+
+
+def _segment(one: Mapping[str, Any], *, several: bool) -> str:
+    """A segment's name, with the variant where there are several."""
+    return f"{one['segment']}: {one['level']}" + (f" ({one['variant']})" if several else "")
 
 
 def render_readings(design: Design, readings: Sequence[Mapping[str, Any]], language: str) -> str:
