@@ -92,6 +92,8 @@ class _Moved:
     value: float
     before: float
     """What the plan's own prices of these products are worth, by the same measure; money."""
+    stopped: str
+    """Status where the gap is not reached."""
 
 
 def _with_helpers(problem: PriceProblem, plan: PricePlan, touched: Ints, helpers: int) -> Ints:
@@ -136,8 +138,7 @@ def _moved(
             allowance=gap / 2 * abs(plan.objective),
             proofs=0,
         )
-        if not alone:
-            search.begin_from(_permitted(rules.allowed[products], rung[products]))
+        search.begin_from(_permitted(rules.allowed[products], rung[products]))
         search.run()
     except InfeasibleError:
         return None
@@ -146,7 +147,7 @@ def _moved(
     # The plan's own prices may be ruled out now, so what they were worth is read off the problem without the locks.
     free = PriceRows(part_ladder.rungs, rest)
     before = PriceSearch(part, part_ladder, free, gap=gap, deadline=deadline, whole=True).worth_of(rung[products])
-    return _Moved(products, part, part_ladder, search.chosen, search.value, before)
+    return _Moved(products, part, part_ladder, search.chosen, search.value, before, search.stopped)
 
 
 def _permitted(allowed: npt.NDArray[np.bool_], rung: Ints) -> Ints:
@@ -268,7 +269,7 @@ def _joined(problem: PriceProblem, plan: PricePlan, moved: _Moved, gap: float, b
     reached = relative_gap(value, bound)
     return replace(
         plan,
-        status="optimal" if reached <= gap else "gap_limit",
+        status="optimal" if reached <= gap else moved.stopped,
         price=price,
         objective=value,
         bound=bound,

@@ -31,9 +31,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-
 MAX_ELASTICITY = 100.0
 MAX_CURVATURE = 5.0
+MAX_FAMILY = 10_000_000
 MAX_LOG_DEMAND = 50.0
 ROUNDING = 1e-12
 """A bound closer to the objective than this share of today's revenue is the objective, but for rounding."""
@@ -359,8 +359,12 @@ def _check_shapes(problem: PriceProblem, products: int) -> None:
         raise ProblemError(f"further has shape {further.shape}, expected ({products}, E) for {products} products")
     if not draws:
         raise ProblemError("own has no draws; give at least one, the point estimate")
-    if products and int(np.min(problem.family)) < 0:
-        raise ProblemError(f"family has the code {int(np.min(problem.family))}; number families from 0")
+    codes = np.asarray(problem.family)
+    if codes.dtype.kind not in "iu":
+        raise ProblemError(f"family has numbers of type {codes.dtype}; number families from 0 with whole numbers")
+    for code in (int(codes.min(initial=0)), int(codes.max(initial=0))):
+        if not 0 <= code <= MAX_FAMILY:
+            raise ProblemError(f"family has the code {code}; number families from 0, at most {MAX_FAMILY:,}")
 
 
 def _check_rules(problem: PriceProblem) -> None:

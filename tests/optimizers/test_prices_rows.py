@@ -269,3 +269,16 @@ def test_a_price_that_is_not_on_the_ladder_cannot_be_fixed() -> None:
         resolve_prices(problem, plan, {0: 99.0})
     with pytest.raises(ProblemError, match="product number 999"):
         resolve_prices(problem, plan, {999: 1.0})
+
+
+@pytest.mark.parametrize("families", [1, 6])
+def test_without_time_a_plan_keeps_its_other_prices_when_one_is_fixed(families: int) -> None:
+    """A re-solve starts from the plan: with no time for anything better, only what was fixed moves."""
+    problem = small_problem(4, 60, draws=20, cross=0.4, family=np.arange(60) % families)
+    plan = solve_prices(problem, gap=1e-2)
+    ladder = problem_ladder(problem)
+    product = int(np.flatnonzero((plan.price != problem.current_price) & ladder.rungs[:, ladder.today])[0])
+    again = resolve_prices(problem, plan, {product: float(problem.current_price[product])}, seconds=0.0)
+    assert np.flatnonzero(again.price != plan.price).tolist() == [product]
+    assert again.status == "time_limit"
+    assert again.objective == pytest.approx(float(exact_gain(problem, again.price).mean(axis=0).sum()))
