@@ -295,7 +295,8 @@ def _record(made: Design) -> dict[str, Any]:
 
 def _print(made: Design) -> None:
     sizing = made.sizing
-    click.echo(f"experiment         {made.name}: {made.treatment} over {made.unit}s, drawn by {made.draw}")
+    over = made.unit if made.unit == "time" else f"{made.unit}s"
+    click.echo(f"experiment         {made.name}: {made.treatment} over {over}, drawn by {made.draw}")
     click.echo(f"units              {sizing.units:,}{_length(made)}")
     click.echo(
         f"effect for each    {sizing.effect:+.4g} with power {sizing.power:.0%}; smallest {sizing.detectable:.4g}"
