@@ -142,3 +142,19 @@ def test_what_cannot_be_is_said_and_nothing_is_stored(people, store, proposal, s
     design(people["analyst"], proposal, **sent)
     assert said in people["analyst"].get(f"/proposals/{proposal}").text
     assert store.experiments.page().total == 0
+
+
+def test_programs_change_the_same_and_name_the_reason_once_it_runs(bearer, proposal):
+    analyst, path = bearer["analyst"], "/api/v1/experiments"
+    asked = {"proposal_id": proposal, "randomise": "store", "weeks": 6, "guardrails": {"units": 0.02}}
+    made = analyst.post(path, json=asked | {"experiment_id": "e"}).json["design"]
+    assert (made["unit"], made["sizing"]["weeks"]) == ("store", 6)
+    assert made["rule"]["guardrails"][0]["margin"] == 0.02
+    analyst.post(f"{path}/e/start")
+    changed = asked | {"weeks": 8, "guardrails": {"units": 0.04}}
+    bare = analyst.post(f"{path}/e/versions", json=changed)
+    assert (bare.status_code, "say why" in bare.json["detail"]) == (422, True)
+    now = analyst.post(f"{path}/e/versions", json=changed | {"why": "the shelf labels came late"}).json
+    assert (now["version"], now["design"]["sizing"]["weeks"]) == (2, 8)
+    assert now["design"]["assigned"] == made["assigned"]
+    assert [one["why"] for one in analyst.get(f"{path}/e/versions").json["items"]] == ["", "the shelf labels came late"]
