@@ -184,7 +184,7 @@ def solve_prices(
     """
     check_problem(problem)
     if seconds > 0:
-        _compile_kernels()
+        _compile_kernels(problem.risk)
     begun = time.perf_counter()
     ladder = problem_ladder(problem)
     rules = all_rows(problem, ladder, rows)
@@ -197,8 +197,8 @@ def solve_prices(
 
 
 @functools.cache
-def _compile_kernels() -> None:
-    """Solve two little problems once in a process: compiling takes half a minute on a fresh machine, off no time limit.
+def _compile_kernels(risk: str) -> None:
+    """Solve two little problems once in a process: compiling takes a minute on a fresh machine, off no time limit.
 
     One is decided in one piece, the other family by family.
     """
@@ -207,7 +207,7 @@ def _compile_kernels() -> None:
         ladder = problem_ladder(little)
         search = PriceSearch(little, ladder, all_rows(little, ladder, None), gap=0.05, deadline=math.inf)
         search.run()
-        build_system(replace(little, risk="lower"), ladder, all_rows(little, ladder, None))
+        build_system(replace(little, risk=risk), ladder, all_rows(little, ladder, None))
 
 
 def _little_problem(families: int) -> PriceProblem:
