@@ -29,6 +29,8 @@ HALVES_FOR_SET = 8
 """Of a tight segment's sets so many fewer are joined with others', at most, than half sets are listed."""
 JOINS_FOR_SET = 4
 """Joins of the tight segments' sets that are held, for each of a segment's."""
+LOOKS_FOR_SET = 100
+"""Pairs of half sets of the others that are looked at, for each that is listed."""
 TIE = 1e-12
 """Relative difference of scores that counts as none."""
 
@@ -90,7 +92,7 @@ def solve_blocks(rows: Rows, choice: Ints, prices: Multipliers, bound: float, ga
     many = most // HALVES_FOR_SET
     lists = _lists(blocks, gap, many)
     joined = _join(lists, gap, JOINS_FOR_SET * many)
-    cost, taken = _complete(blocks, lists, joined, gap)
+    cost, taken = _complete(blocks, lists, joined, gap, LOOKS_FOR_SET * most)
     missed = min(cost, joined.complete, sum(listed.least for listed in lists) + blocks.rest.complete)
     if not rows.collapsed:  # of customers that are alike, not all were looked at
         bound -= max(missed, 0.0)
@@ -216,22 +218,26 @@ def _cheap_pairs(first: Floats, second: Floats, most: float, many: int) -> tuple
 
 
 def _complete(
-    blocks: _Blocks, lists: list[Listed], joined: _Joined, gap: float
+    blocks: _Blocks, lists: list[Listed], joined: _Joined, gap: float, nodes: int
 ) -> tuple[float, list[tuple[Moves, Ints]]]:
-    """What the cheapest sets of all blocks cost, and their moves; none where they all cost more than `gap`."""
+    """What all sets of all blocks cost at least, and the cheapest's moves; none where none costs less than `gap`."""
     from optimizers.coupons.subset_kernels import join_cheapest
 
     rest = blocks.rest
-    fewest = int(rest.second.coupons.min())
-    order = np.lexsort((-rest.second.sums[:, 0], rest.second.sums[:, 1], rest.second.coupons))
-    numbers = fewest + np.arange(int(rest.second.coupons.max()) - fewest + 2)
+    cheap = np.flatnonzero(rest.second.sums[:, 0] < gap - float(joined.cost.min(initial=np.inf)))
+    if not len(cheap):
+        return gap, []
+    order = cheap[np.lexsort((-rest.second.sums[cheap, 0], rest.second.sums[cheap, 1], rest.second.coupons[cheap]))]
+    fewest = int(rest.second.coupons[cheap].min())
+    numbers = fewest + np.arange(int(rest.second.coupons[cheap].max()) - fewest + 2)
     starts = np.searchsorted(rest.second.coupons[order], numbers).astype(np.int64)
     pair = np.empty(2, dtype=np.int64)
-    cost, beginning = join_cheapest(
+    cost, beginning, open_at = join_cheapest(
         *(joined.cost, blocks.left - joined.money, blocks.missing - joined.coupons),
         *(rest.first.sums, rest.first.coupons, rest.second.sums[order], starts, fewest),
-        *(rest.block.price, blocks.head_price, blocks.direction, gap, pair),
+        *(rest.block.price, blocks.head_price, blocks.direction, gap, nodes, pair),
     )
+    cost = min(cost, open_at)
     if beginning < 0:
         return cost, []
     taken = [(rest.block.moves, rest.members(int(pair[0]), int(order[pair[1]])))]

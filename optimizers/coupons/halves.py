@@ -14,6 +14,8 @@ NARROWER = 0.7
 WIDER = 2.0
 """Factor on what a set may cost while there are too few of them."""
 STEPS = 12
+NODES = 4_000_000
+"""Pairs of half sets that are looked at for one list."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +72,18 @@ class Sets:
         A set costs what it gives up and the priced money that it leaves. Ever dearer sets are asked for, so that no
         long list is made in vain.
         """
-        by_money = np.argsort(self.second.sums[:, 1], kind="stable")
-        second = self.second.sums[by_money]
-        step, room = most / WIDER**STEPS, most
-        cost, pairs = self._join(second, slack, step)
-        while len(cost) < many and step < room:
-            step = min(step * WIDER, room)
-            cost, pairs = self._join(second, slack, step)
+        complete, step = 0.0, most / WIDER**STEPS
+        cost, first, other = np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        while len(cost) < many and complete < most:
+            found = self._join(slack, step)
+            if found is None:
+                break
+            cost, first, other = found
+            complete, step = step, min(step * WIDER, most)
         order = np.argsort(cost, kind="stable")
-        complete = float(cost[order[many]]) if len(order) > many else step
+        complete = float(cost[order[many]]) if len(order) > many else complete
         order = order[:many]
-        first, other = pairs[order, 0], by_money[pairs[order, 1]]
+        first, other = first[order], other[order]
         return Listed(
             cost=cost[order],
             money=self.first.sums[first, 1] + self.second.sums[other, 1],
@@ -90,16 +93,22 @@ class Sets:
             complete=min(complete, self.complete),
         )
 
-    def _join(self, second: Floats, slack: float, most: float) -> tuple[Floats, Ints]:
-        """Cost and places of all pairs that cost less than `most`."""
+    def _join(self, slack: float, most: float) -> tuple[Floats, Ints, Ints] | None:
+        """Cost of all pairs that cost less than `most`, and their places in both halves; None: too much to look at."""
         from optimizers.coupons.subset_kernels import join_within
 
+        cheap = np.flatnonzero(self.second.sums[:, 0] < most)  # where money is worth little all of them would be tried
+        cheap = cheap[np.argsort(self.second.sums[cheap, 1], kind="stable")]
         size = 1_000
         while True:
             cost, pairs = np.empty(size), np.empty((size, 2), dtype=np.int64)
-            found = join_within(self.first.sums, second, slack, self.block.price, most, cost, pairs)
+            found = join_within(
+                *(self.first.sums, self.second.sums[cheap], slack, self.block.price, most, NODES, cost, pairs)
+            )
+            if found == -2:
+                return None
             if found >= 0:
-                return cost[:found], pairs[:found]
+                return cost[:found], pairs[:found, 0], cheap[pairs[:found, 1]]
             size *= 8
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numba
+import numpy as np
 
 Array = Any
 """NumPy arrays; numba compiles for the types it meets."""
@@ -67,7 +68,9 @@ def list_sets(
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def join_within(first: Array, second: Array, slack: float, price: float, most: float, cost: Array, pairs: Array) -> int:
+def join_within(
+    first: Array, second: Array, slack: float, price: float, most: float, nodes: int, cost: Array, pairs: Array
+) -> int:
     """List every pair of half sets that fits the budget and costs less than `most`: what it gives up and leaves.
 
     Args:
@@ -76,19 +79,24 @@ def join_within(first: Array, second: Array, slack: float, price: float, most: f
         slack: money that may be spent.
         price: of money that is left, above 0.
         most: what a pair may cost.
+        nodes: pairs to look at.
         cost: (C,) is filled with loss plus priced money left.
         pairs: (C, 2) with places in both lists.
 
     Returns:
-        How many there are; -1: more than C.
+        How many there are; -1: more than C; -2: more to look at than `nodes`.
     """
     many = 0
+    spent = 0
     for a in range(first.shape[0]):
         given = first[a, 0]
         if given >= most:
             break
+        if spent > nodes:
+            return -2
         room = slack - first[a, 1]
         for b in range(_last_within(second, 0, second.shape[0], room), -1, -1):
+            spent += 1
             left = given + price * (room - second[b, 1])
             if left >= most:
                 break
@@ -114,8 +122,9 @@ def join_cheapest(
     head_price: float,
     direction: int,
     most: float,
+    nodes: int,
     pair: Array,
-) -> tuple[float, int]:
+) -> tuple[float, int, float]:
     """Complete one of several beginnings by the pair of half sets with which it costs least.
 
     Args:
@@ -131,13 +140,16 @@ def join_cheapest(
         head_price: of a coupon beyond the number wanted.
         direction: 1: more coupons than wanted are allowed; -1: fewer.
         most: what the whole may cost.
+        nodes: pairs to look at.
         pair: (2,) becomes the best pair's places in both lists.
 
     Returns:
-        What the best costs (`most`: there is none), and its beginning (-1: none).
+        What the best costs (`most`: there is none), its beginning (-1: none), and what a beginning costs that was not
+        completed in every way, `nodes` being spent.
     """
     best = most
     beginning = -1
+    looked = 0
     for k in range(spent.shape[0]):
         if spent[k] >= best:
             break
@@ -145,13 +157,17 @@ def join_cheapest(
             given = spent[k] + first[a, 0]
             if given >= best:
                 break
+            if looked > nodes:
+                return best, beginning, spent[k]
             left = room[k] - first[a, 1] if price > 0 else 0.0
             bucket = missing[k] - coupons[a] - fewest
             beyond = 0.0
             while given + beyond < best:
+                looked += 1
                 if 0 <= bucket < starts.shape[0] - 1:
                     low = starts[bucket]
                     for b in range(_last_within(second, low, starts[bucket + 1], left), low - 1, -1):
+                        looked += 1
                         cost = given + beyond + price * (left - second[b, 1])
                         if cost >= best:
                             break
@@ -165,7 +181,7 @@ def join_cheapest(
                 beyond += head_price
                 if (bucket < 0 and direction < 0) or (bucket >= starts.shape[0] - 1 and direction > 0):
                     break
-    return best, beginning
+    return best, beginning, np.inf
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
