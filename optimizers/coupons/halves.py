@@ -11,6 +11,8 @@ from optimizers.coupons.problem import Floats, Ints
 
 NARROWER = 0.7
 """Factor on what a set may give up while there are too many of them."""
+NARROWINGS = 40
+"""Times that it is tried."""
 WIDER = 2.0
 """Factor on what a set may cost while there are too few of them."""
 STEPS = 12
@@ -137,11 +139,15 @@ def list_halves(block: Block, limit: float, most: int) -> Sets:
     rank[np.argsort(first_seen)] = np.arange(len(first_seen))
     side = rank[number] % 2
     places = np.flatnonzero(side == 0), np.flatnonzero(side == 1)
-    while True:
+    for _ in range(NARROWINGS):
         first, second = _half(block, places[0], limit, most), _half(block, places[1], limit, most)
         if first is not None and second is not None:
             return Sets(block, first, second, limit)
         limit *= NARROWER
+    none = np.empty(0, dtype=np.int64)  # too many moves give up nothing: ties are left to the other steps
+    nothing = _half(block, none, 0.0, most)
+    assert nothing is not None  # noqa: S101 - the empty set always fits
+    return Sets(block, nothing, nothing, 0.0)
 
 
 def _half(block: Block, places: Ints, limit: float, most: int) -> HalfSets | None:
