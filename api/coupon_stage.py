@@ -37,6 +37,10 @@ EXPLORED = N_(
     "{drawn:,} customers ({share:.0%}) were drawn at random to learn from; {sent:,} of them are sent an offer drawn at "
     "random, each with the chance that stands in its line"
 )
+NOT_TOLD_APART = N_(
+    "what the coupons are promised to bring, {mean:,.0f}, is not told apart from nothing (90 %: {low:,.0f} … "
+    "{high:,.0f}) at an expected cost of {spend:,.0f}; send them to a random part first, and learn"
+)
 Bools = npt.NDArray[np.bool_]
 
 
@@ -81,13 +85,15 @@ def propose_coupons(shop: Shop, settings: Settings, watch: Stopwatch) -> CouponR
     evidence = _evidence(response, plan, reason)
     evidence["parity"] = report_parity(problem, plan, read_protected(shop, response, names))
     evidence["exploration"] = _exploration(plan, settings)
+    value = plan_value(response, plan, failed)
+    evidence["uncertain"] = None if reason else _uncertain(value, plan)
     return CouponResult(
         response,
         problem,
         plan,
         coupon_lines(response, plan, failed),
         reason,
-        plan_value(response, plan, failed),
+        value,
         profit_without_coupons(shop),
         evidence,
     )
@@ -104,6 +110,13 @@ def _reason(response: CouponResponse, settings: Settings) -> Reason | None:
     if response.credible or settings.coupons.send_unless_credible:
         return None
     return NOT_CREDIBLE if settings.coupons.explore == 0 else ONLY_EXPLORED
+
+
+def _uncertain(value: PolicyValue, plan: CouponPlan) -> Reason | None:
+    """That the plan may as well lose money; None where its interval lies above nothing, or nothing is sent."""
+    if plan.sent == 0 or value.low > 0:
+        return None
+    return Reason(NOT_TOLD_APART, {"mean": value.mean, "low": value.low, "high": value.high, "spend": plan.spend})
 
 
 def _exploration(plan: CouponPlan, settings: Settings) -> dict[str, Any] | None:

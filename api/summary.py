@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine.demand.diagnostics import OTHER_PRODUCTS
 from engine.settings import Settings
 from engine.shop import Shop
 
@@ -114,6 +115,7 @@ def _coupons(settings: Settings, coupons: CouponResult) -> dict[str, Any]:
         "promised_gain_high": coupons.value.high if coupons.value else 0.0,
         "credible": coupons.response.credible if coupons.response else False,
         "reason": coupons.reason.english() if coupons.reason else None,
+        "uncertain": uncertain.english() if (uncertain := coupons.evidence.get("uncertain")) else None,
     }
 
 
@@ -153,5 +155,7 @@ def _demand(prices: PriceResult) -> dict[str, Any]:
         "elasticity_median": float(np.median(response.elasticity)),
         "elasticity_se_median": float(np.median(response.elasticity_se)),
         "identified_share": float(np.mean(known)),
+        "coverage": checks.get(OTHER_PRODUCTS),
+        "interval_coverage": tested.coverage.covered if tested and tested.coverage else None,
         "checks": checks,
     }

@@ -252,7 +252,7 @@ def design_arriving(
     require_lawful(treatment, unit)
     split = split or Split(name)
     weights = split.weights
-    alpha, shared = share_alpha(alpha, weights)
+    own_alpha, shared = share_alpha(alpha, weights)
     draft = plan_for(method, alpha=alpha, units=1_000_000, looks=looks, spending=spending)
     needed = required_units(outcome, effect, draft, power=power, weights=weights)
     weeks = weeks_until(needed, arrived, coverage=split.coverage)
@@ -272,7 +272,7 @@ def design_arriving(
         draw="hash",
         metrics=tuple(metrics),
         split=split,
-        plan=plan_for(method, alpha=alpha, units=randomised, looks=looks, spending=spending),
+        plan=plan_for(method, alpha=own_alpha, units=randomised, looks=looks, spending=spending),
         rule=rule or usual_rule(str(metrics[0]["name"]), effect, guardrails, higher_is_better=higher),
         sizing=Sizing(units, weeks, effect, reached, smallest),
         outcome=outcome,

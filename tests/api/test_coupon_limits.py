@@ -31,7 +31,9 @@ CUSTOMERS = 3000
 OFFERS = ("", "A", "B", "C")
 
 
-def response(*, credible: bool = True, offer_credible: tuple[bool, ...] = (True,) * 4) -> CouponResponse:
+def response(
+    *, credible: bool = True, offer_credible: tuple[bool, ...] = (True,) * 4, profit_se: float = 0.1
+) -> CouponResponse:
     rng = np.random.default_rng(5)
     profit = rng.normal(0.1, 0.5, (CUSTOMERS, 4))
     cost = rng.uniform(0.1, 0.6, (CUSTOMERS, 4))
@@ -41,7 +43,7 @@ def response(*, credible: bool = True, offer_credible: tuple[bool, ...] = (True,
         customer_ids=np.array([f"C{i}" for i in range(CUSTOMERS)], dtype=object),
         offer_ids=OFFERS,
         profit=np.where(offer_credible, profit, 0.0),
-        profit_se=np.full_like(profit, 0.1),
+        profit_se=np.full_like(profit, profit_se),
         cost=cost,
         credible=credible,
         verdict=(),
@@ -201,6 +203,16 @@ def test_effects_that_failed_their_checks_are_explored_and_promised_as_a_cost(pl
     assert all(line.explored for line in result.lines)
     assert result.value.mean == pytest.approx(-result.plan.spend)
     assert "drawn at random" in result.reason.english()
+
+
+@pytest.mark.parametrize("profit_se", [0.1, 50.0])
+def test_a_plan_that_may_as_well_lose_money_says_so(plan: Any, profit_se: float) -> None:
+    result = plan(held=response(profit_se=profit_se))
+    said = result.evidence["uncertain"]
+    assert (said is not None) == (result.value.low <= 0)
+    assert (result.value.low <= 0) == (profit_se > 1)
+    if said is not None:
+        assert "not told apart from nothing" in said.english()
 
 
 def test_an_offer_that_failed_its_checks_is_sent_to_nobody_who_was_not_drawn(plan: Any) -> None:

@@ -256,6 +256,8 @@ def test_two_treatments_share_the_error_and_need_more_units():
     both = customers(split=Split("three", (1 / 3, 1 / 3, 1 / 3)))
     assert both.plan.alpha == pytest.approx(customers().plan.alpha / 2)
     assert "2 treatments share the error" in both.notes[0].english()
+    alone = customers(split=Split("two of three", (1 / 2, 1 / 2)), alpha=0.025)
+    assert both.sizing.units == pytest.approx(1.5 * alone.sizing.units, rel=0.01), "the error is shared once"
     table = outcomes(both, both.sizing.units + 200, 4.0)
     reading = read_by_design(both, table, unit="customer")
     actions = [verdict.action for verdict in reading.verdicts]
