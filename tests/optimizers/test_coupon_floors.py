@@ -47,6 +47,13 @@ def test_no_set_that_costs_less_than_the_list_says_is_left_out(seed: int, moves:
         assert any(math.isclose(cost, other, abs_tol=tiny) and coupons == many for other, many in expected)
 
 
+def test_many_moves_that_give_up_nothing_are_left_to_others_in_finite_time() -> None:
+    block = drawn_block(np.random.default_rng(1), 60)
+    ties = replace(block, moves=replace(block.moves, loss=np.zeros(60), who=np.arange(60)))
+    listed = list_halves(ties, 1.0, 50).within(1.0, 2.0, 50)
+    assert listed.complete <= listed.least + 1e-9, "it does not claim to hold sets that it left out"
+
+
 def of_customers(problem: CouponProblem, floor: int) -> CouponProblem:
     return replace(problem, min_sent=floor)
 
