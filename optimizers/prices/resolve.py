@@ -7,6 +7,7 @@ only where that is not enough either, the whole problem is solved.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -128,12 +129,15 @@ def _moved(
     part, part_ladder = _part(problem, products), Ladder(ladder.price[products], ladder.today)
     try:
         rest = _rest_of_rows(problem, ladder, rules.rows, rung, products, plan.price)
+        looks = itertools.count()
         search = PriceSearch(
             part,
             part_ladder,
             PriceRows(rules.allowed[products], rest),
             gap=gap,
             deadline=deadline,
+            # Nothing found in the first slice of a proof: others will have to move, so the rest of it is spared.
+            cancelled=lambda: alone and next(looks) > 0 and search.choice is None,
             whole=alone,
             allowance=gap / 2 * abs(plan.objective),
             proofs=0,
