@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api.commands.options import (
+    alpha_option,
     as_json,
     current_time,
     example,
@@ -50,11 +51,7 @@ _OF_TABLE = ("weights", "alpha", "correction", "convention")
     metavar="SHARE,SHARE…",
     help="Planned share of each variant [default: equal]; not for a stored design.",
 )
-@click.option(
-    "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="1 − confidence [default: 0.05]; not for a stored design.",
-)
+@alpha_option("1 − confidence [default: 0.05]; not for a stored design.", default=None)
 @click.option(
     "--correction",
     type=click.Choice(["none", "holm", "benjamini_hochberg"]),

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api.commands.options import (
+    alpha_option,
     as_json,
     current_time,
     example,
+    metric_options,
     open_settled_store,
     operator,
     print_json,
@@ -86,15 +88,7 @@ def _read_rule(_context: click.Context, _option: click.Parameter, text: str | No
 )
 @click.option("--unit", default="unit_id", show_default=True, help="Column of the unit's (or region's) identifier.")
 @click.option("--metric", help="Column of HISTORY that decides.")
-@click.option(
-    "--kind",
-    type=click.Choice(["mean", "proportion", "ratio", "profit"]),
-    default="mean",
-    show_default=True,
-    help="What the metric is.",
-)
-@click.option("--denominator", help="Column below the metric, for a ratio.")
-@click.option("--cost", help="Column of the coupons' cost, for a profit: metric less cost.")
+@metric_options
 @click.option(
     "--declare",
     callback=_read_rule,
@@ -203,13 +197,7 @@ def _read_rule(_context: click.Context, _option: click.Parameter, text: str | No
     show_default=True,
     help="Switchback: longest number of steps for which the state before is still felt.",
 )
-@click.option(
-    "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.05,
-    show_default=True,
-    help="1 − confidence.",
-)
+@alpha_option()
 @click.option(
     "--power",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),

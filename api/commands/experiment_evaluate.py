@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from api.commands.options import as_json, example, open_settled_store, print_json, with_settings
+from api.commands.options import alpha_option, as_json, example, open_settled_store, print_json, with_settings
 from api.commands.tables import read_table
 from api.off_policy import Choice, log_of_bandit, log_of_table, value_policy
 
@@ -42,13 +42,7 @@ def _read_target(_context: click.Context, _option: click.Parameter, text: str) -
     show_default=True,
     help="auto: doubly robust where there is context, else self-normalised.",
 )
-@click.option(
-    "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.05,
-    show_default=True,
-    help="1 − confidence.",
-)
+@alpha_option()
 @click.option("--margin", type=float, default=0.0, show_default=True, help="Gain per decision that a change is worth.")
 @as_json
 @with_settings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from api.commands.options import as_json, example, print_json, with_settings
+from api.commands.options import alpha_option, as_json, example, print_json, with_settings
 from api.commands.tables import read_table
 
 if TYPE_CHECKING:
@@ -26,13 +26,7 @@ if TYPE_CHECKING:
 @click.option("--start", required=True, help="First period with the launch.")
 @click.option("--unit", default="store_id", show_default=True, help="Column of the store or region.")
 @click.option("--period", default="week", show_default=True, help="Column of the period: a date or a whole number.")
-@click.option(
-    "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.1,
-    show_default=True,
-    help="1 − confidence; with 19 other regions no interval is surer than 95 %.",
-)
+@alpha_option("1 − confidence; with 19 other regions no interval is surer than 95 %.", default=0.1)
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Page with the gap over time (HTML).")
 @as_json
 @with_settings

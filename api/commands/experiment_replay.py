@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from api.commands.options import as_json, example, open_settled_store, print_json, with_settings
+from api.commands.options import (
+    alpha_option,
+    as_json,
+    example,
+    metric_options,
+    open_settled_store,
+    print_json,
+    with_settings,
+)
 from api.commands.tables import read_table
 
 if TYPE_CHECKING:
@@ -25,25 +33,11 @@ if TYPE_CHECKING:
 @click.argument("history", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--name", help="A stored design, whose draw, metric and analysis are replayed.")
 @click.option("--metric", help="Column to compare, where there is no design.")
-@click.option(
-    "--kind",
-    type=click.Choice(["mean", "proportion", "ratio", "profit"]),
-    default="mean",
-    show_default=True,
-    help="What the metric is.",
-)
-@click.option("--denominator", help="Column below the metric, for a ratio.")
-@click.option("--cost", help="Column of the coupons' cost, for a profit: metric less cost.")
+@metric_options
 @click.option("--covariate", help="Column from before, for CUPED.")
 @click.option("--cluster", help="Column of what is randomised together, such as the store.")
 @click.option("--unit", default="unit_id", show_default=True, help="Column of the unit's identifier.")
-@click.option(
-    "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.05,
-    show_default=True,
-    help="1 − confidence that the method promises, where there is no design.",
-)
+@alpha_option("1 − confidence that the method promises, where there is no design.")
 @click.option(
     "--splits", type=click.IntRange(32, 100_000), default=320, show_default=True, help="Random splits of history."
 )

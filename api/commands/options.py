@@ -53,6 +53,29 @@ def example(*lines: str) -> str:
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
+def alpha_option(text: str = "1 − confidence.", *, default: float | None = 0.05) -> Callable[[Command], Command]:
+    """Option --alpha, between 0 and 1; without a default it may be left out."""
+    between = click.FloatRange(0, 1, min_open=True, max_open=True)
+    return click.option("--alpha", type=between, default=default, show_default=default is not None, help=text)
+
+
+def metric_options(command: Command) -> Command:
+    """Options that say what the deciding metric is, beside its column: --kind, --denominator and --cost."""
+    for option in (
+        click.option("--cost", help="Column of the coupons' cost, for a profit: metric less cost."),
+        click.option("--denominator", help="Column below the metric, for a ratio."),
+        click.option(
+            "--kind",
+            type=click.Choice(["mean", "proportion", "ratio", "profit"]),
+            default="mean",
+            show_default=True,
+            help="What the metric is.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def print_json(value: object) -> None:
     """Print any record as JSON on standard output."""
     from engine.files import to_json
