@@ -17,11 +17,14 @@ from api import (  # noqa: F401 - they put their routes on the blueprint
     bandit_api,
     experiment_api,
     experiment_pages,
+    frontier_api,
     frontier_pages,
     json_api,
+    week_api,
 )
 from api.access import protect_forms, the_store
 from api.exchange import api
+from api.frontier_process import FrontierProcesses
 from api.health import health
 from api.jobs import utc_now
 from api.metrics import RequestMetrics
@@ -84,6 +87,7 @@ def create_app(
     app.extensions["offerwright_store"] = store
     app.extensions["offerwright_clock"] = clock
     app.extensions["offerwright_metrics"] = RequestMetrics()
+    app.extensions["offerwright_start_frontiers"] = FrontierProcesses(settings).start
     if settings.server.behind_proxy:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
     _register(app)

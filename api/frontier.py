@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from api.frontier_chart import plot_frontier
-from api.frontier_plans import level_words, point_reason
+from api.frontier_plans import UNREACHABLE, level_words, point_reason
 from api.outputs import price_lines_table
 from api.plan_page import Section, render_plan_page
 from api.price_choice import as_solved
@@ -40,7 +40,6 @@ TITLE = N_("What a limit costs, point by point")
 HEADER = (N_("limit"), N_("reached"), N_("gain"), N_("bound"), N_("gap"), N_("prices that change"))
 POINTS = N_("The points, money in {currency}")
 EVERY_POINT = N_("Every point is a set of prices that keeps all rules; each stands in a file of its own.")
-UNREACHABLE = N_("no prices under the rules keep: {levels}")
 
 
 def frontier_of(

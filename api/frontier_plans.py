@@ -28,6 +28,7 @@ NOTHING = 1e-9
 """Share of a line's profit that is rounding."""
 POINT = N_("price of the plan with: {axis} {level}")
 FREE = N_("price of the plan without a limit")
+UNREACHABLE = N_("no prices under the rules keep: {levels}")
 TAKEN = N_(
     "taken from the frontier of proposal {proposal}: demand is judged there, but this plan was not compared with "
     "held-out sales or hidden confounders"

@@ -105,10 +105,10 @@ def run_job(
         return None
     _log.info("job begins", extra={"job": job.name, "slot": slot, "attempt": run.attempt})
     try:
-        with _heartbeats(store, run, lease / 3, clock):
+        with heartbeats(store, run, lease / 3, clock):
             _work_once(job, settings, store, run, clock())
     except BaseException as error:
-        _mark_failed(store, run, error, clock())
+        mark_failed(store, run, error, clock())
         raise
     store.jobs.finish(run, result=_result(store, run), now=clock())
     _log.info("job done", extra={"job": job.name, "slot": slot, **_result(store, run)})
@@ -132,7 +132,7 @@ def _result(store: Store, run: JobRun) -> dict[str, Any]:
     return {"proposal_id": store.made_by(run.key)}
 
 
-def _mark_failed(store: Store, run: JobRun, error: BaseException, now: datetime) -> None:
+def mark_failed(store: Store, run: JobRun, error: BaseException, now: datetime) -> None:
     """Say in the store why the run ended; where the lease was lost there is nothing left to mark."""
     words = str(error) if isinstance(error, OfferwrightError) else type(error).__name__
     try:
@@ -142,7 +142,7 @@ def _mark_failed(store: Store, run: JobRun, error: BaseException, now: datetime)
 
 
 @contextmanager
-def _heartbeats(store: Store, run: JobRun, seconds: float, clock: Clock) -> Iterator[None]:
+def heartbeats(store: Store, run: JobRun, seconds: float, clock: Clock) -> Iterator[None]:
     """Renew the lease from a thread of its own while the block works."""
     over = threading.Event()
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 pages = Blueprint("pages", __name__)
 _LINES_ON_A_PAGE = 25
-NO_WEEKS = "proposal {proposal} holds no plan over weeks; its prices are in prices.csv"
 _YEAR_SECONDS = 365 * 24 * 3600
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
 
@@ -207,6 +206,7 @@ def report(proposal_id: str) -> Response:
 def export_weeks(proposal_id: str) -> Response:
     """Give the plan over weeks as CSV, in the form that its command writes."""
     from api.week_page import read_week_plan, week_table
+    from api.week_plans import NO_WEEKS
 
     weeks = the_store().evidence(proposal_id).get("weeks")
     if not weeks:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from api.frontier_process import FrontierProcesses
 from api.jobs import JOBS, Job, current_slot, utc_now
 from api.schedule import cron_trigger
 from engine.settings import Settings
@@ -22,6 +23,8 @@ from engine.store import Store
 
 _log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 10
+_FRONTIER_SECONDS = 60
+"""How often frontiers are looked for that nobody works on."""
 _LATE_SECONDS = 3600
 """A slot missed by less than this (the machine slept) is made up for."""
 
@@ -40,8 +43,10 @@ class JobClock:
         self._lock = threading.Lock()
         self._closing = False
         self._scheduler = BackgroundScheduler(timezone=UTC)
+        self._frontiers = FrontierProcesses(settings)
         for job in JOBS.values():
             self._schedule(job)
+        self._scheduler.add_job(self._resume_frontiers, "interval", seconds=_FRONTIER_SECONDS, max_instances=1)
 
     def _schedule(self, job: Job) -> None:
         expression = job.schedule(self._settings)
@@ -53,6 +58,11 @@ class JobClock:
         pause = max(self._settings.jobs.lease_seconds / 2, 5)
         self._scheduler.add_job(self._resume, "interval", [job], seconds=pause, id=f"{job.name}-resume", **rules)
 
+    def _resume_frontiers(self) -> None:
+        """Take up frontiers whose runner was stopped; the one that runs has the lease, and nothing is done twice."""
+        if self._store.frontier_requests.next_open() is not None:
+            self._frontiers.start()
+
     def start(self) -> None:
         """Let the clock run, in a thread of its own."""
         self._scheduler.start()
@@ -62,6 +72,7 @@ class JobClock:
         with self._lock:
             self._closing = True
             running = list(self._running.values())
+        self._frontiers.stop()
         for process in running:
             process.terminate()
         for process in running:

@@ -17,7 +17,7 @@ import pandas as pd
 from api.fingerprints import code_fingerprint, configuration_fingerprint
 from api.plan_tables import CalendarRules, MarkdownRules, PlanTable, markdown_problem, promotion_problem
 from api.week_lines import CALENDAR_COLUMNS, PATH_COLUMNS, calendar_lines, path_lines
-from engine.errors import ConflictError
+from engine.errors import ConflictError, NotFoundError
 from engine.files import to_json
 from engine.proposal import Proposal, Reason, State
 from engine.settings import Settings
@@ -40,6 +40,7 @@ PROMOTION_WORTH = (
     "calendar under the same rules gains more than {bound:,.0f}"
 )
 REPLANNED = "planned again after {weeks} week(s), with what sold; it takes the place of proposal {proposal}"
+NO_WEEKS = "proposal {proposal} holds no plan over weeks; its prices are in prices.csv"
 OTHER_PLAN = "proposal {proposal} holds no plan of this kind; plan again with the command that made it"
 
 
@@ -264,6 +265,7 @@ class KeptPlan:
     """What the store kept of a plan over weeks."""
 
     proposal_id: str
+    kind: Kind
     inputs: Mapping[str, Any]
     sold: tuple[Mapping[str, Any], ...]
     lines: tuple[tuple[Any, ...], ...]
@@ -296,13 +298,27 @@ class KeptPlan:
         return PlanTable(newest.path, frame.assign(product_id=frame["product_id"].astype(str).to_numpy(dtype=object)))
 
 
-def kept_plan(proposal: Proposal, kind: Kind) -> KeptPlan:
-    """The plan of a stored proposal.
+def kept_plan(proposal: Proposal) -> KeptPlan:
+    """The plan over weeks of a stored proposal.
 
     Raises:
-        ConflictError: it holds no plan of this kind.
+        NotFoundError: it holds none.
     """
-    weeks = proposal.evidence.get("weeks") or {}
-    if weeks.get("kind") != kind:
+    weeks = proposal.evidence.get("weeks")
+    if not weeks:
+        raise NotFoundError(Reason(NO_WEEKS, {"proposal": proposal.proposal_id}))
+    lines = tuple(map(tuple, weeks["lines"]))
+    return KeptPlan(proposal.proposal_id, weeks["kind"], weeks["inputs"], tuple(weeks["sold"]), lines)
+
+
+def kept_plan_of(proposal: Proposal, kind: Kind) -> KeptPlan:
+    """The same, of one kind.
+
+    Raises:
+        NotFoundError: it holds no plan over weeks.
+        ConflictError: it holds one of the other kind.
+    """
+    kept = kept_plan(proposal)
+    if kept.kind != kind:
         raise ConflictError(Reason(OTHER_PLAN, {"proposal": proposal.proposal_id}))
-    return KeptPlan(proposal.proposal_id, weeks["inputs"], tuple(weeks["sold"]), tuple(map(tuple, weeks["lines"])))
+    return kept

@@ -13,7 +13,8 @@ from api.commands.tables import read_numbers
 
 if TYPE_CHECKING:
     from api.plan_tables import CalendarRules, PlanTable
-    from api.week_plans import CalendarInputs, KeptPlan, Kind, MarkdownInputs, WeekPlan
+    from api.week_planning import PlannedWeeks
+    from api.week_plans import KeptPlan, Kind
     from engine.settings import Settings
     from optimizers.promotions import PromotionProblem
 
@@ -89,28 +90,20 @@ def markdown(
     STOCK holds product_id, stock, price (in force), week_units (expected at that price, or week_units_1 …), elasticity,
     and, if wanted, elasticity_se, level_se, decay, unit_cost, salvage, max_steps.
     """
-    from api.plan_tables import LADDER, SOLD, MarkdownRules, PlanTable, after_sales, read_sold
-    from api.week_plans import MarkdownInputs, markdown_week_plan
-    from optimizers.markdown import plan_markdown
-    from optimizers.markdown.check import check_markdown_plan
+    from api.plan_tables import LADDER, SOLD, MarkdownRules, PlanTable, read_sold
+    from api.week_planning import plan_again, plan_stock
+    from api.week_plans import MarkdownInputs
 
-    before = None if replan is None else _kept(settings, replan, "markdown", stock, sold)
-    if before is None:
+    if replan is not None:
+        before, newest = _kept(settings, replan, "markdown", stock, sold)
+        planned = plan_again(before, newest, seconds=seconds)
+    else:
         rules = MarkdownRules(weeks, tuple(ladder or LADDER), may_rise, max_steps, min_weeks_between, max_changed)
         table = PlanTable.read(_given(stock, "STOCK"), ("product_id", "stock", "price", "elasticity"))
-        inputs = MarkdownInputs(table, rules, draws, settings.seed)
-    else:
-        inputs = MarkdownInputs.of(before.inputs)
-    over = None if sold is None else read_sold(sold, SOLD)
-    over = before.sold_with(over) if before and over else over
-    problem, gone = (inputs.problem(), 0) if over is None else after_sales(inputs.problem(), over)
-    plan = plan_markdown(problem, seconds=seconds)
-    check_markdown_plan(problem, plan)
-    written = markdown_week_plan(problem, plan, first_week=gone + 1, seed=inputs.seed)
-    stored = _finish(settings, written, inputs, over, replan, out, keep=keep)
-    names = ("status", "objective", "bound", "gap", "kept", "adaptive_bound", "seconds")
-    told = {name: getattr(plan, name) for name in names} | {"left": float(plan.leftover.sum())}
-    _tell(told | {"weeks_over": gone, "weeks_left": problem.weeks, "out": out, "proposal_id": stored}, as_json=as_json)
+        over = None if sold is None else read_sold(sold, SOLD)
+        planned = plan_stock(MarkdownInputs(table, rules, draws, settings.seed), over, seconds=seconds)
+    stored = _finish(settings, planned, replan, out, keep=keep)
+    _tell({**planned.told, "out": out, "proposal_id": stored}, as_json=as_json)
 
 
 @click.command(
@@ -166,30 +159,20 @@ def promotions(
     wanted, category, dip_1 … (share of the extra units missing in the weeks after), max_promotions, and lift_NAME or
     takes_NAME where a product answers to an option in its own way.
     """
-    from api.plan_tables import PROMOTED, CalendarRules, after_promotions, read_sold
-    from api.week_plans import CalendarInputs, calendar_week_plan
-    from optimizers.promotions import plan_promotions
-    from optimizers.promotions.check import check_promotion_plan
+    from api.plan_tables import CalendarRules
+    from api.week_planning import plan_again, plan_calendar
+    from api.week_plans import CalendarInputs
 
-    before = None if replan is None else _kept(settings, replan, "promotions", products, sold)
-    if before is None:
+    if replan is not None:
+        before, newest = _kept(settings, replan, "promotions", products, sold)
+        planned = plan_again(before, newest, seconds=seconds)
+    else:
         _refuse_sold(sold)
         rules = CalendarRules(weeks, min_gap, max_per_category, budget)
         tables = calendar_tables(_given(products, "PRODUCTS"), _given(options_file, "--options"))
-        inputs = CalendarInputs(*tables, rules)
-    else:
-        inputs = CalendarInputs.of(before.inputs)
-    problem, gone, over = inputs.problem(), 0, None
-    if before is not None and sold is not None:
-        over = before.sold_with(before.with_options(read_sold(sold, PROMOTED), inputs))
-        problem, gone = after_promotions(problem, before.planned(inputs), inputs.names, over)
-    plan = plan_promotions(problem, seconds=seconds)
-    check_promotion_plan(problem, plan)
-    written = calendar_week_plan(problem, plan, inputs.names, first_week=gone + 1)
-    stored = _finish(settings, written, inputs, over, replan, out, keep=keep)
-    told = {name: getattr(plan, name) for name in ("status", "objective", "bound", "gap", "spend", "budget_price")}
-    told |= {"promotions": int((plan.option > 0).sum()), "method": plan.method, "seconds": plan.seconds}
-    _tell(told | {"weeks_over": gone, "weeks_left": problem.weeks, "out": out, "proposal_id": stored}, as_json=as_json)
+        planned = plan_calendar(CalendarInputs(*tables, rules), None, None, seconds=seconds)
+    stored = _finish(settings, planned, replan, out, keep=keep)
+    _tell({**planned.told, "out": out, "proposal_id": stored}, as_json=as_json)
 
 
 def calendar_tables(products: Path, options_file: Path) -> tuple[PlanTable, PlanTable]:
@@ -211,34 +194,30 @@ def _refuse_sold(sold: Path | None) -> None:
         raise click.UsageError("--sold goes with --replan PROPOSAL: the stored calendar says what ran")
 
 
-def _kept(settings: Settings, proposal_id: str, kind: Kind, table: Path | None, sold: Path | None) -> KeptPlan:
-    """The stored plan that is to be planned again."""
-    from api.week_plans import kept_plan
+def _kept(
+    settings: Settings, proposal_id: str, kind: Kind, table: Path | None, sold: Path | None
+) -> tuple[KeptPlan, PlanTable]:
+    """The stored plan that is to be planned again, and what sold."""
+    from api.plan_tables import read_sold
+    from api.week_planning import NEEDED
+    from api.week_plans import kept_plan_of
     from engine.store import open_store
 
     if table is not None or sold is None:
         raise click.UsageError("--replan takes tables and rules from the stored plan: give --sold beside it, no table")
     with open_store(settings.store_url, upgrade=True) as store:
-        return kept_plan(store.proposal(proposal_id), kind)
+        return kept_plan_of(store.proposal(proposal_id), kind), read_sold(sold, NEEDED[kind])
 
 
-def _finish(
-    settings: Settings,
-    plan: WeekPlan,
-    inputs: MarkdownInputs | CalendarInputs,
-    sold: PlanTable | None,
-    replaces: str | None,
-    out: Path,
-    *,
-    keep: bool,
-) -> str | None:
+def _finish(settings: Settings, planned: PlannedWeeks, replaces: str | None, out: Path, *, keep: bool) -> str | None:
     """Write table and page, and keep the plan as a draft where that is asked for; its identifier."""
     from api.outputs import write_outputs
     from api.week_page import week_page, week_table
     from api.week_plans import week_proposal
     from engine.store import open_store
 
-    draft = week_proposal(plan, inputs, sold, settings, replaces=replaces, now=current_time(), created_by=operator())
+    plan, made_of = planned.plan, (planned.inputs, planned.sold)
+    draft = week_proposal(plan, *made_of, settings, replaces=replaces, now=current_time(), created_by=operator())
     page = week_page(plan, draft.evidence["notes"], language=settings.server.language)
     if keep:
         with open_store(settings.store_url, upgrade=True) as store:

@@ -17,6 +17,7 @@ from engine.store.bandits import BanditDecision, Bandits, Drawn, StoredBandit
 from engine.store.database import Database
 from engine.store.experiment_logs import ExperimentLogs, Exposure, UnitOutcome
 from engine.store.experiments import DesignVersion, Experiments, ExperimentState, StoredExperiment, StoredReading
+from engine.store.frontier_requests import FrontierRequest, FrontierRequests
 from engine.store.idempotency import Answer, Answers
 from engine.store.jobs import JobRun, JobRuns
 from engine.store.lines import Order, Shown
@@ -35,6 +36,7 @@ __all__ = [
     "Drawn",
     "ExperimentState",
     "Exposure",
+    "FrontierRequest",
     "JobRun",
     "Order",
     "Page",
@@ -61,6 +63,7 @@ class Store:
         self.save_proposal = proposals.save
         self.proposal = proposals.get
         self.proposals = proposals.page
+        self.week_plans = proposals.week_plans
         self.header = proposals.header
         self.evidence = proposals.evidence
         self.price_lines = proposals.price_lines
@@ -75,6 +78,7 @@ class Store:
         self.jobs = JobRuns(database)
         self.experiments = Experiments(database)
         self.experiment_logs = ExperimentLogs(database)
+        self.frontier_requests = FrontierRequests(database)
         self.answers = Answers(database)
         self.bandits = Bandits(database)
 
@@ -82,7 +86,9 @@ class Store:
         """Walk the audit chain and compare every proposal with what the audit says it was when saved."""
         with self._database.read() as connection:
             check = check_chain(connection)
-        return AuditCheck(check.events, check.head_sha256, check.faults + self._altered())
+        return AuditCheck(
+            check.events, check.head_sha256, check.faults + self._altered() + self.frontier_requests.altered()
+        )
 
     def latest_events(self, limit: int = 100) -> tuple[AuditEvent, ...]:
         """Read the last events of every kind, oldest first."""

@@ -102,6 +102,12 @@ class JobRuns:
             connection.execute(update(JobRunRow).where(JobRunRow.run_id == run.run_id).values(values))
             connection.execute(update(LeaseRow).where(LeaseRow.name == run.job).values(holder=None))
 
+    def held(self, job: str, *, now: datetime, lease_seconds: float) -> bool:
+        """Whether a living runner holds the lease of a job."""
+        with self._database.read() as connection:
+            row = connection.execute(select(LeaseRow.__table__).where(LeaseRow.name == job)).first()
+        return row is not None and row.holder is not None and now - row.heartbeat_at < timedelta(seconds=lease_seconds)
+
     def recent(self, job: str | None = None, *, limit: int = 20) -> tuple[JobRun, ...]:
         """List the latest runs, newest first."""
         query = select(JobRunRow.__table__).order_by(JobRunRow.run_id.desc()).limit(limit)

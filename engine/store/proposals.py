@@ -110,7 +110,7 @@ class Proposals:
             NotFoundError: there is none with this identifier.
         """
         with self._database.read() as connection:
-            row = _find(connection, proposal_id)
+            row = find_proposal(connection, proposal_id)
             prices = connection.execute(select_lines(PriceLineRow, row.number).order_by(PriceLineRow.position))
             coupons = connection.execute(select_lines(CouponLineRow, row.number).order_by(CouponLineRow.position))
             return Proposal(
@@ -135,7 +135,7 @@ class Proposals:
             NotFoundError: there is none with this identifier.
         """
         with self._database.read() as connection:
-            return _header(_find(connection, proposal_id))
+            return _header(find_proposal(connection, proposal_id))
 
     def evidence(self, proposal_id: str) -> Mapping[str, Any]:
         """Read what the report draws from.
@@ -144,7 +144,7 @@ class Proposals:
             NotFoundError: there is none with this identifier.
         """
         with self._database.read() as connection:
-            return dict(_find(connection, proposal_id).evidence)
+            return dict(find_proposal(connection, proposal_id).evidence)
 
     def page(self, *, page: int = 1, size: int = 20, state: State | None = None) -> Page[ProposalHeader]:
         """List the proposals, newest first; `state` keeps those in one state."""
@@ -181,7 +181,7 @@ class Proposals:
             NotFoundError: there is no such proposal.
         """
         with self._database.read() as connection:
-            query = select_lines(PriceLineRow, _find(connection, proposal_id).number)
+            query = select_lines(PriceLineRow, find_proposal(connection, proposal_id).number)
             query = query.where(*price_conditions(contains, shown))
             key = ORDERS[order]
             keys = [key.desc().nulls_last() if descending else key.asc().nulls_last(), PriceLineRow.position.asc()]
@@ -195,7 +195,7 @@ class Proposals:
             NotFoundError: there is no such proposal.
         """
         with self._database.read() as connection:
-            query = select_lines(CouponLineRow, _find(connection, proposal_id).number)
+            query = select_lines(CouponLineRow, find_proposal(connection, proposal_id).number)
             items, total = _page(connection, query, [CouponLineRow.position.asc()], page, size)
         return Page(tuple(read_coupon_line(row) for row in items), page, size, total)
 
@@ -206,7 +206,7 @@ class Proposals:
             NotFoundError: there is no such proposal.
         """
         with self._database.read() as connection:
-            return _frontier(connection, _find(connection, proposal_id).number)
+            return _frontier(connection, find_proposal(connection, proposal_id).number)
 
     def change_state(self, proposal_id: str, to: State, *, by: str, why: str, now: datetime) -> ProposalHeader:
         """Move a proposal along its life, with an event in the audit, in one transaction.
@@ -217,14 +217,14 @@ class Proposals:
             InputError: the step needs a reason and `why` is empty.
         """
         with self._database.write() as connection:
-            row = _find(connection, proposal_id)
+            row = find_proposal(connection, proposal_id)
             _require_allowed(row, to, by, why)
             values: dict[str, Any] = {"state": to.value}
             if to is State.SUBMITTED:
                 values["submitted_by"] = by
             connection.execute(update(ProposalRow).where(ProposalRow.number == row.number).values(values))
             append_event(connection, _moved(proposal_id, State(row.state), to, by=by, why=why, now=now))
-            return _header(_find(connection, proposal_id))
+            return _header(find_proposal(connection, proposal_id))
 
     def events(self, proposal_id: str) -> tuple[AuditEvent, ...]:
         """Everything that happened to a proposal, oldest first.
@@ -233,7 +233,7 @@ class Proposals:
             NotFoundError: there is no such proposal.
         """
         with self._database.read() as connection:
-            _find(connection, proposal_id)
+            find_proposal(connection, proposal_id)
             return tuple(read_events(connection, subject_of(proposal_id)))
 
     def made_by(self, created_by: str) -> str | None:
@@ -241,6 +241,13 @@ class Proposals:
         with self._database.read() as connection:
             query = select(ProposalRow.proposal_id).where(ProposalRow.created_by == created_by)
             return connection.execute(query.order_by(ProposalRow.number.desc()).limit(1)).scalar()
+
+    def week_plans(self, *, page: int = 1, size: int = 20) -> Page[ProposalHeader]:
+        """List the proposals that hold a plan over weeks, newest first."""
+        query = select(*_HEADER_COLUMNS).where(ProposalRow.summary["weeks"]["kind"].as_string().is_not(None))
+        with self._database.read() as connection:
+            items, total = _page(connection, query, [ProposalRow.number.desc()], page, size)
+        return Page(tuple(_header(row) for row in items), page, size, total)
 
     def counts(self) -> Mapping[str, int]:
         """Count the proposals by state."""
@@ -305,7 +312,12 @@ def _insert_header(connection: Connection, proposal: Proposal, digest: str) -> i
     return int(connection.execute(statement).scalar_one())
 
 
-def _find(connection: Connection, proposal_id: str) -> Row[Any]:
+def find_proposal(connection: Connection, proposal_id: str) -> Row[Any]:
+    """Row of a proposal.
+
+    Raises:
+        NotFoundError: there is none with this identifier.
+    """
     query = select(ProposalRow.__table__).where(ProposalRow.proposal_id == proposal_id)
     row = connection.execute(query).first()
     if row is None:

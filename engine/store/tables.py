@@ -138,6 +138,29 @@ class FrontierPointRow(Table):
     """The fields of engine.proposal.FrontierLine, in their order."""
 
 
+class FrontierRequestRow(Table):
+    """A frontier that somebody asked for after the proposal was stored; see engine.store.frontier_requests."""
+
+    __tablename__ = "frontier_requests"
+    number: Mapped[int] = mapped_column(primary_key=True)
+    request_id: Mapped[str] = mapped_column(String(64), unique=True)
+    proposal_number: Mapped[int] = mapped_column(ForeignKey("proposals.number"))
+    measure: Mapped[str] = mapped_column(String(32))
+    levels: Mapped[list[float]] = mapped_column(JSON)
+    asked_by: Mapped[str]
+    asked_at: Mapped[datetime]
+    stage: Mapped[str]
+    share: Mapped[float] = mapped_column(Float(53))
+    error: Mapped[dict[str, Any] | None]
+    place: Mapped[int | None]
+    """Order in which the requests of a proposal were done, so that the numbers of points never move."""
+    unreachable: Mapped[list[float]] = mapped_column(JSON)
+    points: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    """The fields of engine.proposal.FrontierPlan, without those of the request."""
+    content_sha256: Mapped[str | None] = mapped_column(String(64))
+    __table_args__ = (Unique("proposal_number", "place"),)
+
+
 class AuditRow(Table):
     """One event; never changed, never removed (triggers see to it), hashed over the event before."""
 

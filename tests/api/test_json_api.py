@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from store_examples import make_proposal
@@ -15,6 +16,8 @@ READS = [
     "/api/v1/proposals/P1/lines",
     "/api/v1/proposals/P1/coupons",
     "/api/v1/proposals/P1/audit",
+    "/api/v1/proposals/P1/frontiers",
+    "/api/v1/week-plans",
     "/api/v1/jobs",
 ]
 
@@ -75,7 +78,7 @@ def assert_matches(value, schema, definitions):
 def test_every_route_of_the_api_is_described(app):
     described = app.test_client().get("/api/v1/openapi.json").json["paths"]
     served = {
-        (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
         if rule.rule.startswith("/api/")
         for method in rule.methods - {"HEAD", "OPTIONS"}

@@ -14,7 +14,7 @@ from test_plan_commands import OPTIONS, PRODUCTS, STOCK
 
 from api.cli import cli
 from api.plan_tables import SOLD, MarkdownRules, PlanTable, after_sales, markdown_problem, read_sold
-from api.week_plans import MarkdownInputs, kept_plan
+from api.week_plans import MarkdownInputs, kept_plan_of
 from engine.errors import ConflictError, InputError
 from engine.proposal import State
 from engine.store import open_store
@@ -67,14 +67,14 @@ def test_a_markdown_is_kept_with_all_that_it_was_made_of(folder: Path) -> None:
     summary = proposal.summary
     assert summary["promised_gain"] == pytest.approx(float(str(told["objective"])) - float(str(told["kept"])))
     assert summary["promised_gain_low"] < summary["promised_gain"] < summary["promised_gain_high"]
-    inputs = MarkdownInputs.of(kept_plan(proposal, "markdown").inputs)
+    inputs = MarkdownInputs.of(kept_plan_of(proposal, "markdown").inputs)
     rules = MarkdownRules(4, inputs.rules.ladder, max_steps=2)
     table = PlanTable.read(folder / "stock.csv", ("product_id",))
     again = markdown_problem(table, rules, draws=60, rng=np.random.default_rng(inputs.seed))
     assert np.array_equal(inputs.problem().own, again.own)
     assert np.array_equal(inputs.problem().ladder, again.ladder, equal_nan=True)
     with pytest.raises(ConflictError, match="holds no plan of this kind"):
-        kept_plan(proposal, "promotions")
+        kept_plan_of(proposal, "promotions")
 
 
 def test_week_after_week_the_plan_is_made_again_from_the_store(folder: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_calendar_remembers_what_ran(folder: Path) -> None:
     assert (again["weeks_over"], again["weeks_left"]) == (1, 5)
     assert pd.read_csv(folder / "out" / "promotions.csv")["week"].min() >= 2
     with open_store(f"sqlite:///{folder / 'store.db'}") as store:
-        kept = kept_plan(store.proposal(str(again["proposal_id"])), "promotions")
+        kept = kept_plan_of(store.proposal(str(again["proposal_id"])), "promotions")
     ran = {row["product_id"]: row["option"] for row in kept.sold}
     expected = planned[planned["week"] == 1].set_index("product_id")["option"].to_dict()
     assert {product: option for product, option in ran.items() if option} == expected

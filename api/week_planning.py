@@ -1,0 +1,106 @@
+"""Plans over weeks made from tables, for the first time or again with what sold: the same for commands and JSON API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api.plan_tables import PROMOTED, SOLD, PlanTable, after_promotions, after_sales
+from api.week_plans import (
+    CalendarInputs,
+    KeptPlan,
+    Kind,
+    MarkdownInputs,
+    WeekPlan,
+    calendar_week_plan,
+    markdown_week_plan,
+)
+from optimizers.markdown import plan_markdown
+from optimizers.markdown.check import check_markdown_plan
+from optimizers.promotions import plan_promotions
+from optimizers.promotions.check import check_promotion_plan
+
+NEEDED: Mapping[Kind, tuple[str, ...]] = {"markdown": SOLD, "promotions": PROMOTED}
+"""Columns of what sold."""
+
+
+@dataclass(frozen=True)
+class PlannedWeeks:
+    """A plan over weeks with what it was made of."""
+
+    plan: WeekPlan
+    inputs: MarkdownInputs | CalendarInputs
+    sold: PlanTable | None
+    """Of all weeks that are over; None: none is."""
+    told: Mapping[str, Any]
+    """Figures that a command prints."""
+
+
+def plan_stock(inputs: MarkdownInputs, over: PlanTable | None, *, seconds: float) -> PlannedWeeks:
+    """Plan a markdown.
+
+    Args:
+        inputs: table and rules.
+        over: what sold in the weeks that are over (`SOLD`).
+        seconds: time limit of the search.
+
+    Raises:
+        DataError, ProblemError: a table, or what it states, is refused by product and value.
+        PlanError: the plan failed its re-check.
+    """
+    problem, gone = (inputs.problem(), 0) if over is None else after_sales(inputs.problem(), over)
+    plan = plan_markdown(problem, seconds=seconds)
+    check_markdown_plan(problem, plan)
+    written = markdown_week_plan(problem, plan, first_week=gone + 1, seed=inputs.seed)
+    names = ("status", "objective", "bound", "gap", "kept", "adaptive_bound", "seconds")
+    told = {name: getattr(plan, name) for name in names} | {"left": float(plan.leftover.sum())}
+    return PlannedWeeks(written, inputs, over, told | _span(written, gone))
+
+
+def plan_calendar(
+    inputs: CalendarInputs, before: KeptPlan | None, over: PlanTable | None, *, seconds: float
+) -> PlannedWeeks:
+    """Plan a promotion calendar.
+
+    Args:
+        inputs: tables and rules.
+        before: the plan that was carried out, if one was.
+        over: what sold and what ran in the weeks that are over (`PROMOTED`).
+        seconds: time limit of the search.
+
+    Raises:
+        DataError, ProblemError: a table, or what it states, is refused by product and value.
+        PlanError: the plan failed its re-check.
+    """
+    problem, gone = inputs.problem(), 0
+    if before is not None and over is not None:
+        problem, gone = after_promotions(problem, before.planned(inputs), inputs.names, over)
+    plan = plan_promotions(problem, seconds=seconds)
+    check_promotion_plan(problem, plan)
+    written = calendar_week_plan(problem, plan, inputs.names, first_week=gone + 1)
+    told = {name: getattr(plan, name) for name in ("status", "objective", "bound", "gap", "spend", "budget_price")}
+    told |= {"promotions": int((plan.option > 0).sum()), "method": plan.method, "seconds": plan.seconds}
+    return PlannedWeeks(written, inputs, over, told | _span(written, gone))
+
+
+def _span(plan: WeekPlan, gone: int) -> dict[str, int]:
+    return {"weeks_over": gone, "weeks_left": plan.weeks}
+
+
+def plan_again(before: KeptPlan, newest: PlanTable, *, seconds: float) -> PlannedWeeks:
+    """Plan the weeks that are left of a stored plan, from its own tables and rules.
+
+    Args:
+        before: what the store kept.
+        newest: what sold since; earlier weeks that it does not hold are those kept with the plan.
+        seconds: time limit of the search.
+
+    Raises:
+        As `plan_stock` and `plan_calendar`.
+    """
+    if before.kind == "markdown":
+        return plan_stock(MarkdownInputs.of(before.inputs), before.sold_with(newest), seconds=seconds)
+    inputs = CalendarInputs.of(before.inputs)
+    over = before.sold_with(before.with_options(newest, inputs))
+    return plan_calendar(inputs, before, over, seconds=seconds)
