@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask import flash, redirect, render_template, request, url_for
@@ -10,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from api.access import asker, current_time, needs, the_store
 from api.frontier_chart import AXES, plot_stored
-from api.frontier_plans import level_words
+from api.frontier_plans import UNREACHABLE, level_words
 from api.frontiers import MEASURES, MOST_LEVELS, all_points, ask_frontier, point_draft
 from api.pages import pages
 from api.problems import status_of
@@ -87,10 +88,13 @@ def _level(point: FrontierPlan) -> str:
 
 
 def _asked(one: FrontierRequest) -> _Asked:
-    levels, beyond = (
-        ", ".join(level_words(one.measure, each) for each in some) for some in (one.levels, one.unreachable)
-    )
-    return _Asked(one, AXES[one.measure], levels, beyond)
+    beyond = _levels(one.measure, one.unreachable)
+    told = Reason(UNREACHABLE, {"levels": beyond}) if beyond else None
+    return _Asked(one, AXES[one.measure], _levels(one.measure, one.levels), told)
+
+
+def _levels(measure: str, levels: Sequence[float]) -> str:
+    return ", ".join(level_words(measure, level) for level in levels)
 
 
 @pages.post("/proposals/<proposal_id>/frontier")
