@@ -94,7 +94,7 @@ def test_from_the_set_up_link_to_an_approved_look_in_two_languages(browser, home
         assert "方案" in browser.find_element(By.TAG_NAME, "h1").text
         for width in (375, 1440):
             set_width(browser, width)
-            for path in ("/proposals", "/proposals/P1"):
+            for path in ("/proposals", "/proposals/P1", "/proposals/P1/frontier"):
                 browser.get(server.url + path)
                 assert fits(browser), f"{path} is wider than {width} px"
         complaints = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
