@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from optimizers.prices.kernels import Array
+from optimizers.prices.kernels import Array, copy_line, copy_table
 from optimizers.prices.nodes import MIDDLE, Desk, Ledger, Nodes, Question, free_slot, rungs_left
 from optimizers.prices.relaxation import lagrangian, rung_values, unevenness
 
@@ -33,8 +33,11 @@ def branch(question: Question, nodes: Nodes, desk: Desk, ledger: Ledger, slot: i
     other = free_slot(nodes.bound, ledger.count)
     if other < 0:
         return False
-    nodes.mask[other], nodes.low[other], nodes.high[other] = mask, low, high
-    nodes.price[other], nodes.bound[other] = nodes.price[slot], nodes.bound[slot]
+    copy_table(mask, nodes.mask[other])
+    copy_line(low, nodes.low[other])
+    copy_line(high, nodes.high[other])
+    copy_line(nodes.price[slot], nodes.price[other])
+    nodes.bound[other] = nodes.bound[slot]
     if family >= 0:
         high[family] = desk.ends[MIDDLE, family]
         nodes.low[other, family] = desk.ends[MIDDLE, family]

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-# numba compiles for the types it meets, so array parameters are not annotated further.
+# numba compiles for the types it meets, so array parameters are not annotated further. It takes a constant for a type
+# of its own and compiles once more for each: `np.int64(1)` stands where an argument would be one.
 Array = Any
 
 TIGHT = 1e-9
@@ -59,6 +60,25 @@ class RowArrays(NamedTuple):
     """(R,) money per scaled unit of violation; infinite where the row is hard."""
     measured: Array
     """(R,) 1: coefficients multiply expected units, 0: they are added."""
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def copy_line(found: Array, into: Array) -> None:
+    """Copy (n,) numbers.
+
+    Loops, as an assignment of slices makes room for a copy and checks shapes, with a sentence for the refusal, in
+    every caller: a fifth of the time that compiling takes.
+    """
+    for n in range(into.shape[0]):
+        into[n] = found[n]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def copy_table(found: Array, into: Array) -> None:
+    """Copy (n, m) numbers."""
+    for n in range(into.shape[0]):
+        for m in range(into.shape[1]):
+            into[n, m] = found[n, m]
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]

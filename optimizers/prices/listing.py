@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from optimizers.prices.kernels import TIGHT, Array, RowArrays, Tables
+from optimizers.prices.kernels import TIGHT, Array, RowArrays, Tables, copy_table
 from optimizers.prices.nodes import BEST, LEFT_OUT, POOLED, Desk, Ledger, Question, appraise, note, target_of
 
 
@@ -134,7 +134,9 @@ def _hold(
 ) -> None:
     """Fill `after` with the reach once product n, which has the rungs `left` (K,), is held at one of them."""
     i, block = place[0] + n, rows.start[place[0]]
-    after.rows[:], after.moves[:], after.parts[:] = before.rows, before.moves, before.parts
+    copy_table(before.rows, after.rows)
+    copy_table(before.moves, after.moves)
+    copy_table(before.parts, after.parts)
     for b in range(rows.start[i], rows.start[i + 1]):
         r = rows.row[b] - place[3]
         small, large = _ends(least[b - block], most[b - block], left)
@@ -168,7 +170,7 @@ def _reach_of(question: Question, desk: Desk, mask: Array) -> Any:  # noqa: ANN4
     by_row = np.zeros((count + 1, own_rows, 2))
     moves, parts = np.zeros((count + 1, families, 2)), np.zeros((count + 1, 2, families))
     row_reach(rows, place, mask, desk.least, desk.most, by_row[0])
-    parts[0] = desk.parts[:2]
+    copy_table(desk.parts, parts[0])
     for n in range(count):
         i = place[0] + n
         small, large = _ends(tables.log_move[i], tables.log_move[i], mask[n])

@@ -143,7 +143,7 @@ def improve(  # noqa: PLR0912 - one loop over moves; calls cost more than they t
     for _ in range(sweeps):
         before = score
         for i in range(first, last):
-            best, rung = 1e-12 * abs(score), -1
+            best, rung = 1e-12 * abs(score), np.int64(-1)
             for k in range(rungs):
                 if tables.allowed[i, k] and k != choice[i]:
                     gain = foreseen(tables, rows, worth, i, k, choice, state, slope, total, hard)
@@ -216,7 +216,7 @@ def _pairs(  # noqa: PLR0912
             slopes(tables, worth, f, choice, state[0], slope)
             _sum_slopes(tables, f, slope, total)
             middle = money + one - fines(rows, state[1], row_first, row_last, hard)
-            best, other, rung = score - middle + 1e-12 * abs(score), -1, -1
+            best, other, rung = score - middle + 1e-12 * abs(score), np.int64(-1), np.int64(-1)
             for j in range(first, last):
                 if j == i:
                     continue
@@ -254,7 +254,7 @@ def single_moves(tables: Tables, rows: RowArrays, worth: Array, choice: Array, h
     """Fill `gain` (P, K) with what moving each product alone would bring (`foreseen`), nan where it may not."""
     moved, activity = np.zeros(tables.first.shape[0]), np.zeros(rows.low.shape[0])
     state = (moved, activity)
-    evaluate(tables, rows, worth, 0, choice.shape[0], choice, state)
+    evaluate(tables, rows, worth, np.int64(0), choice.shape[0], choice, state)
     slope, total = np.zeros((choice.shape[0], 2)), np.zeros((tables.first.shape[0], 2))
     for f in range(tables.first.shape[0] - 1):
         slopes(tables, worth, f, choice, moved, slope)
@@ -293,5 +293,5 @@ def improve_groups(
             choice,
             hard[g],
             pairs,
-            60,
+            np.int64(60),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from optimizers.prices.kernels import Array, RowArrays, Tables
+from optimizers.prices.kernels import Array, RowArrays, Tables, copy_line
 from optimizers.prices.nodes import BEST, Desk, Ledger, Question, offer, target_of
 from optimizers.prices.relaxation import lagrangian, larger_ends, row_sides, rung_values, subgradient, unevenness
 
@@ -24,7 +24,8 @@ FADING, FRESH = 0.9, 0.1
 def look_up(question: Question, desk: Desk, mask: Array, low: Array, high: Array) -> None:
     """Fill the desk with the rungs' values and units at both ends of the intervals."""
     tables, worth, place = question.tables, question.worth, question.place
-    desk.ends[0], desk.ends[1] = low, high
+    copy_line(low, desk.ends[0])
+    copy_line(high, desk.ends[1])
     for e in range(2):
         rung_values(tables, worth, place, mask, desk.ends[e], desk.values[e], desk.units[e])
 
@@ -97,7 +98,8 @@ def descend(
     tables, rows, place, dent = question.tables, question.rows, question.place, question.dent
     ends, values, units, answers, parts = desk.ends, desk.values, desk.units, desk.answers, desk.parts
     here, best_here, course, larger, families = desk.here, desk.best_here, desk.course, desk.larger, low.shape[0]
-    here[:], best_here[:] = price, price
+    copy_line(price, here)
+    copy_line(price, best_here)
     desk.taken[:], course[:] = 0.0, 0.0
     bound, stale, pace = np.inf, 0, 1.0
     target = target_of(question.margin, ledger.money[BEST])
@@ -112,7 +114,7 @@ def descend(
         stale = 0 if total < bound - 1e-9 * abs(bound) else stale + 1
         if total < bound:
             bound = total
-            best_here[:] = here
+            copy_line(here, best_here)
             offer(question, desk, ledger, desk.answer)
             target = target_of(question.margin, ledger.money[BEST])
         norm = _deflect(desk.slope, course) if bound > target else 0.0
@@ -121,7 +123,8 @@ def descend(
         if stale >= PATIENCE:
             pace *= 0.5
             stale = 0
-            here[:], course[:] = best_here, 0.0
+            copy_line(best_here, here)
+            course[:] = 0.0
             if pace < SLOWEST:
                 break
             continue

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 
 from optimizers.prices.branching import branch
-from optimizers.prices.kernels import Array
+from optimizers.prices.kernels import Array, copy_line
 from optimizers.prices.listing import choices_left, drop_by_ranges, fill_ranges, row_reach, try_all
 from optimizers.prices.moves import improve
 from optimizers.prices.multipliers import descend, fixed_part, look_up
@@ -96,11 +96,13 @@ def begin(question: Question, start: Array, price: Array, slots: int, pool: Arra
         np.zeros(size),
     )
     ledger = Ledger(start, price, pool, pool_value, np.full(2, -np.inf), np.zeros(3, np.int64))
-    desk.full[first:last] = start
-    _polish(question, desk, ledger, False, 20)
     for n in range(count):
-        nodes.mask[0, n] = tables.allowed[first + n]
-    nodes.low[0], nodes.high[0], nodes.price[0], nodes.bound[0] = -1e9, 1e9, price, 1e300
+        desk.full[first + n] = start[n]
+    _polish(question, desk, ledger, np.bool_(False), np.int64(20))
+    for n in range(count):
+        copy_line(tables.allowed[first + n], nodes.mask[0, n])
+    copy_line(price, nodes.price[0])
+    nodes.low[0], nodes.high[0], nodes.bound[0] = -1e9, 1e9, 1e300
     ledger.count[USED] = 1
     return nodes, desk, ledger
 
@@ -160,7 +162,8 @@ def look_at(question: Question, nodes: Nodes, desk: Desk, ledger: Ledger, slot: 
     kept = _shrink(question, desk, ledger, mask, low, high, target)
     if kept == 0.0:
         return True
-    nodes.bound[slot], nodes.price[slot] = bound, desk.best_here
+    nodes.bound[slot] = bound
+    copy_line(desk.best_here, nodes.price[slot])
     if kept < SHRUNK:
         return True
     look_up(question, desk, mask, low, high)
@@ -185,11 +188,11 @@ def _reachable(question: Question, desk: Desk, mask: Array, low: Array, high: Ar
 @numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
 def _keep_root(question: Question, desk: Desk, ledger: Ledger) -> None:
     """Keep the root's multipliers, and make a choice of its answer."""
-    ledger.price[:] = desk.best_here
+    copy_line(desk.best_here, ledger.price)
     first = question.place[0]
     for n in range(desk.answer.shape[0]):
         desk.full[first + n] = desk.answer[n]
-    _polish(question, desk, ledger, True, 40)
+    _polish(question, desk, ledger, np.bool_(True), np.int64(40))
 
 
 @numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
