@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from optimizers.prices.balance import Alternatives, cancelling_moves
 from optimizers.prices.groups import HARD, Groups
+from optimizers.prices.kernels import evaluate
 from optimizers.prices.master import keeps, row_fines
 from optimizers.prices.moves import improve, single_moves
 from optimizers.prices.row_set import RowSet, dense_row, narrow_rows
@@ -62,6 +63,31 @@ class Incumbent:
         self._tell()
         return True
 
+    def take(self, choice: Ints, value: float) -> None:
+        """Hold a choice (P,) worth `value` by another measure than the tables', fines apart, if it keeps every rule.
+
+        The plan that was held before is to be valued by the same measure (`revalue`).
+        """
+        _, activity, kept = self.groups.measure(self.groups.everything, [choice])
+        total = activity.sum(axis=0)
+        if kept.all() and keeps(self.system.coupling.arrays, total):
+            worth = value - self._fines_of(choice)
+            if worth > self.value:
+                self.choice, self.value, self.gross = choice.copy(), worth, value
+                self._tell()
+
+    def revalue(self, value: float) -> None:
+        """Let the plan in hand be worth `value`, fines apart, by another measure than the tables'."""
+        if self.choice is not None:
+            self.gross, self.value = value, value - self._fines_of(self.choice)
+
+    def _fines_of(self, choice: Ints) -> float:
+        """Money that a choice (P,) pays for soft rules."""
+        moved, activity = np.zeros(len(self.system.tables.first)), np.zeros(len(self.joint))
+        evaluate(self.system.tables, self.joint.arrays, self.system.worth, 0, len(choice), choice, (moved, activity))
+        single = self.system.fine[np.arange(len(choice)), choice].sum()
+        return float(single) + row_fines(self.joint.arrays, activity)
+
     def polish(self, choice: Ints) -> None:
         """Take a choice as it is, and improved product by product under all rows."""
         self.accept(choice)
@@ -85,7 +111,7 @@ class Incumbent:
     def _balance_row(self, choice: Ints, price: Floats, number: int) -> bool:
         """Bring one coupling row into its sides; True where that made a better plan."""
         joint = self.joint
-        place = self._joint_place(number)
+        place = int(self.system.coupling.number[number])
         part = dense_row(joint.arrays, place, self.system.margin)
         fine = joint.arrays.penalty.copy()
         fine[place] = 0.0
@@ -104,10 +130,3 @@ class Incumbent:
             changed[product[moves]] = rung[moves]
             better = self.accept(changed) or better
         return better
-
-    def _joint_place(self, number: int) -> int:
-        """Number among all rows of a coupling row."""
-        name = self.system.coupling.name
-        before = name[:number].count(name[number])
-        places = [n for n, other in enumerate(self.joint.name) if other == name[number]]
-        return places[before]

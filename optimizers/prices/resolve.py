@@ -141,6 +141,7 @@ def _moved(
             whole=alone,
             allowance=gap / 2 * abs(plan.objective),
             proofs=0,
+            listing=False,
         )
         search.begin_from(_permitted(rules.allowed[products], rung[products]))
         search.run()

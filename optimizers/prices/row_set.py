@@ -47,6 +47,8 @@ class RowSet:
     arrays: RowArrays
     scale: Floats
     """(R,) the row's own units per scaled unit."""
+    number: Ints
+    """(R,) number of each row among all rows that couple products."""
 
     def __len__(self) -> int:
         return len(self.name)
@@ -100,8 +102,8 @@ def split_fines(rows: list[RawRow], shape: tuple[int, ...]) -> tuple[list[RawRow
     return left, fine
 
 
-def row_set(rows: list[RawRow], tables: Tables) -> RowSet:
-    """Scale the rows so that their largest coefficient is 1, and sort their blocks by product."""
+def row_set(rows: list[RawRow], tables: Tables, number: Ints) -> RowSet:
+    """Scale rows, of these numbers, so that their largest coefficient is 1, and sort their blocks by product."""
     products, rungs = tables.log_move.shape
     sizes, blocks = [], []
     for row in rows:
@@ -113,20 +115,20 @@ def row_set(rows: list[RawRow], tables: Tables) -> RowSet:
         blocks.append(row.coefficient / sizes[-1])
     scale = np.array(sizes, dtype=np.float64)
     product = np.concatenate([row.product for row in rows]) if rows else np.empty(0, dtype=np.int64)
-    number = np.repeat(np.arange(len(rows)), [len(row.product) for row in rows]).astype(np.int64)
+    owner = np.repeat(np.arange(len(rows)), [len(row.product) for row in rows]).astype(np.int64)
     coefficient = np.concatenate(blocks) if rows else np.empty((0, rungs))
-    order = np.lexsort((number, product))
+    order = np.lexsort((owner, product))
     start = np.searchsorted(product[order], np.arange(products + 1)).astype(np.int64)
     arrays = RowArrays(
         start,
-        number[order],
+        owner[order],
         np.ascontiguousarray(coefficient[order]),
         np.array([row.low for row in rows], dtype=np.float64) / scale,
         np.array([row.high for row in rows], dtype=np.float64) / scale,
         np.array([row.penalty for row in rows], dtype=np.float64) * scale,
         np.array([row.measured for row in rows], dtype=np.int64),
     )
-    return RowSet(tuple(row.name for row in rows), arrays, scale)
+    return RowSet(tuple(row.name for row in rows), arrays, scale, number)
 
 
 def narrow_rows(rows: RowArrays) -> Ints:

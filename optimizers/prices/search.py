@@ -19,9 +19,12 @@ import numpy.typing as npt
 
 from engine.errors import InfeasibleError
 from optimizers import solver
-from optimizers.prices.groups import LIST, POOL, Groups
+from optimizers.prices.bounding import THREADS, Bounds
+from optimizers.prices.groups import Groups
 from optimizers.prices.incumbent import Incumbent, PriceProgress
 from optimizers.prices.ladder import Ladder
+from optimizers.prices.listed import list_families
+from optimizers.prices.listed_search import ListedShop
 from optimizers.prices.master import Columns, Master, Mixture, row_fines
 from optimizers.prices.nodes import SHORT_WORK, WHOLE_WORK, WORK
 from optimizers.prices.rounding import neighbours, roundings
@@ -48,7 +51,6 @@ LISTED = 0.15
 """Columns are listed where they would have to reach no further below the best than this share of a group's gain."""
 ONE_PIECE = 400
 """Products up to which a shop whose groups found no plan together is searched in one piece."""
-THREADS = 2
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the search unwinds to what it holds
@@ -71,11 +73,13 @@ class PriceSearch:
         whole: bool = False,
         allowance: float = 0.0,
         proofs: int = PROOFS,
+        listing: bool = True,
     ) -> None:
         """Start from today's prices where they are permitted; `deadline` is a reading of `time.perf_counter`.
 
         `whole` keeps everything in one group of any size; its bound may then stay `allowance` (money) above its best.
-        `proofs` limits how often groups are bounded; with 0 the plan has no bound worth the name.
+        `proofs` limits how often groups are bounded; with 0 the plan has no bound worth the name. Small families are
+        listed and joined rather than searched, unless `listing` is False.
         """
         self.begun = time.perf_counter()
         self.problem, self.ladder, self.gap, self.deadline = problem, ladder, gap, deadline
@@ -87,17 +91,17 @@ class PriceSearch:
         self.bound = cheap_bound(self.system)
         self.price = np.zeros(len(self.system.coupling))
         """(R,) multipliers of the coupling rows at which the bound was proven, scaled."""
+        self.error = self.system.error
+        """Money by which the bound may understate the best plan."""
         self.rounds, self.build_seconds = 0, 0.0
         self._allowance, self._work = allowance, WORK._replace(nodes=1500) if whole else WHOLE_WORK
         self._complete = False
-        self._listed_at = np.full(len(self.system.coupling), np.nan)
-        # Group -> depth, bound, and whether all of its columns so far below its best are in the master.
-        self._listings: dict[int, tuple[float, float, bool]] = {}
+        self._bounds = Bounds(self.groups, self._check_time)
         self.stopped = "gap_limit"
         """Status of a search that ended above the gap."""
         self.movable = bool((self.system.tables.allowed.sum(axis=1) > 1).any())
         self.start = nearest_to_today(self.system)
-        self._proofs = proofs
+        self._proofs, self._listing = proofs, listing
         self.plan.accept(self.start)
 
     def begin_from(self, rung: Ints) -> None:
@@ -133,10 +137,11 @@ class PriceSearch:
             InfeasibleError: no prices satisfy the rules.
         """
         try:
-            if self.movable and self.system.size == 1:
-                self._solve_whole()
-            elif self.movable:
-                self._solve_by_groups()
+            if self.movable and not (self._listing and self._solve_listed()):
+                if self.system.size == 1:
+                    self._solve_whole()
+                else:
+                    self._solve_by_groups()
         except Stopped:
             self.stopped = "cancelled" if self._left() > 0 else "time_limit"
 
@@ -154,6 +159,29 @@ class PriceSearch:
     def reached_gap(self) -> float:
         """Relative gap of the plan in hand."""
         return np.inf if self.choice is None else solver.relative_gap(self.value, self.bound)
+
+    def _solve_listed(self) -> bool:
+        """Join families that are small enough to list all their choices; True: nothing is left to do."""
+        self._check_time()
+        listed = list_families(self.problem, self.system, self.joint)
+        if listed is None:
+            return False
+        if (np.diff(listed.first) == 0).any():
+            raise InfeasibleError("no prices satisfy the rules; " + self._remedy())
+        shop = ListedShop(self.problem, self.system, self.groups, self.plan, listed)
+        exact = self.problem.risk != "mean"
+        if exact:
+            self.error, self.bound = 0.0, np.inf
+        priced = shop.price(self._left, self._check_time)
+        self.rounds, self.build_seconds = self.rounds + priced.rounds, self.build_seconds + priced.build_seconds
+        self.price = shop.coupling_price
+        shop.join(self.gap, self._proven)
+        return self._closed() or (exact and self.choice is not None)
+
+    def _proven(self, bound: float) -> None:
+        self.bound = min(self.bound, bound)
+        self._tell_progress()
+        self._check_time()
 
     def _solve_whole(self) -> None:
         """One group: branch and bound decides everything."""
@@ -319,50 +347,23 @@ class PriceSearch:
         return wanted / one_gap if fits or self.groups.small() else 0.0
 
     def _prove_all(self, master: Master, mixture: Mixture, share: float) -> int:
-        """Bound every group at the relaxation's prices; return how many new columns that brought.
+        """Bound every group at the relaxation's prices; return how many new columns that brought the master.
 
-        Args:
-            master: takes the columns.
-            mixture: its relaxation.
-            share: how much of the gap the bounds may leave; below 0, every group's columns are listed so far below
-                its best, in shares of the gap that is allowed to one group.
+        The bounds may leave a `share` of the gap; below 0, every group's columns are listed so far below its best, in
+        shares of the gap that is allowed to one group.
         """
         system, price = self.system, mixture.price
-        worth, dent = priced(system, price)
-        choice = self._heaviest(master, mixture)
-        margin = np.array([(share or 0.1) * max(self.gap * abs(mixture.objective) / system.size, 1e-12), 0.0])
-        bounds = np.zeros(system.size)
-        found, done = 0, True
-        pools = [self.groups.pool(g, POOL if share >= 0 else LIST) for g in range(system.size)]
-
-        known = self._listings if np.array_equal(price, self._listed_at) else {}
-        self._listed_at, self._listings = price, known
-
-        def watch(_best: float, _bound: float) -> None:
-            self._check_time()
-
-        def bounded(g: int) -> tuple[float, float, int, bool]:
-            self._check_time()
-            depth, bound, all_listed = known.get(g, (-np.inf, 0.0, False))
-            if share < 0 and (depth <= margin[0] if all_listed else depth >= margin[0]):
-                return bound, bound, 0, all_listed
-            part = choice[system.groups[g] : system.groups[g + 1]].copy()
-            return self.groups.prove(g, worth, dent, part, margin, *pools[g], WORK, watch)
-
-        with ThreadPoolExecutor(THREADS) as threads:
-            # The groups know nothing of each other, so that the number of threads changes nothing.
-            for g, (_, bounds[g], _, all_listed) in enumerate(threads.map(bounded, range(system.size))):
-                done = done and all_listed
-                if share < 0:
-                    known[g] = (float(margin[0]), float(bounds[g]), all_listed)
-                met = list(pools[g][0][pools[g][1] > -np.inf])
-                found += self._add(master, np.full(len(met), g), met)
+        margin = (share or 0.1) * max(self.gap * abs(mixture.objective) / system.size, 1e-12)
+        bounds, found, done = np.zeros(system.size), 0, True
+        for proof in self._bounds.at(price, self._heaviest(master, mixture), margin):
+            bounds[proof.group], done = proof.bound, done and proof.listed
+            found += self._add(master, np.full(len(proof.met), proof.group), proof.met)
         rows = system.coupling.arrays
         sides = np.where(price > 0, rows.high, np.where(price < 0, rows.low, 0.0))
         total = float(bounds.sum() + price[price != 0] @ sides[price != 0])
         if total < self.bound:
             self.bound, self.price = total, price
-        self._complete = done and share < 0 and total - self.value <= -margin[0]
+        self._complete = done and share < 0 and total - self.value <= -margin
         self._tell_progress()
         return found
 

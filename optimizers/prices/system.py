@@ -283,11 +283,12 @@ def _split_rows(rows: list[RawRow], group: Ints, tables: Tables, groups: Ints) -
     inside = [bool((group[row.product] == group[row.product[0]]).all()) for row in rows]
     own = [(int(group[row.product[0]]), n) for n, row in enumerate(rows) if inside[n]]
     own.sort()
-    inner = row_set([rows[n] for _, n in own], tables)
-    numbers = np.array([g for g, _ in own], dtype=np.int64)
-    codes = group[groups[:-1]]
-    first = np.append(np.searchsorted(numbers, codes), len(numbers)).astype(np.int64)
-    return inner, first, row_set([row for n, row in enumerate(rows) if not inside[n]], tables)
+    mine = np.array([n for _, n in own], dtype=np.int64)
+    inner = row_set([rows[n] for n in mine], tables, mine)
+    owners = np.array([g for g, _ in own], dtype=np.int64)
+    first = np.append(np.searchsorted(owners, group[groups[:-1]]), len(owners)).astype(np.int64)
+    between = np.flatnonzero(~np.array(inside, dtype=np.bool_))
+    return inner, first, row_set([rows[n] for n in between], tables, between)
 
 
 def priced(system: PriceSystem, price: Floats) -> tuple[Floats, Floats]:
@@ -312,7 +313,8 @@ def joint_rows(problem: PriceProblem, ladder: Ladder, rules: PriceRows, system: 
     back = np.empty_like(system.order)
     back[system.order] = np.arange(len(system.order))
     rows, _ = split_fines(expanded_rows(problem, ladder, rules.rows, back), system.fine.shape)
-    return row_set([row for row in rows if len(row.product)], system.tables)
+    rows = [row for row in rows if len(row.product)]
+    return row_set(rows, system.tables, np.arange(len(rows)))
 
 
 def gain_of(system: PriceSystem, choice: Ints) -> float:
@@ -349,8 +351,7 @@ def named_prices(system: PriceSystem, coupling_price: Floats, inner_price: Float
     for rows, price in ((system.coupling, coupling_price), (system.inner, inner_price)):
         for name, each in zip(rows.name, (price / rows.scale).tolist(), strict=True):
             if name == INDEX:
-                found["index_up"] = max(each * 1e-3, 0.0)
-                found["index_down"] = max(-each * 1e-3, 0.0)
+                found["index_up"], found["index_down"] = (max(side * 1e-3, 0.0) + 0.0 for side in (each, -each))
             else:
                 found[name] = max(found.get(name, 0.0), abs(each))
     return found

@@ -1,4 +1,4 @@
-"""Family by family, in one piece, one integer model and brute force agree: a share of `benchmarks.price_agreement`."""
+"""All roads, one integer model and brute force agree: a share of `benchmarks.price_agreement`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,178 @@
+"""Families that are small enough to list every choice of their rungs, each valued exactly: to be joined, not searched.
+
+A family of up to four products or so has a few thousand choices. Once all of them stand in a table, nothing about the
+family is left to prove: the shop is a multiple-choice knapsack over the rows between families, whatever the value of
+a choice is. That is how risk settings are counted which no smooth table can hold (a quantile over draws has kinks).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from optimizers.prices.kernels import TIGHT, RowArrays, measure_columns
+from optimizers.prices.model import Families, own_move, risk_value
+from optimizers.prices.row_set import RowSet, row_set
+from optimizers.prices.system import PriceSystem
+
+if TYPE_CHECKING:
+    from optimizers.prices.solve import PriceProblem
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+MOST_OF_ONE = 60_000
+"""Choices of one family that are listed at most …"""
+MOST_OF_ALL = 250_000
+"""… and of all families."""
+MOST_NUMBERS = 20_000_000
+"""Choices times rows, or times draws and products at a time, that are held at most."""
+SAME = 12
+"""Digits to which choices must agree to be one."""
+
+
+@dataclass(frozen=True)
+class ListedFamilies:
+    """N choices of F families, those of a family side by side; rows are the R that join families."""
+
+    first: Ints
+    """(F + 1,) first choice of each family."""
+    place: tuple[Ints, ...]
+    """(F) the products of each family, in the order of the system."""
+    rungs: tuple[Ints, ...]
+    """(F) the rungs (n_f, …) of each family's choices."""
+    value: Floats
+    """(N,) money, less the fines of the family's own soft rows."""
+    activity: Floats
+    """(N, R) scaled units."""
+    rows: RowArrays
+    """Sides and penalties of the R rows; the blocks are those of `joint`."""
+    numbers: Ints
+    """(R,) number among the joint rows."""
+
+    def choice(self, picked: Ints) -> Ints:
+        """(P,) rungs in the order of the system, for one choice of each family, (F,) numbers 0…N-1."""
+        found = np.zeros(sum(len(products) for products in self.place), dtype=np.int64)
+        for f, number in enumerate((picked - self.first[:-1]).tolist()):
+            found[self.place[f]] = self.rungs[f][number]
+        return found
+
+
+def list_families(problem: PriceProblem, system: PriceSystem, joint: RowSet) -> ListedFamilies | None:
+    """List every choice of every family that keeps the family's own rules; None where there are too many to list.
+
+    A family that is left without any choice has none in the result.
+    """
+    tables = system.tables
+    options = np.maximum(tables.allowed.sum(axis=1), 1).astype(np.float64)
+    choices = np.exp(np.add.reduceat(np.log(options), tables.first[:-1]))
+    if choices.max() > MOST_OF_ONE + 0.5 or choices.sum() * (1 + len(joint)) > MOST_NUMBERS:
+        return None
+    if choices.sum() > MOST_OF_ALL + 0.5:
+        return None
+    place = tuple(np.arange(a, b) for a, b in zip(tables.first[:-1], tables.first[1:], strict=True))
+    rungs = [_combinations(tables.allowed[products]) for products in place]
+    value, activity = _measured(system, joint, rungs)
+    if problem.risk != "mean":
+        value = np.concatenate([_exact(problem, system, f, rungs[k]) for k, f in enumerate(place)])
+    moved = np.concatenate([(one != system.today).sum(axis=1) for one in rungs])
+    return _kept(joint, tables.family, place, rungs, value, activity, moved)
+
+
+def _combinations(allowed: npt.NDArray[np.uint8]) -> Ints:
+    """(N, n) every choice of one permitted rung for each of n products."""
+    axes = [np.flatnonzero(row) for row in allowed]
+    return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1).astype(np.int64)
+
+
+def _measured(system: PriceSystem, joint: RowSet, rungs: list[Ints]) -> tuple[Floats, Floats]:
+    """Values (N,) by the tables, less fines of single products, and activities (N, R) of all rows."""
+    tables, sizes = system.tables, np.array([len(one) for one in rungs])
+    count, widths = int(sizes.sum()), np.repeat([one.shape[1] for one in rungs], sizes)
+    value, activity, kept = np.zeros(count), np.zeros((count, len(joint))), np.zeros(count, dtype=np.int64)
+    measure_columns(
+        *(tables, row_set([], tables, np.empty(0, dtype=np.int64)).arrays, joint.arrays, system.worth, tables.first),
+        *(np.zeros(len(tables.first), dtype=np.int64), np.repeat(np.arange(len(rungs)), sizes)),
+        *(np.cumsum(widths) - widths, np.concatenate([one.ravel() for one in rungs]), TIGHT),
+        *(value, activity, kept),
+    )
+    return value, activity
+
+
+def _exact(problem: PriceProblem, system: PriceSystem, products: Ints, rungs: Ints) -> Floats:
+    """(N,) values of a family's choices (N, n) over all draws, as the risk setting counts them, less single fines."""
+    inside = system.order[products]
+    families, price = Families.of(problem), problem.current_price[inside]
+    today = problem.base_scale[:, inside] * problem.base_units[inside] * (price - problem.unit_cost[inside])
+    found = -system.fine[products[None, :], rungs].sum(axis=1)
+    step = max(1, MOST_NUMBERS // 4 // max(today.size, 1))
+    for begin in range(0, len(rungs), step):
+        part = slice(begin, begin + step)
+        move = system.tables.log_move[products[None, :], rungs[part]]
+        weighted = families.weight[inside] * move
+        rest = (weighted.sum(axis=1, keepdims=True) - weighted) / families.rest[inside]
+        rest = np.where(system.tables.inverse[products] > 0, rest, 0.0)
+        margin = system.margin[products[None, :], rungs[part]]
+        power = problem.own[:, None, inside] * own_move(problem, move) + problem.cross[:, None, inside] * rest
+        units = (problem.base_scale[:, inside] * problem.base_units[inside])[:, None] * np.exp(power)
+        found[part] += risk_value(units * margin - today[:, None], problem.risk).sum(axis=1)
+    return np.asarray(found)
+
+
+def _kept(
+    joint: RowSet,
+    family: Ints,
+    place: tuple[Ints, ...],
+    rungs: list[Ints],
+    value: Floats,
+    activity: Floats,
+    moved: Ints,
+) -> ListedFamilies:
+    """Settle the rows over one family each, and leave the rest to be joined; `moved` (N,) counts changed prices."""
+    rows, sizes = joint.arrays, np.array([len(one) for one in rungs])
+    owner = np.repeat(np.arange(len(rungs)), sizes)
+    block_family = family[np.searchsorted(rows.start, np.arange(len(rows.row)), side="right") - 1]
+    fits, joining = np.ones(len(value), dtype=np.bool_), []
+    for r in range(len(joint)):
+        families = np.unique(block_family[rows.row == r])
+        if len(families) > 1:
+            joining.append(r)
+            continue
+        mine = np.isin(owner, families)
+        off = np.where(mine, np.maximum(np.maximum(activity[:, r] - rows.high[r], rows.low[r] - activity[:, r]), 0), 0)
+        if np.isinf(rows.penalty[r]):
+            fits &= off <= TIGHT
+        else:
+            value = value - rows.penalty[r] * off
+    numbers = np.array(joining, dtype=np.int64)
+    activity = activity[:, numbers]
+    between = rows._replace(
+        low=rows.low[numbers], high=rows.high[numbers], penalty=rows.penalty[numbers], measured=rows.measured[numbers]
+    )
+    left = np.flatnonzero(fits)
+    left = left[_undominated(owner[left], value[left], activity[left], between, moved[left])]
+    cut = np.searchsorted(owner[left], np.arange(len(rungs) + 1)).astype(np.int64)
+    offset = np.cumsum(sizes) - sizes
+    listed = tuple(rungs[f][left[cut[f] : cut[f + 1]] - offset[f]] for f in range(len(rungs)))
+    return ListedFamilies(cut, place, listed, value[left], activity[left], between, numbers)
+
+
+def _undominated(owner: Ints, value: Floats, activity: Floats, rows: RowArrays, moved: Ints) -> Ints:
+    """Choices that no other of the family beats or equals under every row; of equal ones the least moved is left.
+
+    A choice is held against the most valuable one that does the same to every row with two sides or a fine.
+    """
+    upper = np.isinf(rows.low) & np.isinf(rows.penalty)
+    lower = np.isinf(rows.high) & np.isinf(rows.penalty) & ~upper
+    same = np.round(activity[:, ~(upper | lower)], SAME)
+    use = np.concatenate([activity[:, upper], -activity[:, lower]], axis=1)
+    order = np.lexsort((moved, use.sum(axis=1), -np.round(value, SAME), *same.T, owner))
+    key = np.concatenate([owner[order, None].astype(np.float64), same[order]], axis=1)
+    head = np.append(True, (np.diff(key, axis=0) != 0).any(axis=1)) if len(order) else np.zeros(0, dtype=np.bool_)
+    leader = order[np.flatnonzero(head)][np.cumsum(head) - 1] if len(order) else order
+    beaten = (use[order] >= use[leader] - 1e-15).all(axis=1) & ~head
+    return np.sort(order[~beaten])
