@@ -22,6 +22,8 @@ LADDER = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Markdown prices as shares of the price in force, where nobody says which."""
 LEVEL_SE = 0.2
 """Relative standard error of expected units, where the table does not say."""
+LIFT_SE = 0.2
+"""The same of a promotion's extra units: of an option over all products, and of a product beside it."""
 
 
 def read_frame(path: Path, needed: Sequence[str], key: str) -> pd.DataFrame:
@@ -89,6 +91,18 @@ class PlanTable:
             )
         return values
 
+    def errors(self, column: str, default: float) -> Floats:
+        """Values of a column of standard errors.
+
+        Raises:
+            DataError: as `numbers`, or a value below 0.
+        """
+        values = self.numbers(column, default)
+        if (values < 0).any():
+            row = int(np.argmin(values))
+            raise DataError(f"{self.path}: column {column}, row {row + 1}: {values[row]:g} is below 0; give 0 or more")
+        return values
+
     def weekly(self, column: str, weeks: int) -> Floats:
         """(W, P) a column for each week, named `column`_1 …, or one column that holds for all of them."""
         names = [f"{column}_{week}" for week in range(1, weeks + 1)]
@@ -136,7 +150,7 @@ def markdown_problem(
     decay = table.numbers("decay", 1.0)[None, :] ** np.arange(rules.weeks)[:, None]
     products = len(price)
     spread = rng.standard_normal((2, draws, products))
-    level_se = table.numbers("level_se", LEVEL_SE)
+    level_se = table.errors("level_se", LEVEL_SE)
     steps = np.inf if rules.max_steps is None else float(rules.max_steps)
     most = np.minimum(table.numbers("max_steps", np.finfo(np.float64).max), steps)
     return MarkdownProblem(
@@ -146,7 +160,7 @@ def markdown_problem(
         current_rung=np.full(products, int(np.flatnonzero(shares == 1.0)[0])),
         week_units=table.weekly("week_units", rules.weeks) * decay,
         reference_price=price,
-        own=table.numbers("elasticity") + table.numbers("elasticity_se", 0.0) * spread[0],
+        own=table.numbers("elasticity") + table.errors("elasticity_se", 0.0) * spread[0],
         base_scale=np.exp(level_se * spread[1] - level_se**2 / 2),
         unit_cost=table.numbers("unit_cost", 0.0),
         salvage=table.numbers("salvage", 0.0),
@@ -262,15 +276,21 @@ class CalendarRules:
     budget: float | None = None
 
 
-def promotion_problem(products: PlanTable, options: PlanTable, rules: CalendarRules) -> PromotionProblem:
+def promotion_problem(
+    products: PlanTable, options: PlanTable, rules: CalendarRules, *, draws: int, rng: np.random.Generator
+) -> PromotionProblem:
     """State a promotion calendar.
 
     Args:
         products: product_id, price, unit_cost, base_units (a week, without promotion), and, where given, category,
-            dip_1 … (share of the extra units missing in each week after), max_promotions, and lift_NAME, takes_NAME
-            where a product answers to the option NAME in its own way.
-        options: option, depth (share off the price), lift, and, where given, takes, fixed_cost, slot, slots (a week).
+            dip_1 … (share of the extra units missing in each week after), max_promotions, level_se, lift_se (relative
+            standard errors of base and of extra units), and lift_NAME, takes_NAME where a product answers to the
+            option NAME in its own way.
+        options: option, depth (share off the price), lift, and, where given, lift_se (of all products together), takes,
+            fixed_cost, slot, slots (a week).
         rules: of the calendar.
+        draws: futures that the plan is judged under.
+        rng: draws them.
 
     Raises:
         DataError, ProblemError: a table, or what it states, is refused by name and value.
@@ -282,6 +302,7 @@ def promotion_problem(products: PlanTable, options: PlanTable, rules: CalendarRu
     most = products.numbers("max_promotions", float(rules.weeks))
     categories = products.texts("category")
     known = sorted(set(categories))
+    level_draws, lift_draws = _promotion_draws(products, options, draws, rng)
     return PromotionProblem(
         product_ids=products.texts("product_id"),
         price=products.numbers("price"),
@@ -299,7 +320,23 @@ def promotion_problem(products: PlanTable, options: PlanTable, rules: CalendarRu
         max_promotions=np.minimum(most, rules.weeks).astype(np.int64),
         max_per_category=rules.max_per_category,
         budget=rules.budget,
+        level_draws=level_draws,
+        lift_draws=lift_draws,
     )
+
+
+def _promotion_draws(
+    products: PlanTable, options: PlanTable, draws: int, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """(D, P) and (D, P, O) relative errors, log-normal with mean 1: an option's is shared by all products."""
+    level = products.errors("level_se", LEVEL_SE)
+    own, shared = products.errors("lift_se", LIFT_SE), options.errors("lift_se", LIFT_SE)
+    parts = (level, own[:, None], shared)
+    shapes = (level.shape, (len(own), len(shared)), shared.shape)
+    errors = [
+        np.exp(se * rng.standard_normal((draws, *shape)) - se**2 / 2) for se, shape in zip(parts, shapes, strict=True)
+    ]
+    return errors[0], errors[1] * errors[2][:, None, :]
 
 
 def _by_option(products: PlanTable, column: str, names: Sequence[str], default: Floats) -> Floats:

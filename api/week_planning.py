@@ -55,7 +55,7 @@ def plan_stock(inputs: MarkdownInputs, over: PlanTable | None, *, seconds: float
     written = markdown_week_plan(problem, plan, first_week=gone + 1, seed=inputs.seed)
     names = ("status", "objective", "bound", "gap", "kept", "adaptive_bound", "seconds")
     told = {name: getattr(plan, name) for name in names} | {"left": float(plan.leftover.sum())}
-    return PlannedWeeks(written, inputs, over, told | _span(written, gone))
+    return PlannedWeeks(written, inputs, over, told | _figures(written, gone))
 
 
 def plan_calendar(
@@ -78,14 +78,15 @@ def plan_calendar(
         problem, gone = after_promotions(problem, before.planned(inputs), inputs.names, over)
     plan = plan_promotions(problem, seconds=seconds)
     check_promotion_plan(problem, plan)
-    written = calendar_week_plan(problem, plan, inputs.names, first_week=gone + 1)
+    written = calendar_week_plan(problem, plan, inputs, first_week=gone + 1)
     told = {name: getattr(plan, name) for name in ("status", "objective", "bound", "gap", "spend", "budget_price")}
     told |= {"promotions": int((plan.option > 0).sum()), "method": plan.method, "seconds": plan.seconds}
-    return PlannedWeeks(written, inputs, over, told | _span(written, gone))
+    return PlannedWeeks(written, inputs, over, told | _figures(written, gone))
 
 
-def _span(plan: WeekPlan, gone: int) -> dict[str, int]:
-    return {"weeks_over": gone, "weeks_left": plan.weeks}
+def _figures(plan: WeekPlan, gone: int) -> dict[str, float | None]:
+    gain = {name: getattr(plan, name) for name in ("gain", "gain_low", "gain_high")}
+    return {**gain, "weeks_over": gone, "weeks_left": plan.weeks}
 
 
 def plan_again(before: KeptPlan, newest: PlanTable, *, seconds: float) -> PlannedWeeks:

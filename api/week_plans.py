@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +15,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from api.fingerprints import code_fingerprint, configuration_fingerprint
-from api.plan_tables import CalendarRules, MarkdownRules, PlanTable, markdown_problem, promotion_problem
-from api.week_lines import CALENDAR_COLUMNS, PATH_COLUMNS, calendar_lines, path_lines
+from api.plan_tables import (
+    LEVEL_SE,
+    LIFT_SE,
+    CalendarRules,
+    MarkdownRules,
+    PlanTable,
+    markdown_problem,
+    promotion_problem,
+)
+from api.week_lines import CALENDAR_COLUMNS, HIGH, LOW, PATH_COLUMNS, calendar_lines, path_lines
 from engine.errors import ConflictError, NotFoundError
 from engine.files import to_json
 from engine.proposal import Proposal, Reason, State
@@ -24,13 +32,24 @@ from engine.settings import Settings
 from optimizers.markdown import MarkdownPlan, MarkdownProblem
 from optimizers.markdown.gains import draw_gains
 from optimizers.promotions import PromotionProblem
+from optimizers.promotions.gains import draw_calendar
 from optimizers.promotions.plan import PromotionPlan, word_budget_price
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Kind = Literal["markdown", "promotions"]
 
-LOW, HIGH = 0.05, 0.95
+DRAWS = 200
+"""Futures that a plan is judged under, where nobody says how many."""
+GAIN_BETWEEN = (
+    "with a chance of 90 % the gain lies between {low:,.0f} and {high:,.0f}, as far as level and response are "
+    "uncertain; the chance of single weeks comes on top"
+)
+SPEND_BETWEEN = "what it costs then lies between {low:,.0f} and {high:,.0f}"
+ASSUMED_ERRORS = (
+    "nobody says how uncertain base units or lifts are: standard errors of {level:.0%} of the base units and twice "
+    "{lift:.0%} of the extra units (of each option, and of each product beside it) are assumed"
+)
 MARKDOWN_WORTH = (
     "the path brings {objective:,.0f}, {more:,.0f} more than keeping today's prices; no path brings more than "
     "{bound:,.0f}, and watching sales and planning again each week could add {adaptive:,.0f} at most"
@@ -77,27 +96,38 @@ class CalendarInputs:
     products: PlanTable
     options: PlanTable
     rules: CalendarRules
+    draws: int
+    seed: int
 
     @property
     def names(self) -> tuple[str, ...]:
         """(O,) of the options."""
         return self.options.texts("option")
 
+    @property
+    def errors_assumed(self) -> bool:
+        """Whether the tables leave open how uncertain base units or lifts are."""
+        lifts = "lift_se" in self.products.frame or "lift_se" in self.options.frame
+        return not lifts or "level_se" not in self.products.frame
+
     def problem(self) -> PromotionProblem:
-        """State it."""
-        return promotion_problem(self.products, self.options, self.rules)
+        """State it; the same inputs give the same problem."""
+        rng = np.random.default_rng(self.seed)
+        return promotion_problem(self.products, self.options, self.rules, draws=self.draws, rng=rng)
 
     def record(self) -> dict[str, Any]:
         """As the store keeps it."""
         told = {"rules": asdict(self.rules), "table": self.products.path.name, "options_table": self.options.path.name}
-        return {"products": rows_of(self.products), "options": rows_of(self.options), **told}
+        tables = {"products": rows_of(self.products), "options": rows_of(self.options)}
+        return {**tables, **told, "draws": self.draws, "seed": self.seed}
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> CalendarInputs:
         """From what the store kept."""
         products = table_of(record["products"], record["table"], "product_id")
         options = table_of(record["options"], record["options_table"], "option")
-        return cls(products, options, CalendarRules(**record["rules"]))
+        drawn = record.get("draws", DRAWS), record.get("seed", 1)  # calendars stored before they had draws
+        return cls(products, options, CalendarRules(**record["rules"]), *drawn)
 
 
 def rows_of(table: PlanTable) -> list[dict[str, Any]]:
@@ -133,21 +163,27 @@ class WeekPlan:
     """Over keeping the prices in force, money."""
     gain_low: float | None
     gain_high: float | None
-    """5 % and 95 % quantile under the draws; None: the plan knows expected values only."""
+    """5 % and 95 % quantile under the draws; None: of a plan that was stored before it had draws."""
     kept: float | None
     """What keeping the prices in force brings, money."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Of its lines."""
-        return PATH_COLUMNS if self.kind == "markdown" else CALENDAR_COLUMNS
+        """Of its lines; plans stored long ago have fewer, from the first on."""
+        known = PATH_COLUMNS if self.kind == "markdown" else CALENDAR_COLUMNS
+        return known[: len(self.lines[0])] if self.lines else known
 
 
 def markdown_week_plan(problem: MarkdownProblem, plan: MarkdownPlan, *, first_week: int, seed: int) -> WeekPlan:
     """Write a markdown plan down."""
     adaptive = max(plan.adaptive_bound - plan.objective, 0.0)
-    values = {"objective": plan.objective, "more": plan.objective - plan.kept, "bound": plan.bound}
-    draws = draw_gains(problem, plan.rung, np.random.default_rng(seed))
+    values = {
+        "objective": plan.objective,
+        "more": plan.objective - plan.kept,
+        "bound": plan.bound,
+        "adaptive": adaptive,
+    }
+    low, high = _between(draw_gains(problem, plan.rung, np.random.default_rng(seed)))
     names = ("status", "objective", "bound", "gap", "adaptive_bound")
     by_product = zip(problem.product_ids, problem.stock, plan.leftover, plan.sold_out, plan.revenue, strict=True)
     return WeekPlan(
@@ -157,36 +193,63 @@ def markdown_week_plan(problem: MarkdownProblem, plan: MarkdownPlan, *, first_we
         lines=tuple(path_lines(problem, plan, first_week=first_week)),
         everyday=dict(zip(problem.product_ids, problem.reference_price.tolist(), strict=True)),
         products=tuple((product, *map(float, figures)) for product, *figures in by_product),
-        told=(Reason(MARKDOWN_WORTH, values | {"adaptive": adaptive}),),
+        told=(
+            Reason(MARKDOWN_WORTH, values | {"adaptive": adaptive}),
+            Reason(GAIN_BETWEEN, {"low": low, "high": high}),
+        ),
         figures={name: getattr(plan, name) for name in names},
         gain=plan.objective - plan.kept,
-        gain_low=float(np.quantile(draws, LOW)),
-        gain_high=float(np.quantile(draws, HIGH)),
+        gain_low=low,
+        gain_high=high,
         kept=plan.kept,
     )
 
 
 def calendar_week_plan(
-    problem: PromotionProblem, plan: PromotionPlan, options: Sequence[str], *, first_week: int
+    problem: PromotionProblem, plan: PromotionPlan, inputs: CalendarInputs, *, first_week: int
 ) -> WeekPlan:
     """Write a promotion calendar down."""
-    values = {"objective": plan.objective, "spend": plan.spend, "bound": plan.bound}
-    told = [Reason(PROMOTION_WORTH, values), *([] if problem.budget is None else [word_budget_price(plan)])]
+    draws = draw_calendar(problem, plan.option)
+    (low, high), spend = _between(draws.gain), _between(draws.spend)
     names = ("status", "objective", "bound", "gap", "spend", "budget_price")
+    figures = {name: getattr(plan, name) for name in names}
     return WeekPlan(
         kind="promotions",
         first_week=first_week,
         weeks=problem.weeks,
-        lines=tuple(calendar_lines(problem, plan, options, first_week=first_week)),
+        lines=tuple(calendar_lines(problem, plan, inputs.names, first_week=first_week, draws=draws)),
         everyday=dict(zip(problem.product_ids, problem.price.tolist(), strict=True)),
         products=(),
-        told=tuple(told),
-        figures={name: getattr(plan, name) for name in names},
+        told=tuple(_tell_calendar(problem, plan, inputs, (low, high), spend)),
+        figures=figures | {"spend_low": spend[0], "spend_high": spend[1]},
         gain=plan.objective,
-        gain_low=None,
-        gain_high=None,
+        gain_low=low,
+        gain_high=high,
         kept=None,
     )
+
+
+def _tell_calendar(
+    problem: PromotionProblem,
+    plan: PromotionPlan,
+    inputs: CalendarInputs,
+    gain: tuple[float, float],
+    spend: tuple[float, float],
+) -> Iterator[Reason]:
+    values = {"objective": plan.objective, "spend": plan.spend, "bound": plan.bound}
+    yield Reason(PROMOTION_WORTH, values)
+    yield Reason(GAIN_BETWEEN, {"low": gain[0], "high": gain[1]})
+    yield Reason(SPEND_BETWEEN, {"low": spend[0], "high": spend[1]})
+    if inputs.errors_assumed:
+        yield Reason(ASSUMED_ERRORS, {"level": LEVEL_SE, "lift": LIFT_SE})
+    if problem.budget is not None:
+        yield word_budget_price(plan)
+
+
+def _between(draws: Floats) -> tuple[float, float]:
+    """5 % and 95 % quantile."""
+    low, high = np.quantile(draws, (LOW, HIGH))
+    return float(low), float(high)
 
 
 # --- in the store

@@ -74,7 +74,7 @@ def budget(
     if coupons is not None:
         ways.append(_coupons(coupons))
     if promotions is not None:
-        ways.append(_promotions(promotions, options_file, weeks))
+        ways.append(_promotions(promotions, options_file, weeks, settings.seed))
     if with_prices:
         ways.append(_prices(with_source(settings, data=data)))
     if not ways:
@@ -122,14 +122,14 @@ def _coupons(path: Path) -> Way:
     return CouponStage(problem), write
 
 
-def _promotions(products: Path, options_file: Path | None, weeks: int) -> Way:
+def _promotions(products: Path, options_file: Path | None, weeks: int, seed: int) -> Way:
     from api.plan_files import promotion_table
     from api.plan_tables import CalendarRules
     from optimizers.budget.stages import PromotionStage
 
     if options_file is None:
         raise ConfigurationError("--promotions needs the kinds of promotion; give them with --options FILE")
-    problem, names = read_calendar(products, options_file, CalendarRules(weeks))
+    problem, names = read_calendar(products, options_file, CalendarRules(weeks), seed)
     return PromotionStage(problem), lambda plan: {"promotions.csv": promotion_table(problem, plan, names)}
 
 

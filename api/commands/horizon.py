@@ -25,6 +25,9 @@ seconds_option = click.option(
     "--seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Time limit of the search."
 )
 table_argument = click.Path(path_type=Path, exists=True, dir_okay=False)
+draws_option = click.option(
+    "--draws", type=click.IntRange(1, 5000), default=200, show_default=True, help="Futures judged under."
+)
 store_option = click.option("--store", "keep", is_flag=True, help="Keep the plan as a proposal (a draft) too.")
 replan_option = click.option(
     "--replan",
@@ -56,7 +59,7 @@ def sold_option(columns: str) -> Callable[[Function], Function]:
 @click.option("--max-changed", type=click.IntRange(min=0), help="Most products whose price changes in one week.")
 @sold_option("product_id, week (1 …), price, sold, stock (counted after)")
 @replan_option
-@click.option("--draws", type=click.IntRange(1, 5000), default=200, show_default=True, help="Futures judged under.")
+@draws_option
 @seconds_option
 @store_option
 @click.option(
@@ -127,6 +130,7 @@ def markdown(
 @click.option("--max-per-category", type=click.IntRange(min=0), help="Most products of a category in one week.")
 @sold_option("product_id, week (1 …), sold, and option where another ran than was planned (with --replan)")
 @replan_option
+@draws_option
 @seconds_option
 @store_option
 @click.option(
@@ -148,6 +152,7 @@ def promotions(
     max_per_category: int | None,
     sold: Path | None,
     replan: str | None,
+    draws: int,
     seconds: float,
     keep: bool,
     out: Path,
@@ -157,7 +162,8 @@ def promotions(
 
     PRODUCTS holds product_id, price, unit_cost, base_units (a week without promotion, or base_units_1 …), and, if
     wanted, category, dip_1 … (share of the extra units missing in the weeks after), max_promotions, and lift_NAME or
-    takes_NAME where a product answers to an option in its own way.
+    takes_NAME where a product answers to an option in its own way; level_se and lift_se, there or in the options, say
+    how uncertain units and lifts are (relative standard errors).
     """
     from api.plan_tables import CalendarRules
     from api.week_planning import plan_again, plan_calendar
@@ -170,7 +176,7 @@ def promotions(
         _refuse_sold(sold)
         rules = CalendarRules(weeks, min_gap, max_per_category, budget)
         tables = calendar_tables(_given(products, "PRODUCTS"), _given(options_file, "--options"))
-        planned = plan_calendar(CalendarInputs(*tables, rules), None, None, seconds=seconds)
+        planned = plan_calendar(CalendarInputs(*tables, rules, draws, settings.seed), None, None, seconds=seconds)
     stored = _finish(settings, planned, replan, out, keep=keep)
     _tell({**planned.told, "out": out, "proposal_id": stored}, as_json=as_json)
 
@@ -226,11 +232,13 @@ def _finish(settings: Settings, planned: PlannedWeeks, replaces: str | None, out
     return draft.proposal_id if keep else None
 
 
-def read_calendar(products: Path, options_file: Path, rules: CalendarRules) -> tuple[PromotionProblem, tuple[str, ...]]:
+def read_calendar(
+    products: Path, options_file: Path, rules: CalendarRules, seed: int
+) -> tuple[PromotionProblem, tuple[str, ...]]:
     """Read the tables of a promotion calendar; the problem, and the names of its options."""
-    from api.week_plans import CalendarInputs
+    from api.week_plans import DRAWS, CalendarInputs
 
-    inputs = CalendarInputs(*calendar_tables(products, options_file), rules)
+    inputs = CalendarInputs(*calendar_tables(products, options_file), rules, DRAWS, seed)
     return inputs.problem(), inputs.names
 
 

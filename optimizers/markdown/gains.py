@@ -26,16 +26,48 @@ def draw_gains(problem: MarkdownProblem, rung: Ints, rng: np.random.Generator) -
     return gains
 
 
-def _money(problem: MarkdownProblem, product: int, rung: Ints) -> Floats:
-    """(D,) money from one product's sales and salvage."""
+def sales_quantiles(problem: MarkdownProblem, rung: Ints, share: float) -> Floats:
+    """(P, W) units that sales of a week do not exceed with this chance, stock-outs counted.
+
+    Args:
+        problem: stock and demand.
+        rung: (P, W) column of the ladder.
+        share: the chance, in (0, 1).
+    """
+    probability = problem.probability()
+    return np.array(
+        [
+            [_quantile(week, probability[:, i], share) for week in _sales(problem, i, rung[i])]
+            for i in range(len(problem.product_ids))
+        ]
+    ).reshape(rung.shape)
+
+
+def _quantile(values: Floats, weight: Floats, share: float) -> float:
+    """The least value that at least `share` of the weight does not exceed."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weight[order])
+    place = int(np.searchsorted(reached, share * reached[-1] * (1 - 1e-12)))
+    return float(values[order[min(place, len(values) - 1)]])
+
+
+def _sales(problem: MarkdownProblem, product: int, rung: Ints) -> Floats:
+    """(W, D) units of one product sold in each week."""
     demand = problem.demand(product)
     left = np.full(len(demand), problem.stock[product])
-    money = np.zeros(len(demand))
+    sales = np.empty((len(rung), len(demand)))
     for week, column in enumerate(rung.tolist()):
-        sales = np.minimum(demand[:, week, column], left)
-        money += sales * (problem.ladder[product, column] - problem.unit_cost[product])
-        left = left - sales
-    return np.asarray(money + problem.salvage[product] * left)
+        sales[week] = np.minimum(demand[:, week, column], left)
+        left = left - sales[week]
+    return sales
+
+
+def _money(problem: MarkdownProblem, product: int, rung: Ints) -> Floats:
+    """(D,) money from one product's sales and salvage."""
+    sales = _sales(problem, product, rung)
+    margin = problem.ladder[product, rung] - problem.unit_cost[product]
+    left = problem.stock[product] - sales.sum(axis=0)
+    return np.asarray(margin @ sales + problem.salvage[product] * left)
 
 
 def _resampled(gain: Floats, weight: Floats) -> Floats:

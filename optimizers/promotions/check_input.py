@@ -27,6 +27,7 @@ def check_promotion_problem(problem: PromotionProblem) -> None:
     _check_options(problem)
     _check_rules(problem)
     _check_history(problem)
+    _check_draws(problem)
     _check_units(problem)
 
 
@@ -95,6 +96,23 @@ def _check_history(problem: PromotionProblem) -> None:
     _refuse(problem, problem.last_week, problem.last_week <= 0, "last_week", "give a week before the calendar, or 0")
     known = (problem.last_week == 0) | ((problem.last_option >= 1) & (problem.last_option <= len(problem.depth)))
     _refuse(problem, problem.last_option, known, "last_option", f"give an option from 1 to {len(problem.depth)}")
+
+
+def _check_draws(problem: PromotionProblem) -> None:
+    level, lift = problem.level_draws, problem.lift_draws
+    if (level is None) != (lift is None):
+        raise ProblemError("level_draws and lift_draws belong together; give both or none")
+    if level is None or lift is None:
+        return
+    products, options = len(problem.product_ids), len(problem.depth)
+    for name, values, shape in (
+        ("level_draws", level, (len(level), products)),
+        ("lift_draws", lift, (len(level), products, options)),
+    ):
+        if values.shape != shape or not len(level):
+            raise ProblemError(f"{name} has shape {values.shape}, expected {shape} with one draw or more")
+        if not (np.isfinite(values) & (values >= 0)).all():
+            raise ProblemError(f"{name} holds {values.min()} … {values.max()}; give finite numbers of 0 or more")
 
 
 def _check_units(problem: PromotionProblem) -> None:

@@ -82,6 +82,11 @@ class PromotionProblem:
     """(P,) week of the latest promotion before the calendar, -1 for the week before it, -2 …; 0: none."""
     last_option: Ints | None = None
     """(P,) its option 1…O."""
+    level_draws: Floats | None = None
+    """(D, P) draws of the relative error of base units, mean 1; None: what is uncertain is not known."""
+    lift_draws: Floats | None = None
+    """(D, P, O) draws of the relative error of extra units (lift - 1), mean 1. Plans are made for expected units; the
+    draws say how far what comes may be from that (`gains.draw_calendar`)."""
 
     def __post_init__(self) -> None:
         from optimizers.promotions.check_input import check_promotion_problem

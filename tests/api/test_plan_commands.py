@@ -137,7 +137,7 @@ def test_a_calendar_keeps_its_slots_gap_and_budget(folder: Path) -> None:
         PlanTable.read(folder / f"{name}.csv", (), key)
         for name, key in (("products", "product_id"), ("options", "option"))
     ]
-    problem = promotion_problem(tables[0], tables[1], CalendarRules(8))
+    problem = promotion_problem(tables[0], tables[1], CalendarRules(8), draws=5, rng=np.random.default_rng(1))
     assert problem.lift.tolist() == [[2.1, 1.4], [2.6, 1.4], [2.1, 1.4]]
     assert problem.slots.tolist() == [[1.0] * 8]
     assert problem.slot.tolist() == [0, -1]

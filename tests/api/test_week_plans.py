@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from test_plan_commands import OPTIONS, PRODUCTS, STOCK
 
 from api.cli import cli
 from api.plan_tables import SOLD, MarkdownRules, PlanTable, after_sales, markdown_problem, read_sold
+from api.week_lines import CALENDAR_COLUMNS, PATH_COLUMNS
 from api.week_plans import MarkdownInputs, kept_plan_of
 from engine.errors import ConflictError, InputError
 from engine.proposal import State
@@ -171,3 +173,99 @@ def test_a_plan_over_weeks_has_a_page_a_report_a_table_and_a_life(folder, store,
 
 def test_only_plans_over_weeks_have_that_table(people, stored):
     assert people["viewer"].get("/proposals/P1/weeks.csv").status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["markdown", "promotions"])
+def test_a_plan_over_weeks_promises_with_an_interval_everywhere(folder: Path, kind: str) -> None:
+    told = markdown(folder) if kind == "markdown" else calendar(folder)
+    assert told["gain_low"] < told["gain"] < told["gain_high"]  # type: ignore[operator]
+    with open_store(f"sqlite:///{folder / 'store.db'}") as store:
+        proposal = store.proposal(str(told["proposal_id"]))
+    summary = proposal.summary
+    assert (summary["promised_gain_low"], summary["promised_gain_high"]) == (told["gain_low"], told["gain_high"])
+    assert "with a chance of 90 % the gain lies between" in (folder / "out" / f"{kind}.html").read_text()
+    table = pd.read_csv(folder / "out" / f"{kind}.csv")
+    name = "sales" if kind == "markdown" else "units"
+    assert (table[f"{name}_low"] <= table[f"expected_{name}"] + 1e-9).all()
+    assert (table[f"expected_{name}"] <= table[f"{name}_high"] + 1e-9).all()
+    assert (table[f"{name}_low"] < table[f"{name}_high"]).any()
+
+
+def test_surer_tables_promise_closer(folder: Path) -> None:
+    wide = calendar(folder)
+    for table, errors in (("products", "0.05"), ("options", "0.05")):
+        frame = pd.read_csv(folder / f"{table}.csv").assign(level_se=errors, lift_se=errors)
+        frame.to_csv(folder / f"{table}.csv", index=False)
+    close = calendar(folder)
+    assert close["gain"] == wide["gain"], "the calendar itself is planned for what is expected"
+    widths = [float(str(one["gain_high"])) - float(str(one["gain_low"])) for one in (wide, close)]
+    assert widths[1] < widths[0] / 2
+    assert "nobody says how uncertain" not in (folder / "out" / "promotions.html").read_text()
+    frame.assign(lift_se=-0.1).to_csv(folder / "options.csv", index=False)
+    tables = (str(folder / "products.csv"), "--options", str(folder / "options.csv"))
+    assert "lift_se, row 1: -0.1 is below 0" in str(run(folder, "promotions", *tables, code=2)["said"])
+
+
+def test_programs_read_plans_over_weeks_and_plan_again(folder: Path, store, bearer) -> None:
+    for told in (markdown(folder), calendar(folder)):
+        with open_store(f"sqlite:///{folder / 'store.db'}") as made:
+            store.save_proposal(made.proposal(str(told["proposal_id"])))
+    listed = bearer["viewer"].get("/api/v1/week-plans").json
+    assert listed["total"] == 2
+    route = f"/api/v1/week-plans/{listed['items'][1]['proposal_id']}"
+    one = bearer["viewer"].get(route).json
+    assert (one["kind"], one["first_week"], one["weeks"]) == ("markdown", 1, 4)
+    assert one["gain_low"] < one["gain"] < one["gain_high"]
+    assert [set(line) for line in one["lines"][:1]] == [set(PATH_COLUMNS)]
+    prices = {line["product_id"]: line["price"] for line in one["lines"] if line["week"] == 1}
+    sold = [{"product_id": name, "week": 1, "price": price, "sold": 6, "stock": 50} for name, price in prices.items()]
+    assert bearer["viewer"].post(f"{route}/replan", json={"sold": sold}).status_code == 403
+    draft = bearer["analyst"].post(f"{route}/replan", json={"sold": sold}, headers={"Idempotency-Key": "w1"}).json
+    assert (
+        bearer["analyst"].post(f"{route}/replan", json={"sold": sold}, headers={"Idempotency-Key": "w1"}).json == draft
+    )
+    again = bearer["viewer"].get(f"/api/v1/week-plans/{draft['proposal_id']}").json
+    assert (again["first_week"], again["weeks"], again["replaces"]) == (2, 3, one["proposal_id"])
+    assert [row["sold"] for row in again["sold"]] == [6, 6]
+    assert store.proposals().total == 3
+    calendar_route = f"/api/v1/week-plans/{listed['items'][0]['proposal_id']}"
+    ran = [{"product_id": name, "week": 1, "sold": 200} for name in ("milk", "butter", "bread")]
+    assert bearer["analyst"].post(f"{calendar_route}/replan", json={"sold": ran}).json["state"] == "draft"
+    for bad, says in (
+        ({"sold": []}, "sold"),
+        ({"sold": sold[:1]}, "no row for product"),
+        ({"sold": [{"product_id": "coat"}]}, "no column"),
+        ({"sold": sold, "seconds": 900}, "seconds"),
+        ({"sold": [{**row, "price": "cheap"} for row in sold]}, "cheap"),
+    ):
+        refused = bearer["analyst"].post(f"{route}/replan", json=bad)
+        assert refused.status_code == 422, refused.text
+        assert says in refused.json["detail"]
+    assert bearer["viewer"].get("/api/v1/week-plans/P9").status_code == 404
+
+
+def test_what_holds_no_plan_over_weeks_is_none(bearer, stored) -> None:
+    assert bearer["viewer"].get("/api/v1/week-plans").json["total"] == 0
+    for method, path in (("get", ""), ("post", "/replan")):
+        body = {"json": {"sold": [{"product_id": "a"}]}} if method == "post" else {}
+        answer = getattr(bearer["analyst"], method)(f"/api/v1/week-plans/P1{path}", **body)
+        assert answer.status_code == 404
+        assert "holds no plan over weeks" in answer.json["detail"]
+
+
+def test_calendars_stored_before_they_had_draws_are_still_read(folder: Path, store, people, bearer) -> None:
+    told = calendar(folder)
+    with open_store(f"sqlite:///{folder / 'store.db'}") as made:
+        proposal = made.proposal(str(told["proposal_id"]))
+    weeks = dict(proposal.evidence["weeks"])
+    weeks |= {"gain_low": None, "gain_high": None, "lines": [line[:6] for line in weeks["lines"]]}
+    weeks["inputs"] = {name: value for name, value in weeks["inputs"].items() if name not in ("draws", "seed")}
+    store.save_proposal(replace(proposal, evidence={**proposal.evidence, "weeks": weeks}))
+    page = f"/proposals/{proposal.proposal_id}"
+    assert people["viewer"].get(page).status_code == 200
+    old = pd.read_csv(io.StringIO(people["viewer"].get(f"{page}/weeks.csv").text))
+    assert list(old) == list(CALENDAR_COLUMNS[:6])
+    assert bearer["viewer"].get(f"/api/v1/week-plans/{proposal.proposal_id}").json["gain_low"] is None
+    ran = [{"product_id": name, "week": 1, "sold": 200} for name in ("milk", "butter", "bread")]
+    again = bearer["analyst"].post(f"/api/v1/week-plans/{proposal.proposal_id}/replan", json={"sold": ran})
+    assert again.json["summary"]["promised_gain_low"] < again.json["summary"]["promised_gain_high"]
