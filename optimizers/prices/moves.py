@@ -143,14 +143,15 @@ def improve(  # noqa: PLR0912 - one loop over moves; calls cost more than they t
     for _ in range(sweeps):
         before = score
         for i in range(first, last):
-            best, rung = 1e-12 * abs(score), np.int64(-1)
+            best, here = 1e-12 * abs(score), choice[i]
+            rung = here
             for k in range(rungs):
-                if tables.allowed[i, k] and k != choice[i]:
+                if tables.allowed[i, k] and k != here:
                     gain = foreseen(tables, rows, worth, i, k, choice, state, slope, total, hard)
                     if gain > best:
                         best, rung = gain, k
-            if rung >= 0:
-                here, f = choice[i], tables.family[i]
+            if rung != here:
+                f = tables.family[i]
                 gain = shift(tables, rows, worth, i, rung, choice, state, value)
                 after = money + gain - fines(rows, activity, row_first, row_last, hard)
                 if after > score:
@@ -216,7 +217,7 @@ def _pairs(  # noqa: PLR0912
             slopes(tables, worth, f, choice, state[0], slope)
             _sum_slopes(tables, f, slope, total)
             middle = money + one - fines(rows, state[1], row_first, row_last, hard)
-            best, other, rung = score - middle + 1e-12 * abs(score), np.int64(-1), np.int64(-1)
+            best, other, rung = score - middle + 1e-12 * abs(score), i, k
             for j in range(first, last):
                 if j == i:
                     continue
@@ -229,7 +230,7 @@ def _pairs(  # noqa: PLR0912
                     if gain > best:
                         best, other, rung = gain, j, h
             kept = False
-            if other >= 0:
+            if other != i:
                 back = choice[other]
                 two = shift(tables, rows, worth, other, rung, choice, state, value)
                 after = money + one + two - fines(rows, state[1], row_first, row_last, hard)
