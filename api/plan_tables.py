@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from engine.errors import DataError
+from engine.errors import DataError, shown
 from optimizers.markdown import MarkdownProblem, advance_week
 from optimizers.promotions import PromotionProblem, advance_calendar
 from optimizers.promotions.plan import evaluate_calendar
@@ -87,7 +87,7 @@ class PlanTable:
         if len(wrong):
             row = int(wrong[0])
             raise DataError(
-                f"{self.path}: column {column}, row {row + 1}: {given.iat[row]!r} is no finite number; give one"
+                f"{self.path}: column {column}, row {row + 1}: {shown(given.iat[row])} is no finite number; give one"
             )
         return values
 

@@ -78,3 +78,8 @@ class StorageError(OfferwrightError):
     """The disk or the database did not take what was written; the former state stands."""
 
     exit_status = 2
+
+
+def shown(value: object) -> str:
+    """Write a refused value as messages show it: texts in quotes, numbers plainly, whatever library holds them."""
+    return repr(value) if type(value).__module__ == "builtins" else str(value)

@@ -175,7 +175,28 @@ def allocate(
 
 def _print_result(result: dict[str, Any], out: Path | None) -> None:
     for name, value in result.items():
-        text = f"{value:,.6g}" if isinstance(value, float) else str(value)
-        click.echo(f"{name:<16} {text}")
+        if name not in ("out", "parity") and value not in (None, {}):
+            click.echo(f"{name:<21} {_words(value)}")
     if out is not None:
-        click.echo(f"{'chosen':<16} {out}")
+        click.echo(f"{'chosen':<21} {out}")
+    if result.get("parity"):
+        _print_parity(result["parity"])
+
+
+def _words(value: Any) -> str:  # noqa: ANN401 - a figure, a word, or figures by name
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(each)}" for name, each in value.items())
+    if value is None:
+        return "–"
+    return f"{value:,.6g}" if isinstance(value, float) else str(value)
+
+
+def _print_parity(parity: dict[str, Any]) -> None:
+    """A line for each group of the protected attribute, with the ratio to the group that is sent most often."""
+    click.echo(f"\n{parity['attribute']:<20} customers     sent   share   ratio (95 % interval)   cost for each")
+    for group in parity["groups"]:
+        rate, ratio, cost = (group[name] for name in ("send_rate", "send_rate_ratio", "mean_cost"))
+        click.echo(
+            f"{group['group'] or '(not known)':<20} {group['customers']:>9,} {group['sent']:>8,} {rate['value']:>7.1%} "
+            f"{ratio['value']:>7.2f} ({ratio['low']:.2f} … {ratio['high']:.2f})   {cost['value']:>13,.4g}"
+        )

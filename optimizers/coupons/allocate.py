@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine.errors import InfeasibleError, ProblemError
+from engine.errors import InfeasibleError, ProblemError, shown
 from optimizers.coupons.gap import relative_gap
 from optimizers.coupons.problem import Bools, CouponProblem, Floats, Ints
 from optimizers.coupons.watch import Standing, Watch
@@ -108,10 +108,10 @@ def check_stopping(gap: float, seconds: float) -> None:
     Raises:
         ProblemError: with its value and the remedy.
     """
-    if not (isinstance(gap, float | int) and 0 < gap < 1):
-        raise ProblemError(f"gap = {gap!r} is refused; give a number above 0 and below 1, such as 1e-4")
-    if not (isinstance(seconds, float | int) and seconds >= 0):
-        raise ProblemError(f"seconds = {seconds!r} is refused; give a time limit of at least 0")
+    if not (isinstance(gap, float | int | np.number) and 0 < gap < 1):
+        raise ProblemError(f"gap = {shown(gap)} is refused; give a number above 0 and below 1, such as 1e-4")
+    if not (isinstance(seconds, float | int | np.number) and seconds >= 0):
+        raise ProblemError(f"seconds = {shown(seconds)} is refused; give a time limit of at least 0")
 
 
 def _allocate_beside_exploration(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import OfferwrightError
+from engine.errors import OfferwrightError, shown
 from optimizers.coupons.allocate import CouponPlan, CouponProblem
 
 TOLERANCE = 1e-9
@@ -71,11 +71,11 @@ def _segment_spend(problem: CouponProblem, cost: npt.NDArray[np.float64]) -> npt
 def _broken_rules(problem: CouponProblem, choice: npt.NDArray[np.int64], found: CouponCheck) -> list[str]:
     faults = []
     if problem.budget is not None and found.spend > problem.budget:
-        faults.append(f"spend {found.spend!r} is over the budget {problem.budget!r}")
+        faults.append(f"spend {shown(found.spend)} is over the budget {shown(problem.budget)}")
     for number, spent in enumerate(found.segment_spend):
         assert problem.segment_budget is not None  # noqa: S101 - segment_spend is empty otherwise
         if spent > problem.segment_budget[number] * (1 + 1e-15):
-            faults.append(f"segment {number} spends {spent!r} of {problem.segment_budget[number]!r}")
+            faults.append(f"segment {number} spends {shown(spent)} of {shown(problem.segment_budget[number])}")
     if problem.min_sent and found.sent < problem.min_sent:
         faults.append(f"{found.sent} customers are sent a coupon, fewer than min_sent = {problem.min_sent}")
     if problem.max_sent is not None and found.sent > problem.max_sent:
@@ -129,7 +129,7 @@ def _unlogged(problem: CouponProblem, plan: CouponPlan) -> list[str]:
 
 def _false_claims(plan: CouponPlan, found: CouponCheck) -> list[str]:
     faults = [
-        f"{name} is stated as {stated!r} and is {recomputed!r}"
+        f"{name} is stated as {shown(stated)} and is {shown(recomputed)}"
         for name, stated, recomputed in (
             ("objective", plan.objective, found.objective),
             ("spend", plan.spend, found.spend),
@@ -138,12 +138,13 @@ def _false_claims(plan: CouponPlan, found: CouponCheck) -> list[str]:
     ]
     slack = TOLERANCE * max(abs(plan.bound), abs(found.objective), 1.0)
     if plan.bound < found.objective - slack:
-        faults.append(f"bound {plan.bound!r} lies below the objective {found.objective!r}")
+        faults.append(f"bound {shown(plan.bound)} lies below the objective {shown(found.objective)}")
     stated = (plan.bound - found.objective) / abs(plan.bound) if plan.bound else 0.0
     if math.isfinite(plan.gap) and abs(plan.gap - stated) > 1e-6 * max(stated, 1e-3):
-        faults.append(f"gap is stated as {plan.gap!r} and is {stated!r}")
+        faults.append(f"gap is stated as {shown(plan.gap)} and is {shown(stated)}")
     if plan.method == "dual" and plan.bound > found.lagrangian_bound + slack:
-        faults.append(f"bound {plan.bound!r} is weaker than what the shadow prices certify, {found.lagrangian_bound!r}")
+        certified = shown(found.lagrangian_bound)
+        faults.append(f"bound {shown(plan.bound)} is weaker than what the shadow prices certify, {certified}")
     return faults
 
 

@@ -7,7 +7,8 @@ Both roads read the same table and have to refuse it in the same words: `optimiz
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,28 @@ def refuse(path: Path, faults: Sequence[str]) -> None:
         raise DataError(f"{path}: " + "\n  ".join(faults[:MOST_FAULTS]) + more)
 
 
+class ColumnError(DataError):
+    """A column holds what is no number; of which table, whoever reads it says (`named`)."""
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Say of which table a column is refused.
+
+    Raises:
+        DataError: with the table's name.
+    """
+    try:
+        yield
+    except ColumnError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
 def numbers(table: Any, name: str, first: int = 0) -> Floats:  # noqa: ANN401 - pyarrow has no types
     """A column as float64, NaN where it is empty; `first` rows of the table stand before this batch.
 
     Raises:
-        DataError: the column holds what is no number.
+        ColumnError: the column holds what is no number.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -85,7 +103,7 @@ def numbers(table: Any, name: str, first: int = 0) -> Floats:  # noqa: ANN401 - 
     except pa.ArrowException as error:
         place = f", row {first + 1} and after," if first else ""
         why = str(error).splitlines()[0]
-        raise DataError(f"column {name}{place} holds no numbers ({why}); give numbers") from error
+        raise ColumnError(f"column {name}{place} holds no numbers ({why}); give numbers") from error
     return np.array(pc.fill_null(values, math.nan).to_numpy(), dtype=np.float64)
 
 
@@ -106,17 +124,18 @@ def empty(name: str, nothing: Bools, first: int = 0) -> list[str]:
 def money_faults(profit: Floats, cost: Floats, first: int = 0) -> list[str]:
     """Profit and cost that are none."""
     return [
-        *bad(
-            "profit", profit, ~_is_money(profit), f"is not a finite number; give money, at most {MOST_MONEY:g}", first
-        ),
-        *bad("cost", cost, ~_is_money(cost), f"is not a finite number; give money, at most {MOST_MONEY:g}", first),
+        *_amount_faults("profit", profit, first),
+        *_amount_faults("cost", cost, first),
         *bad("cost", cost, cost < 0, "is negative; a coupon never costs less than 0", first),
     ]
 
 
-def _is_money(values: Floats) -> Bools:
-    found: Bools = np.abs(values) <= MOST_MONEY
-    return found
+def _amount_faults(name: str, values: Floats, first: int) -> list[str]:
+    finite, small = np.isfinite(values), np.abs(values) <= MOST_MONEY
+    return [
+        *bad(name, values, ~finite, "is not a finite number; give money", first),
+        *bad(name, values, finite & ~small, f"is too large; give money, at most {MOST_MONEY:g}", first),
+    ]
 
 
 def read_contacts(table: Any, first: int = 0) -> tuple[Ints, list[str]]:  # noqa: ANN401

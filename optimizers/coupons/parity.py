@@ -261,7 +261,7 @@ def _wilson(rate: float, n: float) -> Estimate:
     z2 = Z * Z / n
     middle = (rate + z2 / 2) / (1 + z2)
     half = Z * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n)) / (1 + z2)
-    return Estimate(float(rate), max(0.0, middle - half), min(1.0, middle + half))
+    return Estimate(float(rate), max(0.0, float(middle - half)), min(1.0, float(middle + half)))
 
 
 def _mean(mean: Floats, variance: Floats, g: int) -> Estimate:
@@ -278,7 +278,7 @@ def _rate_ratio(rate: Floats, count: Floats, g: int, reference: int) -> Estimate
     mine, other = ((rate[k] * count[k] + 0.5) / (count[k] + 0.5) for k in (g, reference))
     terms = [1 / (rate[k] * count[k] + 0.5) - 1 / (count[k] + 0.5) for k in (g, reference)]
     half = Z * math.sqrt(max(sum(terms), 0.0))
-    centre = mine / other
+    centre = float(mine / other)
     return Estimate(value, min(value, centre * math.exp(-half)), max(value, centre * math.exp(half)))
 
 

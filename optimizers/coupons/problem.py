@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import ProblemError
+from engine.errors import ProblemError, shown
 
 Float32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -165,16 +165,16 @@ def _check_values(profit: npt.NDArray[Any], cost: npt.NDArray[Any]) -> None:
 
 def _refuse_value(name: str, values: npt.NDArray[Any], place: npt.NDArray[Any], remedy: str) -> None:
     row, column = int(place[0]), int(place[1])
-    raise ProblemError(f"{name}[{row}, {column}] = {values[row, column]!r} is refused; {remedy}")
+    raise ProblemError(f"{name}[{row}, {column}] = {shown(values[row, column])} is refused; {remedy}")
 
 
 def _checked_budget(budget: float | None) -> float | None:
     if budget is None:
         return None
     if isinstance(budget, bool) or not isinstance(budget, int | float | np.number) or not math.isfinite(budget):
-        raise ProblemError(f"budget = {budget!r} is refused; give an amount of money, or None for no limit")
+        raise ProblemError(f"budget = {shown(budget)} is refused; give an amount of money, or None for no limit")
     if budget < 0:
-        raise ProblemError(f"budget = {budget!r} is negative; 0 sends nothing, None sets no limit")
+        raise ProblemError(f"budget = {shown(budget)} is negative; 0 sends nothing, None sets no limit")
     return float(budget)
 
 
@@ -208,7 +208,7 @@ def _checked_segment_budget(budgets: Any, segment: Ints | None) -> Floats | None
         raise ProblemError(f"segment_budget has shape {array.shape}; give one amount per segment, (segments,)")
     if np.isnan(array).any() or (array < 0).any():
         place = int(np.flatnonzero(~(array >= 0))[0])
-        raise ProblemError(f"segment_budget[{place}] = {array[place]!r} is refused; give amounts of at least 0")
+        raise ProblemError(f"segment_budget[{place}] = {shown(array[place])} is refused; give amounts of at least 0")
     if len(segment) and segment.max() >= len(array):
         place = int(segment.argmax())
         raise ProblemError(
@@ -221,13 +221,13 @@ def _checked_count(name: str, count: Any, of_what: str) -> int | None:  # noqa: 
     if count is None:
         return None
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
-        raise ProblemError(f"{name} = {count!r} is refused; give a whole number of {of_what}, at least 0, or None")
+        raise ProblemError(f"{name} = {shown(count)} is refused; give a whole number of {of_what}, at least 0, or None")
     return int(count)
 
 
 def _checked_share(name: str, share: Any) -> float:  # noqa: ANN401
     if isinstance(share, bool) or not isinstance(share, int | float | np.number) or not 0 <= share <= 1:
-        raise ProblemError(f"{name} = {share!r} is refused; give a share of the customers, 0 to 1")
+        raise ProblemError(f"{name} = {shown(share)} is refused; give a share of the customers, 0 to 1")
     return float(share)
 
 
@@ -251,11 +251,11 @@ def _checked_caps(caps: Any, offers: int) -> Floats | None:  # noqa: ANN401
     wrong = np.flatnonzero(~(array >= 0) | (np.isfinite(array) & (array != np.floor(array))))
     if len(wrong):
         raise ProblemError(
-            f"offer_cap[{wrong[0]}] = {array[wrong[0]]!r} is refused; give whole numbers of customers, infinite for "
-            "no limit"
+            f"offer_cap[{wrong[0]}] = {shown(array[wrong[0]])} is refused; give whole numbers of customers, infinite "
+            "for no limit"
         )
     if np.isfinite(array[0]):
-        raise ProblemError(f"offer_cap[0] = {array[0]!r} is refused; offer 0 is no coupon and has no cap: give inf")
+        raise ProblemError(f"offer_cap[0] = {array[0]} is refused; offer 0 is no coupon and has no cap: give inf")
     return array
 
 

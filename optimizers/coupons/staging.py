@@ -225,9 +225,10 @@ def _deal(path: Path, folder: Path, asked: Asked) -> _Dealt:
     columns = [*REQUIRED, *(["segment"] if "segment" in names else []), *asked.columns]
     faults, first = [], 0
     try:
-        for batch in file.iter_batches(BATCH, columns=columns):
-            faults += dealer.take(pa.Table.from_batches([batch]), first)
-            first += batch.num_rows
+        with long_table.named(path):
+            for batch in file.iter_batches(BATCH, columns=columns):
+                faults += dealer.take(pa.Table.from_batches([batch]), first)
+                first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: row {first + 1} and after cannot be read ({str(error).splitlines()[0]})") from error
     finally:

@@ -47,7 +47,11 @@ def read_values(path: Path, asked: Asked | None = None) -> Values:
             duplicate key, customer in two segments.
     """
     asked = asked or Asked()
-    table = _read_table(path, asked.columns)
+    with long_table.named(path):
+        return _values(path, _read_table(path, asked.columns), asked)
+
+
+def _values(path: Path, table: Any, asked: Asked) -> Values:  # noqa: ANN401 - pyarrow has no types
     long_table.check_columns(path, table.column_names, table.num_rows, asked)
     customer, customer_ids = _codes(table, "customer_id")
     offer, offer_ids = _codes(table, "offer_id")

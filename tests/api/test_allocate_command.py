@@ -83,3 +83,18 @@ def test_no_time_still_gives_a_plan_that_says_so(home, road, capsys):
     assert told["status"] == "time_limit"
     assert told["spend"] <= 80
     assert told["bound"] >= told["objective"]
+
+
+def test_what_people_read_is_no_dump(home, road, capsys):
+    words = [word for word in LIMITS.split() if word != "--json"]
+    assert run_command(["allocate", "values.parquet", *words]) == 0
+    told = capsys.readouterr().out
+    for strange in ("np.", "{", "None"):
+        assert strange not in told, told
+    assert [line.split()[0] for line in told.splitlines()[-2:]] == ["f", "m"], "a line for each group"
+
+
+def test_a_column_of_words_is_named_with_its_table(home, road, capsys):
+    pd.read_parquet("values.parquet").assign(profit="much").to_parquet("words.parquet")
+    assert run_command(["allocate", "words.parquet", "--budget", "20"]) == 2
+    assert "words.parquet: column profit holds no numbers" in capsys.readouterr().err

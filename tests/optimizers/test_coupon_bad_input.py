@@ -61,7 +61,7 @@ def with_value(table, column, row, value):
         ("profit", np.nan, "column profit, row 401: nan is not a finite number"),
         ("profit", -np.inf, "column profit, row 401: -inf is not a finite number"),
         ("cost", np.inf, "column cost, row 401: inf is not a finite number"),
-        ("profit", 1e300, r"column profit, row 401: 1e\+300 is not a finite number; give money, at most 1e\+30"),
+        ("profit", 1e300, r"column profit, row 401: 1e\+300 is too large; give money, at most 1e\+30"),
         ("cost", 1e38, r"column cost, row 401: 1e\+38"),
         ("cost", -0.01, r"column cost, row 401: -0\.01 is negative"),
         ("offer_id", "", "column offer_id, row 401: empty"),
