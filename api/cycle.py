@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from api.ahead import Ahead, compiling_ahead
 from api.fingerprints import code_fingerprint, configuration_fingerprint
 from engine.errors import ConfigurationError, InfeasibleError
 from engine.files import plain
@@ -22,7 +24,7 @@ from engine.shop import Shop
 
 if TYPE_CHECKING:
     from api.coupon_stage import CouponResult
-    from api.price_stage import PriceResult
+    from api.price_stage import PosedPrices, PriceResult
 
 PARTS = ("prices", "coupons")
 
@@ -55,15 +57,15 @@ def run_cycle(
 
     parts = _parts(only)
     watch = Stopwatch(progress or Silent())
-    with watch.stage("load"):
-        shop = open_shop(settings.data.source, settings, watch.listener)
-        store = open_store(settings.store_url, upgrade=True)
-    try:
-        prices = _price_part(shop, settings, watch) if "prices" in parts else None
-        coupons = _coupon_part(shop, settings, watch) if "coupons" in parts else None
-    except InfeasibleError as error:
-        store.save_proposal(_infeasible(shop, settings, error, now=now, created_by=created_by))
-        raise
+    with compiling_ahead() if "prices" in parts else nullcontext(Ahead()) as ahead:
+        with watch.stage("load"):
+            shop = open_shop(settings.data.source, settings, watch.listener)
+            store = open_store(settings.store_url, upgrade=True)
+        try:
+            prices, coupons = _plans(shop, settings, watch, parts, ahead)
+        except InfeasibleError as error:
+            store.save_proposal(_infeasible(shop, settings, error, now=now, created_by=created_by))
+            raise
     return keep_proposal(shop, settings, prices, coupons, watch, now=now, created_by=created_by, out=out)
 
 
@@ -107,10 +109,29 @@ def _parts(only: Iterable[str]) -> tuple[str, ...]:
     return parts
 
 
-def _price_part(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceResult:
-    from api.price_stage import propose_prices
+def _plans(
+    shop: Shop, settings: Settings, watch: Stopwatch, parts: tuple[str, ...], ahead: Ahead
+) -> tuple[PriceResult | None, CouponResult | None]:
+    """Propose what was asked for. Coupons, which no price depends on, are decided while the price kernels compile."""
+    posed = _posed_prices(shop, settings, watch) if "prices" in parts else None
+    coupons = _coupon_part(shop, settings, watch) if "coupons" in parts else None
+    if ahead.busy:
+        with watch.stage("compile"):
+            ahead.wait()
+    return (_price_part(shop, settings, watch, posed) if posed else None), coupons
 
-    return propose_prices(shop, settings, watch)
+
+def _posed_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PosedPrices:
+    from api.price_stage import pose_prices
+
+    return pose_prices(shop, settings, watch)
+
+
+def _price_part(shop: Shop, settings: Settings, watch: Stopwatch, posed: PosedPrices) -> PriceResult:
+    from api.price_choice import price_choice
+    from api.price_stage import choose_posed
+
+    return choose_posed(shop, settings, watch, posed, price_choice(posed.rules, settings))
 
 
 def _coupon_part(shop: Shop, settings: Settings, watch: Stopwatch) -> CouponResult:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from api.line_words import line_reasons
-from api.price_choice import PriceChoice, price_choice, risk_of_lines
+from api.price_choice import PriceChoice, risk_of_lines
 from api.rule_stage import PriceRules, price_rules, rule_evidence, under_rules
 from engine.demand.level import LevelForecast, fit_level, forecast
 from engine.demand.response import Response, estimate_response
@@ -103,18 +103,6 @@ def pose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PosedPrices
         response = estimate_response(panel, settings, text=features.text, seed=settings.seed)
     demand = Demand(panel, price, level, response, features)
     return PosedPrices(demand, under_rules(price_problem(demand, settings), rules), rules)
-
-
-def propose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PriceResult:
-    """Estimate demand and choose prices.
-
-    Raises:
-        DataError: nothing that could be priced.
-        ConfigurationError: business rules that cannot be read, or name what the shop does not have.
-        InfeasibleError: no price vector satisfies the rules.
-    """
-    posed = pose_prices(shop, settings, watch)
-    return choose_posed(shop, settings, watch, posed, price_choice(posed.rules, settings))
 
 
 def choose_posed(

@@ -1,0 +1,138 @@
+"""Kernels compile beside a cycle: never a second time, never after it, and never to its harm."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from api import ahead, cycle
+from api.ahead import Ahead, compiling_ahead
+from engine.settings import load_settings
+from engine.simulation import simulate_shop
+from optimizers import compiling
+from optimizers.prices import moves
+
+# A cycle after `compile_kernels` in one process: what types it brings besides is what the little problems missed.
+MISSED = """
+import sys
+from optimizers.compiling import LONGEST, compile_kernels
+compile_kernels()
+before = [len(kernel.signatures) for kernel in LONGEST]
+assert min(before) > 0, before
+from api.cli import run_command
+assert run_command(sys.argv[1:]) == 0
+for kernel, count in zip(LONGEST, before):
+    print(kernel.py_func.__name__, kernel.signatures[count:])
+"""
+
+
+def sleeping(seconds=60):
+    """A process in the place of the one that compiles."""
+    return Ahead(subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({seconds})"], stdin=subprocess.PIPE))
+
+
+def test_a_cycle_brings_no_types_that_were_not_compiled_ahead(tmp_path):
+    shop = tmp_path / "shop"
+    simulate_shop(shop, seed=3, scenario="default", products=12, weeks=60, customers=60, categories=3)
+    quick = ("demand.trees=20", "demand.backtest=false", "demand.draws=60", "demand.min_weeks_sold=8")
+    sets = [part for text in (f"data.home={tmp_path}", *quick) for part in ("--set", text)]
+    command = ["run", "--only", "prices", "--data", str(shop), "--out", str(tmp_path / "out"), *sets]
+    done = subprocess.run([sys.executable, "-c", MISSED, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()[-len(compiling.LONGEST) :]
+    assert told == [f"{kernel.py_func.__name__} []" for kernel in compiling.LONGEST]
+
+
+def test_a_kernel_is_compiled_when_the_disk_holds_it_and_it_is_not_older_than_its_source(tmp_path, monkeypatch):
+    class Kernel:
+        py_func = moves.improve.py_func
+
+        class stats:  # noqa: N801 - as numba spells it
+            cache_path = str(tmp_path)
+
+    monkeypatch.setattr(compiling, "LONGEST", (Kernel,))
+    assert not compiling.kernels_compiled()
+    index = tmp_path / "moves.improve-110.py311.nbi"
+    index.touch()
+    assert compiling.kernels_compiled()
+
+    source = Path(moves.__file__).stat().st_mtime
+    os.utime(index, (source - 10, source - 10))
+    assert not compiling.kernels_compiled()
+    monkeypatch.setattr(compiling, "LONGEST", (moves.improve.py_func,))  # NUMBA_DISABLE_JIT
+    assert compiling.kernels_compiled()
+
+
+def test_nothing_is_started_where_the_kernels_are_there(monkeypatch):
+    monkeypatch.setattr(compiling, "kernels_compiled", lambda: True)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    with compiling_ahead() as found:
+        assert not found.busy
+        found.wait()
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, SystemExit])
+def test_the_process_ends_with_the_cycle_however_that_ends(monkeypatch, error):
+    started = sleeping()
+    monkeypatch.setattr(compiling, "kernels_compiled", lambda: False)
+    monkeypatch.setattr(ahead, "_start", lambda: started._process)
+    with pytest.raises(error or ZeroDivisionError), compiling_ahead() as found:
+        assert found.busy
+        raise error or ZeroDivisionError
+    assert started._process.returncode is not None
+
+
+def test_the_process_ends_when_its_caller_is_killed():
+    """`python -m optimizers.compiling` with its standard input closed, as the system does for the dead."""
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import optimizers.compiling as c, threading, time\n"
+            "threading.Thread(target=c._end_with_the_caller, daemon=True).start()\ntime.sleep(60)",
+        ],
+        stdin=subprocess.PIPE,
+    )
+    assert process.poll() is None
+    process.stdin.close()
+    assert process.wait(timeout=30) == 1
+
+
+def test_a_process_that_fails_hangs_or_cannot_start_is_no_harm(monkeypatch):
+    failed = Ahead(subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], stdin=subprocess.PIPE))
+    failed.wait()
+    assert not failed.busy
+    failed.stop()
+    hanging, begun = sleeping(), time.perf_counter()
+    hanging.wait(seconds=0.1)
+    assert time.perf_counter() - begun < 10
+    hanging.stop()
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(compiling, "kernels_compiled", lambda: False)
+    with compiling_ahead() as none:
+        assert not none.busy
+
+
+def test_prices_wait_for_their_kernels_while_coupons_are_decided(monkeypatch):
+    told = []
+
+    class Busy(Ahead):
+        busy = True
+
+        def wait(self, seconds=0.0):
+            told.append("wait")
+
+    monkeypatch.setattr(cycle, "_posed_prices", lambda *_: told.append("pose") or "posed")
+    monkeypatch.setattr(cycle, "_coupon_part", lambda *_: told.append("coupons"))
+    monkeypatch.setattr(cycle, "_price_part", lambda *_: told.append("prices"))
+    from engine.progress import Stopwatch
+
+    watch = Stopwatch()
+    cycle._plans(None, load_settings(None, []), watch, ("prices", "coupons"), Busy())
+    assert told == ["pose", "coupons", "wait", "prices"]
+    assert "compile" in watch.seconds
+    cycle._plans(None, load_settings(None, []), watch, ("coupons",), Ahead())
+    assert told[4:] == ["coupons"]
