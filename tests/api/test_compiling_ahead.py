@@ -22,8 +22,14 @@ from optimizers.compiling import LONGEST, compile_kernels
 compile_kernels()
 before = [len(kernel.signatures) for kernel in LONGEST]
 assert min(before) > 0, before
-from api.cli import run_command
-assert run_command(sys.argv[1:]) == 0
+from api.price_choice import price_choice
+from api.price_stage import pose_prices
+from engine.progress import Stopwatch
+from engine.settings import load_settings
+from engine.sources import open_shop
+settings = load_settings(None, sys.argv[2:])
+posed = pose_prices(open_shop(sys.argv[1], settings), settings, Stopwatch())
+assert price_choice(posed.rules, settings).choose(posed.problem, gap=1e-4, seconds=30).plan.bound > 0
 for kernel, count in zip(LONGEST, before):
     print(kernel.py_func.__name__, kernel.signatures[count:])
 """
@@ -37,10 +43,9 @@ def sleeping(seconds=60):
 def test_a_cycle_brings_no_types_that_were_not_compiled_ahead(tmp_path):
     shop = tmp_path / "shop"
     simulate_shop(shop, seed=3, scenario="default", products=12, weeks=60, customers=60, categories=3)
-    quick = ("demand.trees=20", "demand.backtest=false", "demand.draws=60", "demand.min_weeks_sold=8")
-    sets = [part for text in (f"data.home={tmp_path}", *quick) for part in ("--set", text)]
-    command = ["run", "--only", "prices", "--data", str(shop), "--out", str(tmp_path / "out"), *sets]
-    done = subprocess.run([sys.executable, "-c", MISSED, *command], capture_output=True, text=True, check=False)
+    sets = [f"data.home={tmp_path}", "demand.trees=20", "demand.draws=60", "demand.min_weeks_sold=8"]
+    command = [sys.executable, "-c", MISSED, str(shop), *sets]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = done.stdout.splitlines()[-len(compiling.LONGEST) :]
     assert told == [f"{kernel.py_func.__name__} []" for kernel in compiling.LONGEST]
