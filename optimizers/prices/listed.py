@@ -7,6 +7,7 @@ a choice is. That is how risk settings are counted which no smooth table can hol
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,20 @@ SAME = 12
 
 
 @dataclass(frozen=True)
+class OwnRows:
+    """All choices (n) of one family, also those that break its own rules: what these cost is asked of them."""
+
+    value: Floats
+    """(n,) money, before fines of the own rows."""
+    activity: Floats
+    """(n, J) of all joint rows, scaled units."""
+    rows: RowArrays
+    """Sides and penalties of the own rows."""
+    numbers: Ints
+    """Their numbers among the joint rows."""
+
+
+@dataclass(frozen=True)
 class ListedFamilies:
     """N choices of F families, those of a family side by side; rows are the R that join families."""
 
@@ -53,6 +68,8 @@ class ListedFamilies:
     """Sides and penalties of the R rows; the blocks are those of `joint`."""
     numbers: Ints
     """(R,) number among the joint rows."""
+    own: tuple[OwnRows, ...] = ()
+    """Of the families that have rows of their own."""
 
     def choice(self, picked: Ints) -> Ints:
         """(P,) rungs in the order of the system, for one choice of each family, (F,) numbers 0…N-1."""
@@ -136,29 +153,38 @@ def _kept(
     rows, sizes = joint.arrays, np.array([len(one) for one in rungs])
     owner = np.repeat(np.arange(len(rungs)), sizes)
     block_family = family[np.searchsorted(rows.start, np.arange(len(rows.row)), side="right") - 1]
-    fits, joining = np.ones(len(value), dtype=np.bool_), []
-    for r in range(len(joint)):
-        families = np.unique(block_family[rows.row == r])
-        if len(families) > 1:
-            joining.append(r)
-            continue
-        mine = np.isin(owner, families)
-        off = np.where(mine, np.maximum(np.maximum(activity[:, r] - rows.high[r], rows.low[r] - activity[:, r]), 0), 0)
+    touched = [np.unique(block_family[rows.row == r]) for r in range(len(joint))]
+    joining = np.array([r for r, families in enumerate(touched) if len(families) > 1], dtype=np.int64)
+    alone = {r: int(families[0]) for r, families in enumerate(touched) if len(families) == 1}
+    own = tuple(_own_rows(rows, owner == f, value, activity, alone, f) for f in sorted(set(alone.values())))
+    fits = np.ones(len(value), dtype=np.bool_)
+    for r, f in alone.items():
+        off = np.maximum(np.maximum(activity[:, r] - rows.high[r], rows.low[r] - activity[:, r]), 0.0) * (owner == f)
         if np.isinf(rows.penalty[r]):
             fits &= off <= TIGHT
         else:
             value = value - rows.penalty[r] * off
-    numbers = np.array(joining, dtype=np.int64)
-    activity = activity[:, numbers]
-    between = rows._replace(
-        low=rows.low[numbers], high=rows.high[numbers], penalty=rows.penalty[numbers], measured=rows.measured[numbers]
-    )
+    activity, between = activity[:, joining], _rows_of(rows, joining)
     left = np.flatnonzero(fits)
     left = left[_undominated(owner[left], value[left], activity[left], between, moved[left])]
     cut = np.searchsorted(owner[left], np.arange(len(rungs) + 1)).astype(np.int64)
     offset = np.cumsum(sizes) - sizes
     listed = tuple(rungs[f][left[cut[f] : cut[f + 1]] - offset[f]] for f in range(len(rungs)))
-    return ListedFamilies(cut, place, listed, value[left], activity[left], between, numbers)
+    return ListedFamilies(cut, place, listed, value[left], activity[left], between, joining, own)
+
+
+def _own_rows(
+    rows: RowArrays, mine: Bools, value: Floats, activity: Floats, alone: Mapping[int, int], family: int
+) -> OwnRows:
+    numbers = np.array([r for r, f in alone.items() if f == family], dtype=np.int64)
+    return OwnRows(value[mine], activity[mine], _rows_of(rows, numbers), numbers)
+
+
+def _rows_of(rows: RowArrays, numbers: Ints) -> RowArrays:
+    """Sides and penalties of some rows; their blocks are left as they are."""
+    return rows._replace(
+        low=rows.low[numbers], high=rows.high[numbers], penalty=rows.penalty[numbers], measured=rows.measured[numbers]
+    )
 
 
 def _undominated(owner: Ints, value: Floats, activity: Floats, rows: RowArrays, moved: Ints) -> Ints:

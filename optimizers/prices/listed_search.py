@@ -16,11 +16,10 @@ import numpy.typing as npt
 from optimizers.prices.groups import Groups
 from optimizers.prices.incumbent import Incumbent
 from optimizers.prices.joining import Joined, bound_at, join
-from optimizers.prices.listed import ListedFamilies
+from optimizers.prices.listed import ListedFamilies, OwnRows
 from optimizers.prices.master import Columns, Master
 from optimizers.prices.model import Families, exact_value
-from optimizers.prices.nodes import SHORT_WORK
-from optimizers.prices.system import PriceSystem, priced
+from optimizers.prices.system import PriceSystem
 
 if TYPE_CHECKING:
     from optimizers.prices.solve import PriceProblem
@@ -106,24 +105,26 @@ class ListedShop:
             plan.revalue(self._value(plan.choice))
 
     def price(self, left: Callable[[], float], check: Callable[[], None]) -> PricedFamilies:
-        """Price the rows; `coupling_price`, and the multipliers of the groups' own rows, are filled."""
+        """Price the rows; `coupling_price`, and the multipliers of the groups' own rows, are filled in."""
         self.priced = price_families(self.listed, self.groups.hard_money, left, check)
-        every = np.full(len(self.plan.joint), np.nan)
+        every = np.zeros(len(self.plan.joint))
         every[self.listed.numbers] = self.priced.price
-        self.coupling_price = every[self.system.coupling.number]
-        if np.isnan(every[self.system.inner.number]).any():
-            self._price_own_rows()
-        own = every[self.system.inner.number]
-        self.groups.inner_price = np.where(np.isnan(own), self.groups.inner_price, own)
+        for own in self.listed.own:
+            every[own.numbers] = self._own_price(own, left, check)
+        self.coupling_price, self.groups.inner_price = (
+            every[rows.number] for rows in (self.system.coupling, self.system.inner)
+        )
         return self.priced
 
-    def _price_own_rows(self) -> None:
-        """Rows over one family each are kept by what is listed; what they cost is asked of the group's Lagrangian."""
-        worth, dent = priced(self.system, self.coupling_price)
-        start = np.zeros(len(self.system.order), dtype=np.int64) if self.plan.choice is None else self.plan.choice
-        for g, part in enumerate(self.groups.parts(start, self.groups.everything)):
-            if self.system.inner_first[g] < self.system.inner_first[g + 1]:
-                self.groups.prove(g, worth, dent, part.copy(), np.zeros(2), *self.groups.pool(g), SHORT_WORK)
+    def _own_price(self, own: OwnRows, left: Callable[[], float], check: Callable[[], None]) -> Floats:
+        """Multipliers of the rows that one family keeps by itself, at those of the rows between families."""
+        worth = own.value - own.activity[:, self.listed.numbers] @ self.priced.price
+        first, activity = np.array([0, len(worth)]), own.activity[:, own.numbers]
+        family = ListedFamilies(first, (), (), worth, activity, own.rows, own.numbers)
+        best = activity[int(np.argmax(worth))]
+        if np.maximum(best - own.rows.high, own.rows.low - best).max() <= 0:
+            return np.zeros(len(own.numbers))
+        return price_families(family, self.groups.hard_money, left, check).price
 
     def join(self, gap: float, tell: Callable[[float], None]) -> None:
         """Join the families until the plan in hand is within the gap; `tell` hears every bound and may raise."""

@@ -55,10 +55,10 @@ def test_the_lower_quantile_is_maximised_by_its_exact_value(seed: int, cross: fl
 
 
 def test_with_too_little_room_the_plan_stands_within_an_honest_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = small_problem(3, 12, family=np.arange(12) // 2, step=0.01, index_band=0.0)
+    problem = small_problem(3, 8, family=np.arange(8) // 2, step=0.01, index_band=0.0)
     best = solve_prices(problem, gap=1e-9).objective
-    monkeypatch.setattr(joining, "MOST", 200)
-    monkeypatch.setattr("optimizers.prices.search.PriceSearch._solve_by_groups", lambda _: None)
+    monkeypatch.setattr(joining, "MOST", 100)
+    monkeypatch.setattr("optimizers.prices.search.PriceSearch._solve_whole", lambda _: None)
     bounds: list[PriceProgress] = []
     plan = solve_prices(problem, gap=1e-9, progress=bounds.append)
     assert plan.objective <= best + 1e-9
