@@ -31,6 +31,8 @@ class ChosenPrices:
     """What the business rules did to it; None without rules."""
     robust: RobustPlan | None = None
     """What each risk setting counts of it; None where the risk is counted line by line."""
+    rows: PriceRows | None = None
+    """What it was chosen under besides the problem's own settings."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,17 @@ class PriceChoice:
         if self.rules.facts is None:
             plan = solve(problem, rows=None, gap=gap, seconds=seconds)
             check_price_plan(problem, plan)
-            return ChosenPrices(plan, robust=games[-1] if games else None)
+            return ChosenPrices(plan, None, games[-1] if games else None, self._rows(problem, None))
         ruled = solve_under_rules(problem, self.rules.facts, self.rules.rules, gap=gap, seconds=seconds, solve=solve)
-        check_price_plan(problem, ruled.plan, ruled.rules.rows())
-        return ChosenPrices(ruled.plan, ruled, games[-1] if games else None)
+        rows = ruled.rules.rows()
+        check_price_plan(problem, ruled.plan, rows)
+        return ChosenPrices(ruled.plan, ruled, games[-1] if games else None, self._rows(problem, rows))
+
+    def _rows(self, problem: PriceProblem, rows: PriceRows | None) -> PriceRows | None:
+        """The rows of the rules and of the limit."""
+        return (
+            rows if self.limit is None else limited(as_solved(problem), self.limit.measure, self.limit.level, rows)[1]
+        )
 
     def try_out(self, problem: PriceProblem, gap: float, seconds: float) -> PricePlan:
         """Choose prices for a comparison; what contradicts what is not looked for.

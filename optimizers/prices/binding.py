@@ -24,7 +24,7 @@ MATERIAL = 0.01
 
 def binding_rules(
     problem: PriceProblem, ladder: Ladder, model: RungModel, choice: Ints, shadow: Mapping[str, float]
-) -> tuple[Floats, tuple[tuple[str, ...], ...]]:
+) -> tuple[Floats, tuple[Mapping[str, float], ...]]:
     """Find each product's best price on its own ladder, and the rules that kept it from its best price.
 
     Args:
@@ -35,7 +35,8 @@ def binding_rules(
         shadow: shadow prices of the coupling rules.
 
     Returns:
-        (P,) free prices, and for each product the names of the rules.
+        (P,) free prices, and for each product the names of the rules, each with the money that the product would gain
+        by its best price without that rule, the other prices standing still.
     """
     products = len(choice)
     if not products:
@@ -43,12 +44,12 @@ def binding_rules(
     rows = np.arange(products)
     best = _best_rung(model.gain, ladder.today)
     free = ladder.price[rows, best]
-    names: list[list[str]] = [[] for _ in rows]
+    names: list[dict[str, float]] = [{} for _ in rows]
     _name_coupling(names, problem, ladder, model, choice, best, shadow)
     _name_own_rules(names, problem, model, model.gain[rows, best])
     for product in np.flatnonzero(~problem.movable):
-        names[product] = ["held"]
-    return free, tuple(tuple(found) for found in names)
+        names[product] = {"held": 0.0}
+    return free, tuple(names)
 
 
 def _best_rung(gain: Floats, today: int) -> Ints:
@@ -59,7 +60,7 @@ def _best_rung(gain: Floats, today: int) -> Ints:
 
 
 def _name_coupling(
-    names: list[list[str]],
+    names: list[dict[str, float]],
     problem: PriceProblem,
     ladder: Ladder,
     model: RungModel,
@@ -71,15 +72,17 @@ def _name_coupling(
     per_index = (shadow.get("index_up", 0.0) - shadow.get("index_down", 0.0)) * 1e3
     priced = model.gain - per_index * np.nan_to_num(index_parts(problem, ladder.price))
     leaves = _best_rung(priced, ladder.today) != best
-    for product in np.flatnonzero(choice != best):
+    rows = np.arange(len(choice))
+    cost = (model.gain[rows, best] - model.gain[rows, choice]).tolist()
+    for product in np.flatnonzero(choice != best).tolist():
         stays = choice[product] == ladder.today and problem.max_changed is not None
         if problem.index_band is not None and (leaves[product] or not stays):
-            names[product].append("index")
+            names[product]["index"] = cost[product]
         if stays and (shadow.get("max_changed", 0.0) > 0 or not names[product]):
-            names[product].append("max_changed")
+            names[product]["max_changed"] = cost[product]
 
 
-def _name_own_rules(names: list[list[str]], problem: PriceProblem, model: RungModel, held: Floats) -> None:
+def _name_own_rules(names: list[dict[str, float]], problem: PriceProblem, model: RungModel, held: Floats) -> None:
     """Add the rules of the ladder: those that the best price would break if it were free to."""
     rules = LadderRules(problem.max_change, problem.step, problem.min_margin, problem.endings)
     wider = candidates(problem.current_price, problem.unit_cost, rules, problem.price_low, problem.price_high)
@@ -92,6 +95,6 @@ def _name_own_rules(names: list[list[str]], problem: PriceProblem, model: RungMo
         for other in LADDER_RULES:
             if other != rule:
                 only &= ~wider.breaks[other]
-        better = np.where(only, gain, -np.inf).max(axis=1, initial=-np.inf) > np.maximum(enough, 1e-9)
-        for product in np.flatnonzero(better):
-            names[product].append(rule)
+        most = np.where(only, gain, -np.inf).max(axis=1, initial=-np.inf)
+        for product in np.flatnonzero(most > np.maximum(enough, 1e-9)).tolist():
+            names[product][rule] = float(most[product] - held[product])

@@ -59,6 +59,15 @@ LOWERED = {
 }
 TEMPLATES: tuple[str, ...] = (*HELD.values(), *RAISED.values(), *LOWERED.values())
 """Every sentence that `explain_line` can say, for the translation catalogue."""
+COSTS = {
+    "": "{why}; the rule costs this line {cost:,.2f} over the horizon",
+    "index": "{why}; the rule costs this line {cost:,.2f} over the horizon, "
+    "and 0.1 % more of the index would bring {gain:,.2f} in all",
+    "max_changed": "{why}; the rule costs this line {cost:,.2f} over the horizon, "
+    "and one more change would bring {gain:,.2f} in all",
+}
+"""What the rule that bound a line costs, and where it is shared, what more of it would bring (its shadow price)."""
+HALF_A_CENT = 0.005
 
 _ORDER = ("index", "max_changed", "max_change", "seen_range", "min_margin", "endings")
 
@@ -78,18 +87,47 @@ def explain_line(problem: PriceProblem, plan: PricePlan, product: int) -> Reason
         return Reason(HELD["not_movable"])
     values = _values(problem, plan, product)
     price, today = float(plan.price[product]), float(problem.current_price[product])
-    rule = next((name for name in _ORDER if name in plan.binding[product]), "")
+    rule = _bound_by(problem, plan, product)
     if price == today:
         why = _why_no_rung(problem, product) or rule or "no_gain"
         return Reason(HELD[why], _told(HELD[why], values))
-    if rule not in ("index", "max_changed") and _own_gain(problem, product, price) < 0:
-        rule = "family"
     if rule == "index" and (price > values["free_price"]) == (price > today):
         rule = "index_room"
     rule = rule if rule in RAISED else ""
     if price > today:
         return Reason(RAISED[rule], _told(RAISED[rule], values))
     return Reason(LOWERED[rule], _told(LOWERED[rule], values))
+
+
+def with_cost(why: Reason, problem: PriceProblem, plan: PricePlan, product: int) -> Reason:
+    """Add to a line's reason what the rule costs that bound it, and the shadow price of a rule that lines share.
+
+    Args:
+        why: what `explain_line` says.
+        problem: what was asked.
+        plan: the answer.
+        product: row number, 0…P-1.
+    """
+    rule = _bound_by(problem, plan, product)
+    if rule not in plan.binding[product] or not plan.binding_cost:
+        return why
+    cost = plan.binding_cost[product][plan.binding[product].index(rule)]
+    if cost < HALF_A_CENT:
+        return why
+    shadow = plan.shadow_prices
+    shared = {"index": shadow.get("index_up", 0.0) + shadow.get("index_down", 0.0)}
+    gain = shared.get(rule, shadow.get(rule, 0.0))
+    if gain < HALF_A_CENT:
+        return Reason(COSTS[""], {"why": why, "cost": cost})
+    return Reason(COSTS[rule], {"why": why, "cost": cost, "gain": gain})
+
+
+def _bound_by(problem: PriceProblem, plan: PricePlan, product: int) -> str:
+    """The rule that bound a line; empty where none did, "family" where it loses for its family's sake."""
+    rule = next((name for name in _ORDER if name in plan.binding[product]), "")
+    price, today = float(plan.price[product]), float(problem.current_price[product])
+    alone = price != today and rule not in ("index", "max_changed")
+    return "family" if alone and _own_gain(problem, product, price) < 0 else rule
 
 
 def explain_plan(problem: PriceProblem, plan: PricePlan) -> tuple[Reason, ...]:

@@ -266,11 +266,12 @@ def _joined(problem: PriceProblem, plan: PricePlan, moved: _Moved, gap: float, b
     families = price_model.Families.of(moved.part)
     model = price_model.rung_model(moved.part, families, moved.ladder, price[moved.products])
     free, binding = binding_rules(moved.part, moved.ladder, model, moved.rung, {})
-    names, free_price = list(plan.binding), price.copy() if plan.free_price is None else plan.free_price.copy()
+    names, costs = list(plan.binding), list(plan.binding_cost)
+    free_price = price.copy() if plan.free_price is None else plan.free_price.copy()
     free_price[moved.products] = free
     for n, found in zip(moved.products.tolist(), binding, strict=True):
-        if names:
-            names[n] = found
+        if names and costs:
+            names[n], costs[n] = tuple(found), tuple(found.values())
     reached = relative_gap(value, bound)
     return replace(
         plan,
@@ -280,6 +281,7 @@ def _joined(problem: PriceProblem, plan: PricePlan, moved: _Moved, gap: float, b
         bound=bound,
         gap=reached,
         binding=tuple(names),
+        binding_cost=tuple(costs),
         free_price=free_price,
         seconds=time.perf_counter() - begun,
         build_seconds=0.0,

@@ -109,6 +109,9 @@ class PricePlan:
     binding: tuple[tuple[str, ...], ...] = ()
     """(P,) names of the rules that kept the product from its best price: max_change, min_margin, index, max_changed,
     endings, seen_range, held."""
+    binding_cost: tuple[tuple[float, ...], ...] = ()
+    """(P,) for each of those rules the money that the product would gain over the horizon by its best price without it,
+    the other prices standing still; what that does to its family to first order."""
     free_price: Floats | None = None
     """(P,) the price the product would take if only its own ladder bound it (no index, no limit on changes)."""
     seconds: float = 0.0
@@ -256,7 +259,8 @@ def _plan(problem: PriceProblem, ladder: Ladder, search: PriceSearch, begun: flo
         bound=bound,
         gap=reached,
         shadow_prices=shadow,
-        binding=binding,
+        binding=tuple(tuple(found) for found in binding),
+        binding_cost=tuple(tuple(found.values()) for found in binding),
         free_price=free,
         seconds=time.perf_counter() - begun,
         build_seconds=search.build_seconds,

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from optimizers.prices import model as price_model
 from optimizers.prices.rows import LinearRow
-from optimizers.rules.basis import Basis, Compiled
-from optimizers.rules.compile import TOLERANCE, CompiledRules
+from optimizers.rules.basis import Basis, Compiled, Excess
+from optimizers.rules.compile import TOLERANCE, CompiledRules, row_name
 from optimizers.rules.demand import linearised, todays_value
+from optimizers.rules.kinds import CHANGES, KINDS
 from optimizers.rules.record import Bools, Floats, Ints
 
 MATERIAL = 0.01
 """A rule is named only where another rung would gain the product at least this share of its profit more."""
 _NEARLY = 1e-9
+
+
+@dataclass(frozen=True)
+class Relief:
+    """What a rule would bring if it asked for a little less."""
+
+    rule: str
+    counted: bool
+    """True: one change or one product more; False: one percentage point."""
+    gain: float
+    """Money over the horizon: its shadow price, or where it speaks of single prices, what this product would gain."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +39,19 @@ class Bound:
     """Names, in the order of the rules; empty where no rule stood in the way."""
     price: float
     """What it would take without them, the others' prices standing still, money per unit."""
+    cost: float = 0.0
+    """Money over the horizon that it would gain by that."""
+    relief: tuple[Relief, ...] = ()
+    """Of those rules whose relief brings something."""
 
 
-def bound_by(compiled: CompiledRules, price: Floats) -> tuple[Bound, ...]:
+def bound_by(compiled: CompiledRules, price: Floats, shadow: Mapping[str, float]) -> tuple[Bound, ...]:
     """Find the rules that kept each product from a rung that gains it more, the others' prices standing still.
 
     Args:
         compiled: rules over the ladder from which the prices were chosen.
         price: (P,) the plan's prices.
+        shadow: its shadow prices, by row.
 
     Returns:
         (P,) the rules that forbid the best of the rungs that would gain more.
@@ -52,8 +70,58 @@ def bound_by(compiled: CompiledRules, price: Floats) -> tuple[Bound, ...]:
         forbids = _forbids(basis, one, choice, best)
         for product in np.flatnonzero(forbids & wants):
             names[product].append(one.rule.name)
-    wanted_price = basis.ladder.price[rows, np.where(wants, best, choice)].tolist()
-    return tuple(Bound(tuple(found), free) for found, free in zip(names, wanted_price, strict=True))
+    wanted = np.where(wants, best, choice)
+    wanted_price, cost = basis.ladder.price[rows, wanted].tolist(), (gain[rows, wanted] - held).tolist()
+    more = gain - held[:, None]
+    relief = [tuple(_reliefs(compiled, found, more[n], shadow, n)) for n, found in enumerate(names)]
+    return tuple(Bound(tuple(names[n]), wanted_price[n], cost[n], relief[n]) for n in rows.tolist())
+
+
+def _reliefs(
+    compiled: CompiledRules, names: Sequence[str], more: Floats, shadow: Mapping[str, float], product: int
+) -> Iterator[Relief]:
+    """What a unit of each rule that bound a product would bring; `more` (K,) is what rungs gain beyond the plan's."""
+    for one in compiled.rules:
+        if one.rule.name in names:
+            kind = KINDS[one.rule.kind]
+            gain = _shadow(one, shadow, product)
+            if one.excess is not None and not kind.counted:
+                gain = _one_point(compiled, one.excess, more, product)
+            if gain > _NEARLY:
+                yield Relief(one.rule.name, kind.counted or kind.counted_in == CHANGES, gain)
+
+
+def _shadow(one: Compiled, shadow: Mapping[str, float], product: int) -> float:
+    """The largest shadow price of a rule's rows that speak of a product, money per unit of violation."""
+    mine = (limit for limit in one.limits if product in limit.row.product)
+    return max((shadow.get(row_name(one.rule, limit), 0.0) * limit.unit for limit in mine), default=0.0)
+
+
+def _one_point(compiled: CompiledRules, excess: Excess, more: Floats, product: int) -> float:
+    """What a product gains by the best rung that breaks one rule by a unit at most, and no other of single prices."""
+    others = compiled.basis.ladder.rungs[product].copy()
+    for one in compiled.rules:
+        if one.excess is not None and one.excess is not excess and one.rule.hard:
+            others &= _amount(one.excess, product, len(more)) <= TOLERANCE
+    fits = others & (_amount(excess, product, len(more)) <= 1.0 + TOLERANCE)
+    return float(more[fits].max(initial=0.0))
+
+
+def _amount(excess: Excess, product: int, rungs: int) -> Floats:
+    """(K,) units by which a product's rungs break a rule."""
+    place = np.flatnonzero(excess.product == product)
+    return np.asarray(excess.amount[place[0]]) if len(place) else np.zeros(rungs)
+
+
+def forbidding(compiled: CompiledRules, price: Floats, wanted: Floats) -> tuple[tuple[str, ...], ...]:
+    """(P,) names of the rules that forbid each product its wanted price, (P,), the others staying at `price` (P,)."""
+    choice, best = (chosen_rungs(compiled.basis, prices) for prices in (price, wanted))
+    names: list[list[str]] = [[] for _ in choice]
+    for one in compiled.rules:
+        if one.rule.hard:
+            for product in np.flatnonzero(_forbids(compiled.basis, one, choice, best) & (choice != best)):
+                names[product].append(one.rule.name)
+    return tuple(tuple(found) for found in names)
 
 
 def breaks_today(compiled: CompiledRules) -> tuple[tuple[str, ...], ...]:

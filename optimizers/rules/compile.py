@@ -113,13 +113,17 @@ def _at_today(basis: Basis, limit: Limit) -> Limit:
     return replace(limit, row=replace(row, low=low, high=high))
 
 
+def row_name(rule: Rule, limit: Limit) -> str:
+    """What the solver calls a row of a rule."""
+    return f"{rule.name}: {limit.about}" if limit.about else rule.name
+
+
 def _rows(compiled: Compiled) -> Iterator[LinearRow]:
     """Rows of one rule; a soft rule about single prices becomes one row, since its violations add up."""
     rule = compiled.rule
     for limit in compiled.limits:
-        name = f"{rule.name}: {limit.about}" if limit.about else rule.name
         penalty = None if rule.penalty is None else rule.penalty / limit.unit
-        yield replace(limit.row, name=name, penalty=penalty)
+        yield replace(limit.row, name=row_name(rule, limit), penalty=penalty)
     if compiled.excess is not None and not rule.hard:
         where, rung = np.nonzero(compiled.excess.amount > 0)
         if len(where):

@@ -30,7 +30,13 @@ BOUND = {
     "lowered": "lowered by {move:.1%}, bound by {rules}: without, {price:.2f}",
 }
 
-
+COSTS = "{why}; that costs this line {cost:,.2f} over the horizon"
+RELIEF = {
+    "point": "{why}; one percentage point more under “{rule}” would bring {gain:,.2f}",
+    "count": "{why}; one more under “{rule}” would bring {gain:,.2f}",
+}
+"""What a little more of a rule would bring: its shadow price, in the unit that the rule is counted in."""
+HALF_A_CENT = 0.005
 SECONDS_TO_DIAGNOSE = 60.0
 SETTINGS = ("index_up", "index_down", "max_changed")
 """Shadow prices that are told even where they are 0; those of rules only where they are not."""
@@ -104,7 +110,7 @@ def solve_under_rules(
         plan=replace(plan, shadow_prices=shadow),
         fines=fines(problem, facts, rules, plan.price),
         rules=compiled,
-        bound=bound_by(compiled, plan.price),
+        bound=bound_by(compiled, plan.price, shadow),
         broken_today=breaks_today(compiled),
     )
 
@@ -174,8 +180,19 @@ def _bound(ruled: RuledPlan, product: int) -> Reason | None:
     move = float(ruled.plan.price[product] / ruled.rules.basis.problem.current_price[product]) - 1
     values = {"rules": listed_rules(bound.rules), "price": bound.price}
     if move == 0:
-        return Reason(BOUND["held"], values)
-    return Reason(BOUND["raised" if move > 0 else "lowered"], values | {"move": abs(move)})
+        return _with_cost(Reason(BOUND["held"], values), bound)
+    return _with_cost(Reason(BOUND["raised" if move > 0 else "lowered"], values | {"move": abs(move)}), bound)
+
+
+def _with_cost(why: Reason, bound: Bound) -> Reason:
+    """Add what the rules cost the line, and what a little more of each would bring."""
+    if bound.cost >= HALF_A_CENT:
+        why = Reason(COSTS, {"why": why, "cost": bound.cost})
+    for one in bound.relief:
+        if one.gain >= HALF_A_CENT:
+            template = RELIEF["count" if one.counted else "point"]
+            why = Reason(template, {"why": why, "rule": one.rule, "gain": one.gain})
+    return why
 
 
 def with_rule(reason: Reason, ruled: RuledPlan, product: int) -> Reason:

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.line_words import NEXT_BEST, with_next_best
+from api.line_words import NEXT_BEST, with_barring, with_next_best
 from engine.proposal import Reason
 from optimizers.prices import PriceProblem, problem_ladder, solve_prices
-from optimizers.prices.alternatives import Alternative, best_alternatives
+from optimizers.prices.alternatives import Alternative, Barred, best_alternatives
+from optimizers.prices.rows import PriceRows
 
 WHY = Reason("held at today's price: this product is not to be moved")
 
@@ -47,7 +48,7 @@ def test_the_next_best_price_and_its_cost_are_those_of_the_demand(elasticity: fl
     problem = lone(elasticity, margin)
     plan = solve_prices(problem, gap=1e-6)
     (other,) = best_alternatives(problem, plan)
-    assert other is not None
+    assert isinstance(other, Alternative)
     row = problem_ladder(problem).price[0]
     values = sorted((gain(problem, price) for price in row[np.isfinite(row)]), reverse=True)
     assert gain(problem, other.price) == pytest.approx(values[1])
@@ -63,10 +64,10 @@ def test_a_rung_that_a_rule_forbids_is_no_alternative() -> None:
     plan = solve_prices(problem)
     allowed = problem_ladder(problem).rungs.copy()
     (free,) = best_alternatives(problem, plan)
-    assert free is not None
+    assert isinstance(free, Alternative)
     allowed &= problem_ladder(problem).price != free.price
-    (ruled,) = best_alternatives(problem, plan, allowed)
-    assert ruled is not None
+    (ruled,) = best_alternatives(problem, plan, PriceRows(allowed))
+    assert isinstance(ruled, Alternative)
     assert ruled.price != free.price
     assert ruled.cost > free.cost
 
@@ -74,7 +75,7 @@ def test_a_rung_that_a_rule_forbids_is_no_alternative() -> None:
 @pytest.mark.parametrize(
     ("other", "elasticity"),
     [(None, -2.0), (Alternative(3.9, -1.0, None), -2.0), (Alternative(3.9, 1.0, -1.5), None)],
-    ids=["no other price", "a rule stands in its way", "not identified"],
+    ids=["no other price", "a plan far from its bound", "not identified"],
 )
 def test_nothing_is_added_where_nothing_is_known(other: Alternative | None, elasticity: float | None) -> None:
     assert with_next_best(WHY, other, elasticity) is WHY
@@ -83,3 +84,9 @@ def test_nothing_is_added_where_nothing_is_known(other: Alternative | None, elas
 def test_every_form_of_the_sentence_can_be_said() -> None:
     said = {with_next_best(WHY, Alternative(3.9, 1.25, e), -2.0).code for e in (None, -2.5, -1.5)}
     assert said == set(NEXT_BEST.values())
+
+
+def test_where_no_other_price_is_permitted_the_rule_is_named() -> None:
+    said = with_barring(WHY, Barred(3.9, "index"), ("pricing.index_band", "packs")).english()
+    assert said.endswith("3.90 would break “pricing.index_band” and “packs”")
+    assert with_barring(WHY, Barred(3.9, ""), ()) is WHY

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from price_cases import small_problem, value_of
 
-from optimizers.prices import problem_ladder, solve_prices
-from optimizers.prices.alternatives import best_alternatives
+from optimizers.prices import PriceProblem, problem_ladder, solve_prices
+from optimizers.prices.alternatives import Alternative, Barred, best_alternatives
+from optimizers.prices.check import price_index_change
+from optimizers.prices.rows import LinearRow, PriceRows
 
 
 @settings(deadline=None, max_examples=15)
@@ -20,7 +22,7 @@ def test_the_alternative_costs_what_it_says_and_is_the_cheapest(seed: int) -> No
     problem = small_problem(seed, 3, step=0.05)
     plan = solve_prices(problem, gap=1e-7)
     for i, found in enumerate(best_alternatives(problem, plan)):
-        assert found is not None
+        assert isinstance(found, Alternative)
         ladder = problem_ladder(problem).price[i]
         costs = {}
         for price in ladder[np.isfinite(ladder)]:
@@ -38,7 +40,7 @@ def test_at_the_turning_elasticity_another_price_is_best() -> None:
     plan = solve_prices(problem, gap=1e-7)
     turning = 0
     for i, found in enumerate(best_alternatives(problem, plan)):
-        if found is None or found.elasticity is None:
+        if not isinstance(found, Alternative) or found.elasticity is None:
             continue
         turning += 1
         own = problem.own.copy()
@@ -50,3 +52,59 @@ def test_at_the_turning_elasticity_another_price_is_best() -> None:
 def test_a_held_product_has_no_alternative() -> None:
     problem = small_problem(1, 2, movable=np.array([True, False]))
     assert best_alternatives(problem, solve_prices(problem))[1] is None
+
+
+def order(problem: PriceProblem, low: int, high: int) -> LinearRow:
+    """Product `low` costs no more than `high`, as large packs per unit cost no more than small ones."""
+    ladder = problem_ladder(problem)
+    rungs = [np.flatnonzero(ladder.rungs[i]) for i in (low, high)]
+    product, rung = np.repeat([low, high], [len(found) for found in rungs]), np.concatenate(rungs)
+    ratio = problem.current_price[low] / problem.current_price[high]
+    value = ladder.price[product, rung] * np.where(product == low, 1.0, -ratio)
+    return LinearRow("order", product, rung, value, high=1e-9)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.8]), st.sampled_from(["mean", "lower"]), st.booleans())
+def test_the_alternative_keeps_every_hard_row_or_none_does(seed: int, cross: float, risk: str, soft: bool) -> None:
+    """Against each rung of each product tried by hand, under an order, the index band and a limit on changes."""
+    problem = small_problem(seed, 4, cross=cross, index_band=0.02, max_changed=2, risk=risk)
+    row = replace(order(problem, 0, 1), penalty=0.7 if soft else None)
+    rows = PriceRows(problem_ladder(problem).rungs, (row,))
+    plan = solve_prices(problem, rows=rows, gap=1e-7)
+    ratio = problem.current_price[0] / problem.current_price[1]
+
+    def fine(price: np.ndarray) -> float:
+        return max(0.0, float(price[0] - ratio * price[1])) * 0.7 if soft else 0.0
+
+    for i, found in enumerate(best_alternatives(problem, plan, rows)):
+        ladder = problem_ladder(problem).price[i]
+        costs = {}
+        for price in ladder[np.isfinite(ladder)]:
+            moved = plan.price.copy()
+            moved[i] = price
+            keeps = abs(price_index_change(problem, moved)) <= 0.02 + 5e-10
+            keeps &= (moved != problem.current_price).sum() <= 2
+            keeps &= soft or moved[0] <= ratio * moved[1] + 1e-8
+            if price != plan.price[i] and keeps:
+                costs[float(price)] = plan.objective - value_of(problem, moved) + fine(moved)
+        if costs:
+            assert isinstance(found, Alternative)
+            assert found.cost == pytest.approx(min(costs.values()), abs=1e-6)
+            assert costs[found.price] == pytest.approx(found.cost, abs=1e-6)
+        else:
+            assert isinstance(found, Barred)
+            assert found.row in ("order", "index", "max_changed")
+
+
+def test_a_price_that_the_mask_rules_out_is_barred_by_no_row() -> None:
+    problem = small_problem(3, 2)
+    ladder = problem_ladder(problem)
+    allowed = ladder.rungs.copy()
+    allowed[0] = np.arange(allowed.shape[1]) == ladder.today
+    rows = PriceRows(allowed)
+    barred, free = best_alternatives(problem, solve_prices(problem, rows=rows), rows)
+    assert isinstance(barred, Barred)
+    assert barred.row == ""
+    assert barred.price != problem.current_price[0]
+    assert isinstance(free, Alternative)

@@ -11,7 +11,7 @@ from price_cases import small_problem
 
 from engine.proposal import Reason
 from optimizers.prices import PriceProblem, solve_prices
-from optimizers.prices.explain import TEMPLATES, explain_line, explain_plan
+from optimizers.prices.explain import COSTS, TEMPLATES, explain_line, explain_plan, with_cost
 
 
 def one_product(elasticity: float, cost: float = 1.5, **rules: Any) -> PriceProblem:
@@ -101,3 +101,33 @@ def test_a_move_for_the_familys_sake_says_so() -> None:
     )
     problem = replace(problem, max_change=0.05, step=0.05)
     assert "what this product loses, others of its family gain" in said(problem)
+
+
+def test_a_line_says_what_its_rule_costs_and_what_more_of_it_would_bring() -> None:
+    """What it costs the line is what the line would gain alone; what more brings is the shadow price."""
+    problem = one_product(-1.0, index_band=0.03)
+    plan = solve_prices(problem, gap=1e-9)
+    free = solve_prices(replace(problem, index_band=None), gap=1e-9)
+    said = with_cost(Reason("bound"), problem, plan, 0)
+    assert said.code == COSTS["index"]
+    assert said.values["cost"] == pytest.approx(free.objective - plan.objective)
+    assert said.values["gain"] == pytest.approx(plan.shadow_prices["index_up"])
+    step = replace(problem, index_band=0.05)  # the next rung, 2.5 % of the index away
+    assert solve_prices(step, gap=1e-9).objective - plan.objective <= 25 * said.values["gain"] + 1e-6
+    assert said.english().endswith("of the index would bring {:,.2f} in all".format(said.values["gain"]))
+
+
+def test_a_rule_of_the_line_alone_has_a_cost_and_no_price_for_others() -> None:
+    problem = one_product(-1.0)
+    plan = solve_prices(problem)
+    said = with_cost(Reason("bound"), problem, plan, 0)
+    assert said.code == COSTS[""]
+    assert said.values["cost"] > 0
+    wider = solve_prices(replace(problem, max_change=0.125))
+    assert wider.objective > plan.objective
+
+
+def test_a_line_that_no_rule_bound_costs_nothing() -> None:
+    problem = one_product(-4.0)
+    why = Reason("free")
+    assert with_cost(why, problem, solve_prices(problem), 0) is why

@@ -14,9 +14,11 @@ from price_cases import value_of
 from rule_cases import keeps, rule, small_shop
 
 from engine.errors import InfeasibleError
+from engine.proposal import Reason
 from optimizers.prices import solve_prices
 from optimizers.prices.check import check_price_plan
 from optimizers.rules import KINDS, Basis, Rule, compile_rules
+from optimizers.rules.binding import forbidding
 from optimizers.rules.check import broken, check_rules, fines
 from optimizers.rules.conflict import RuleConflictError
 from optimizers.rules.plan import find_conflict, rule_remarks, solve_under_rules, with_rule
@@ -103,7 +105,50 @@ def test_a_line_names_the_rule_that_bound_it_and_what_today_breaks() -> None:
     (mended,), (relaxed,) = rule_remarks(ruled, 2), rule_remarks(ruled, 1)
     assert mended.english() == "today's price breaks the rule “healthy”: the plan moves it to 2.20"
     assert relaxed.english().endswith("the rule is relaxed to where today's prices stand")
-    assert with_rule(mended, ruled, 0).english() == "raised by 5.0%, bound by “slowly”: without, 2.20"
+    said = with_rule(mended, ruled, 0).english()
+    assert said.startswith("raised by 5.0%, bound by “slowly”: without, 2.20; that costs this line ")
+    money = np.array([value_of(problem, np.array([p, 2.2, 2.2])) for p in (2.1, 2.2)])
+    assert ruled.bound[0].cost == pytest.approx(money[1] - money[0])
+    assert f"{ruled.bound[0].cost:,.2f} over the horizon" in said
+
+
+def test_a_rules_relief_is_what_a_little_more_of_it_brings() -> None:
+    """A limit on changes: its shadow price is no less than what one more change brings."""
+    basis = small_shop(4, 6, own=np.full((4, 6), -1.05), cross=0.0, max_change=0.10, step=0.01)
+    few = rule("max_changes", at_most=3, share=None, by=None, name="few", scope={})
+    ruled = solve_under_rules(basis.problem, basis.facts, (few,), gap=1e-6)
+    more = rule("max_changes", at_most=4, share=None, by=None, name="few", scope={})
+    gained = solve_under_rules(basis.problem, basis.facts, (more,), gap=1e-6).plan.objective - ruled.plan.objective
+    relief = [relief for one in ruled.bound for relief in one.relief]
+    assert relief
+    assert {(one.rule, one.counted) for one in relief} == {("few", True)}
+    assert relief[0].gain >= gained - 1e-6
+    assert relief[0].gain == pytest.approx(ruled.plan.shadow_prices["few"])
+    held = next(n for n, one in enumerate(ruled.bound) if one.relief)
+    said = with_rule(Reason("held"), ruled, held).english()
+    assert f"one more under “few” would bring {relief[0].gain:,.2f}" in said
+
+
+def test_one_point_more_of_a_rule_about_single_prices_brings_the_next_rung() -> None:
+    basis = small_shop(1, 2, cross=0.0, own=np.full((4, 2), -1.05), max_change=0.10, step=0.01)
+    slowly = rule("max_change", up=0.04, name="slowly", scope={"products": "p0"})
+    ruled = solve_under_rules(basis.problem, basis.facts, (slowly,))
+    (relief,) = ruled.bound[0].relief
+    ladder = basis.ladder.price[0]
+    beyond = ladder[ladder > ruled.plan.price[0] + 1e-9]
+    within = beyond[beyond <= 1.05 * basis.problem.current_price[0] + 1e-9]
+    price = ruled.plan.price.copy()
+    price[0] = within.max()
+    assert relief.gain == pytest.approx(value_of(basis.problem, price) - value_of(basis.problem, ruled.plan.price))
+    assert "one percentage point more under “slowly” would bring" in with_rule(Reason("x"), ruled, 0).english()
+
+
+def test_what_forbids_a_price_is_named() -> None:
+    basis = small_shop(1, 2, cross=0.0, own=np.full((4, 2), -1.05), max_change=0.10, step=0.05)
+    rules = (rule("max_change", up=0.05, name="slowly", scope={"products": "p0"}),)
+    compiled = compile_rules(basis, rules)
+    today, wanted = basis.problem.current_price, basis.ladder.price[:, -1]
+    assert forbidding(compiled, today, wanted) == (("slowly",), ())
 
 
 def test_no_plan_is_an_explanation() -> None:
