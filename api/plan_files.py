@@ -7,8 +7,6 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from api.frontier_chart import plot_budgets
 from api.plan_page import Section, Words, render_plan_page
 from api.week_lines import CALENDAR_COLUMNS, calendar_lines
@@ -55,10 +53,7 @@ def budget_table(stages: Sequence[Stage], plans: Sequence[JointPlan]) -> str:
 
 def budget_page(stages: Sequence[Stage], plans: Sequence[JointPlan], *, language: str) -> str:
     """The frontier of budgets as a page, with what more of each would bring in words."""
-    told = tuple(
-        Reason(BUDGET_STEP, {"budget": plan.budget, "words": word_shadow_price(plan, _round_amount(plan.budget))})
-        for plan in plans
-    )
+    told = tuple(Reason(BUDGET_STEP, {"budget": plan.budget, "words": word_shadow_price(plan)}) for plan in plans)
     names = [N_(stage.name) for stage in stages]
     rows = [
         tuple(
@@ -77,8 +72,3 @@ def budget_page(stages: Sequence[Stage], plans: Sequence[JointPlan], *, language
 
 def _budgets(plans: Sequence[JointPlan]) -> Callable[[Words], str]:
     return lambda words: plot_budgets(plans, words)
-
-
-def _round_amount(budget: float) -> float:
-    """An amount to speak of: the power of ten below a budget, at least 1."""
-    return float(10.0 ** max(np.floor(np.log10(max(budget, 1.0))), 0.0))

@@ -55,9 +55,11 @@ class PlanTable:
         """Read a CSV or Parquet file.
 
         Raises:
-            DataError: it cannot be read, a column is missing, or a key is empty or stands twice.
+            DataError: it cannot be read, a column or every row is missing, or a key is empty or stands twice.
         """
         frame = read_frame(path, needed, key)
+        if frame.empty:
+            raise DataError(f"{path}: the table has no rows; give one for each {key.removesuffix('_id')}")
         keys = frame[key].astype("string").fillna("")
         for words, bad in (("is empty", keys == ""), ("stands twice", keys.duplicated())):
             if bad.any():
@@ -143,7 +145,13 @@ def markdown_problem(
     Raises:
         DataError, ProblemError: the table, or what it states, is refused by product and value.
     """
-    price = table.numbers("price")
+    price, elasticity = table.numbers("price"), table.numbers("elasticity")
+    if (elasticity > 0).any():
+        row = int(np.argmax(elasticity))
+        raise DataError(
+            f"{table.path}: column elasticity, row {row + 1}: {elasticity[row]:g} is above 0, as if a higher price "
+            "sold more; give it with its sign, such as -2"
+        )
     shares = np.array(sorted({1.0, *rules.ladder}))
     ladder = np.round(price[:, None] * shares[None, :], 2)
     ladder[:, 1:][np.diff(ladder, axis=1) <= 0] = np.nan
@@ -160,7 +168,7 @@ def markdown_problem(
         current_rung=np.full(products, int(np.flatnonzero(shares == 1.0)[0])),
         week_units=table.weekly("week_units", rules.weeks) * decay,
         reference_price=price,
-        own=table.numbers("elasticity") + table.errors("elasticity_se", 0.0) * spread[0],
+        own=elasticity + table.errors("elasticity_se", 0.0) * spread[0],
         base_scale=np.exp(level_se * spread[1] - level_se**2 / 2),
         unit_cost=table.numbers("unit_cost", 0.0),
         salvage=table.numbers("salvage", 0.0),

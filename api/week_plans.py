@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -29,6 +30,7 @@ from engine.errors import ConflictError, NotFoundError
 from engine.files import to_json
 from engine.proposal import Proposal, Reason, State
 from engine.settings import Settings
+from optimizers.budget.joint import round_amount
 from optimizers.markdown import MarkdownPlan, MarkdownProblem
 from optimizers.markdown.gains import draw_gains
 from optimizers.promotions import PromotionProblem
@@ -177,12 +179,9 @@ class WeekPlan:
 def markdown_week_plan(problem: MarkdownProblem, plan: MarkdownPlan, *, first_week: int, seed: int) -> WeekPlan:
     """Write a markdown plan down."""
     adaptive = max(plan.adaptive_bound - plan.objective, 0.0)
-    values = {
-        "objective": plan.objective,
-        "more": plan.objective - plan.kept,
-        "bound": plan.bound,
-        "adaptive": adaptive,
-    }
+    # Two roads to the same money differ by rounding.
+    more = 0.0 if math.isclose(plan.objective, plan.kept, rel_tol=1e-12) else plan.objective - plan.kept
+    values = {"objective": plan.objective, "more": more, "bound": plan.bound, "adaptive": adaptive}
     low, high = _between(draw_gains(problem, plan.rung, np.random.default_rng(seed)))
     names = ("status", "objective", "bound", "gap", "adaptive_bound")
     by_product = zip(problem.product_ids, problem.stock, plan.leftover, plan.sold_out, plan.revenue, strict=True)
@@ -194,11 +193,11 @@ def markdown_week_plan(problem: MarkdownProblem, plan: MarkdownPlan, *, first_we
         everyday=dict(zip(problem.product_ids, problem.reference_price.tolist(), strict=True)),
         products=tuple((product, *map(float, figures)) for product, *figures in by_product),
         told=(
-            Reason(MARKDOWN_WORTH, values | {"adaptive": adaptive}),
+            Reason(MARKDOWN_WORTH, values),
             Reason(GAIN_BETWEEN, {"low": low, "high": high}),
         ),
         figures={name: getattr(plan, name) for name in names},
-        gain=plan.objective - plan.kept,
+        gain=more,
         gain_low=low,
         gain_high=high,
         kept=plan.kept,
@@ -243,7 +242,7 @@ def _tell_calendar(
     if inputs.errors_assumed:
         yield Reason(ASSUMED_ERRORS, {"level": LEVEL_SE, "lift": LIFT_SE})
     if problem.budget is not None:
-        yield word_budget_price(plan)
+        yield word_budget_price(plan, round_amount(problem.budget))
 
 
 def _between(draws: Floats) -> tuple[float, float]:

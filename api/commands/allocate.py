@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
-from api.commands.options import as_json, example, print_json, with_settings
+from api.commands.options import Finite, as_json, example, print_json, with_settings
 
 if TYPE_CHECKING:
     from engine.settings import Settings
@@ -80,7 +80,7 @@ def _read_named(texts: tuple[str, ...], kind: Callable[[str], Number], form: str
     )
 )
 @click.argument("values", type=click.Path(path_type=Path, exists=True))
-@click.option("--budget", type=click.FloatRange(min=0), help="Money that all coupons may cost [default: no limit].")
+@click.option("--budget", type=Finite(min=0), help="Money that all coupons may cost [default: no limit].")
 @click.option(
     "--segment-budget",
     "segment_budgets",
@@ -113,12 +113,12 @@ def _read_named(texts: tuple[str, ...], kind: Callable[[str], Number], form: str
 )
 @click.option(
     "--explore",
-    type=click.FloatRange(0, 1),
+    type=Finite(0, 1),
     default=0.0,
     help="Share of customers whose offer is drawn at random and logged with its chance.",
 )
 @click.option("--parity", metavar="COLUMN", help="Report parity by a protected attribute, which decides nothing.")
-@click.option("--seconds", type=click.FloatRange(min=0), default=300.0, help="Time limit [default: 300].")
+@click.option("--seconds", type=Finite(min=0), default=300.0, help="Time limit [default: 300].")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where the chosen coupons go (CSV or Parquet)."
 )

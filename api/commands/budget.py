@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api.commands.horizon import read_calendar, table_argument, weeks_option
-from api.commands.options import as_json, example, print_json, with_settings, with_source
+from api.commands.options import Finite, as_json, example, print_json, with_settings, with_source
 from api.commands.tables import read_numbers
 from engine.errors import ConfigurationError
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--promotions", type=table_argument, help="Spend on promotions: products, as `promotions` reads them.")
 @click.option("--options", "options_file", type=table_argument, help="Kinds of promotion, as `promotions` reads them.")
 @weeks_option
-@click.option("--seconds", type=click.FloatRange(min=0), default=120.0, show_default=True, help="Time limit in all.")
+@click.option("--seconds", type=Finite(min=0), default=120.0, show_default=True, help="Time limit in all.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -70,6 +70,8 @@ def budget(
     from optimizers.budget.check import check_joint_plan
     from optimizers.budget.joint import budget_frontier
 
+    if not budgets:
+        raise ConfigurationError("--budgets names no amount; give amounts of money separated by commas")
     ways: list[Way] = []
     if coupons is not None:
         ways.append(_coupons(coupons))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from api.commands.options import as_json, example, print_json, with_settings, with_source
+from api.commands.options import Finite, as_json, example, print_json, with_settings, with_source
 
 if TYPE_CHECKING:
     from engine.settings import Settings
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 @click.option(
     "--max-tests", type=click.IntRange(min=0), default=20, show_default=True, help="Most products tested at a time."
 )
-@click.option("--budget", type=click.FloatRange(min=0), help="Most expected profit given up [default: no limit].")
+@click.option("--budget", type=Finite(min=0), help="Most expected profit given up [default: no limit].")
+@click.option("--weeks", type=Finite(min=0, min_open=True), default=4.0, show_default=True, help="Length of the tests.")
 @click.option(
-    "--weeks", type=click.FloatRange(min=0, min_open=True), default=4.0, show_default=True, help="Length of the tests."
-)
-@click.option(
-    "--change", type=float, default=0.05, show_default=True, help="Price in the test half, as a share above today's."
+    "--change",
+    type=Finite(min=-1, min_open=True),
+    default=0.05,
+    show_default=True,
+    help="Price in the test half, as a share above today's.",
 )
 @click.option(
     "--out",

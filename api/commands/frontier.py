@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from api.commands.options import as_json, current_time, example, operator, print_json, with_settings, with_source
+from api.commands.options import (
+    Finite,
+    as_json,
+    current_time,
+    example,
+    operator,
+    print_json,
+    with_settings,
+    with_source,
+)
 from api.commands.tables import read_numbers
 
 if TYPE_CHECKING:
@@ -39,7 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "--levels", callback=read_numbers, help="Levels of the limit, separated by commas; shares, of the investment money."
 )
-@click.option("--take", type=float, help="Store the plan of this level as a proposal; its files go to --out too.")
+@click.option("--take", type=Finite(), help="Store the plan of this level as a proposal; its files go to --out too.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),

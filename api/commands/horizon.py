@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from api.commands.options import as_json, current_time, example, operator, print_json, with_settings
+from api.commands.options import Finite, as_json, current_time, example, operator, print_json, with_settings
 from api.commands.tables import read_numbers
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 weeks_option = click.option("--weeks", type=click.IntRange(1, 104), default=8, show_default=True, help="Weeks to plan.")
 seconds_option = click.option(
-    "--seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Time limit of the search."
+    "--seconds", type=Finite(min=0), default=60.0, show_default=True, help="Time limit of the search."
 )
 table_argument = click.Path(path_type=Path, exists=True, dir_okay=False)
 draws_option = click.option(
@@ -123,7 +123,7 @@ def markdown(
     help="Kinds of promotion: option, depth (share off), lift, and, if wanted, takes, fixed_cost, slot, slots.",
 )
 @weeks_option
-@click.option("--budget", type=click.FloatRange(min=0), help="Money for discounts and fixed costs [default: no limit].")
+@click.option("--budget", type=Finite(min=0), help="Money for discounts and fixed costs [default: no limit].")
 @click.option(
     "--min-gap", type=click.IntRange(min=1), default=1, show_default=True, help="Weeks between two of a product."
 )
@@ -247,5 +247,7 @@ def _tell(told: dict[str, object], *, as_json: bool) -> None:
         print_json(told)
         return
     for name, value in told.items():
+        if value is None:
+            continue
         text = f"{value:,.6g}" if isinstance(value, float) else str(value)
         click.echo(f"{name:<16} {text}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,12 @@ def read_numbers(_context: click.Context, _option: click.Parameter, text: str | 
     if text is None:
         return None
     try:
-        return [float(part) for part in text.split(",") if part.strip()]
+        numbers = [float(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise click.BadParameter(f"{text!r}: write numbers separated by commas, for example 0.002,0.005") from error
+    if not all(map(math.isfinite, numbers)):
+        raise click.BadParameter(f"{text!r}: give finite numbers")
+    return numbers
 
 
 def read_table(path: Path, needed: list[str], *, identifiers: tuple[str, ...] = ()) -> pd.DataFrame:

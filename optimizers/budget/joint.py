@@ -26,7 +26,7 @@ ROUNDS = 30
 FILLS = 6
 NARROW = 1e-4
 """Width of the interval of prices, as a share, below which no price between is asked."""
-WORTH = "one more {amount:,.0f} in the budget would bring {gain:,.0f}"
+WORTH = "one more {amount:,.0f} in the budget would bring {gain:,.0f} at most"
 WORTH_NOTHING = "the budget is larger than what pays: more of it would bring nothing"
 
 
@@ -252,8 +252,14 @@ def budget_frontier(
     return tuple(search.plan(float(budget), gap=gap, seconds=seconds / len(budgets)) for budget in budgets)
 
 
-def word_shadow_price(plan: JointPlan, amount: float = 1000.0) -> Reason:
+def round_amount(budget: float) -> float:
+    """An amount to speak of: the power of ten below a budget, at least 1."""
+    return float(10.0 ** max(math.floor(math.log10(max(budget, 1.0))), 0))
+
+
+def word_shadow_price(plan: JointPlan) -> Reason:
     """Say in words what more budget would bring, at most."""
     if plan.shadow_price <= 0:
         return Reason(WORTH_NOTHING)
+    amount = round_amount(plan.budget)
     return Reason(WORTH, {"amount": amount, "gain": amount * plan.shadow_price})

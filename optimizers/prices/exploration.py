@@ -57,7 +57,8 @@ class PriceTestValues:
     information: Floats
     """Expected gain of choosing after the test, less that of choosing now; never negative."""
     cost: Floats
-    """Expected profit given up while the test price is charged; negative where the test price is the better one."""
+    """Expected profit given up while the test price is charged instead of the price that would be otherwise: the best
+    under today's belief, or today's of a held product; negative where the test price is better than that."""
     net: Floats
     posterior_sd: Floats
     """Of the elasticity, after the test."""
@@ -90,7 +91,7 @@ def value_tests(problem: PriceProblem, design: PriceTestDesign) -> PriceTestValu
     information = np.maximum(then - now, 0.0) * design.horizons
     test_price = problem.current_price * (1 + design.change)
     share = 0.5 * design.weeks / design.horizon_weeks
-    cost = -share * _gain(problem, test_price[:, None], mean, variance)[:, 0]
+    cost = share * (now - _gain(problem, test_price[:, None], mean, variance)[:, 0])
     return PriceTestValues(information, cost, information - cost, np.sqrt(after))
 
 

@@ -27,7 +27,7 @@ SHORT = (
     "together, promotions of one week would take more from a product of the category than it sells; "
     "lower `takes` or `dip`, or set max_per_category"
 )
-BUDGET_WORTH = "one more {amount:,.0f} in the promotion budget would bring {gain:,.0f}"
+BUDGET_WORTH = "one more {amount:,.0f} in the promotion budget would bring {gain:,.0f} at most"
 
 
 @dataclass(frozen=True)
@@ -301,6 +301,6 @@ def _first_week_spend(problem: PromotionProblem, plan: PromotionPlan) -> float:
     return evaluate_calendar(problem, first).spend
 
 
-def word_budget_price(plan: PromotionPlan, amount: float = 1000.0) -> Reason:
-    """Say what a larger budget would bring."""
+def word_budget_price(plan: PromotionPlan, amount: float) -> Reason:
+    """Say what a budget larger by an amount of money would bring, at most."""
     return Reason(BUDGET_WORTH, {"amount": amount, "gain": amount * plan.budget_price})

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from api.cli import cli
+from api.cli import cli, run_command
 from api.plan_tables import (
     SOLD,
     CalendarRules,
@@ -170,3 +170,32 @@ def test_a_budget_without_a_way_of_spending_is_refused(folder: Path) -> None:
     done = CliRunner().invoke(cli, ["budget", "--budgets", "5", "--set", "log.level=error"])
     assert isinstance(done.exception, OfferwrightError)
     assert "no way of spending" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("markdown nothing.csv", "the table has no rows"),
+        ("promotions products.csv --options none.csv", "the table has no rows; give one for each option"),
+        ("markdown dearer.csv", "as if a higher price sold more"),
+        ("budget --budgets , --coupons products.csv", "--budgets names no amount"),
+        ("budget --budgets 5,inf --coupons products.csv", "give finite numbers"),
+        ("promotions products.csv --options options.csv --budget nan", "no finite number"),
+        ("markdown stock.csv --seconds nan", "no finite number"),
+        ("markdown stock.csv --ladder nan", "give finite numbers"),
+        ("explore --change -1", "range"),
+        ("explore --weeks inf", "no finite number"),
+        ("frontier --levels 0.1,nan", "give finite numbers"),
+        ("frontier --take nan", "no finite number"),
+        ("allocate stock.csv --budget inf", "no finite number"),
+    ],
+)
+def test_what_is_no_input_is_refused_at_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str, says: str
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "nothing.csv").write_text(STOCK.splitlines()[0] + "\n")
+    (folder / "none.csv").write_text(OPTIONS.splitlines()[0] + "\n")
+    (folder / "dearer.csv").write_text(STOCK.replace("-2.2", "2.2"))
+    assert run_command([*arguments.split(), "--set", f"data.home={folder / 'home'}"]) == 2
+    assert says in capsys.readouterr().err

@@ -90,6 +90,18 @@ def test_a_held_product_is_freed_only_by_a_test_that_narrows_its_belief_enough()
     assert (wide.information > value_tests(beliefs(3), DESIGN).information).all()
 
 
+def test_a_price_that_is_better_anyway_is_no_reason_to_test_it() -> None:
+    """Products that should plainly be dearer, all but known: raising them is the plan's, there is nothing to learn."""
+    problem = beliefs(5, sd=1e-6)
+    dearer = replace(problem, own=problem.own / 4)
+    values = value_tests(dearer, DESIGN)
+    assert (values.cost >= 0).all()
+    assert (values.net <= 1e-6).all()
+    assert len(choose_tests(values, max_tests=4)[0]) == 0
+    held = value_tests(replace(dearer, movable=np.zeros(4, dtype=bool)), DESIGN)
+    assert (held.cost < 0).all(), "a held product would stay at today's price, so a better one is worth charging"
+
+
 def test_a_product_that_does_not_sell_teaches_nothing() -> None:
     problem = beliefs(4, base_units=np.zeros(4))
     values = value_tests(problem, DESIGN)

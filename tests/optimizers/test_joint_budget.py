@@ -139,7 +139,7 @@ def test_the_frontier_rises_its_price_falls_and_foretells_the_next_point() -> No
         assert two.shadow_price <= one.shadow_price + 1e-9
         assert two.objective <= one.bound + one.shadow_price * (two.budget - one.budget) + 1e-6
     assert word_shadow_price(plans[0]).english() == (
-        f"one more 1,000 in the budget would bring {1000 * plans[0].shadow_price:,.0f}"
+        f"one more 10 in the budget would bring {10 * plans[0].shadow_price:,.0f} at most"
     )
 
 

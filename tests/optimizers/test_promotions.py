@@ -261,6 +261,6 @@ def test_a_calendar_planned_again_remembers_what_was_promoted_and_learns_what_so
 def test_the_budgets_price_is_put_into_words() -> None:
     plan = plan_promotions(large(3, 12, 6, budget=300.0, max_per_category=1))
     assert plan.budget_price > 0
-    assert word_budget_price(plan).english() == (
-        f"one more 1,000 in the promotion budget would bring {1000 * plan.budget_price:,.0f}"
+    assert word_budget_price(plan, 1000).english() == (
+        f"one more 1,000 in the promotion budget would bring {1000 * plan.budget_price:,.0f} at most"
     )
