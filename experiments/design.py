@@ -42,8 +42,8 @@ SHORT = N_("Even {weeks} weeks reach a power of {power:.0%} only; the smallest e
 CUPED = N_("What units did before explains {explained:.0%} of the variance; so many fewer units are needed.")
 CLUSTERED = N_("Units in one cluster are alike (correlation {correlation:.2f}): {effect:.1f} times as many are needed.")
 NO_LENGTH = N_(
-    "experiment {experiment} is planned as {method} over units that are there from the first day: give the weeks that "
-    "it runs, so that every reading knows how far it is"
+    "experiment {experiment} is analysed by the method {method} and all its units take part from the start, so their "
+    "number does not tell how far it is: give the number of weeks that it will run"
 )
 SOONER = N_(
     "If the effect is there, {looks} readings at equal distances show it after {share:.0%} of the time on average."

@@ -103,7 +103,8 @@ def linearised(name: str, numerator: npt.ArrayLike, denominator: npt.ArrayLike) 
     if above.size != below.size or below.mean() == 0.0:
         raise ProblemError(
             Reason(
-                "ratio '{name}': {above} numerators over {below} denominators that mean nothing",
+                "ratio '{name}' cannot be formed from {above} numerators and {below} denominators: give one of each "
+                "for every unit, and denominators that do not add up to 0",
                 {"name": name, "above": above.size, "below": below.size},
             )
         )

@@ -199,7 +199,8 @@ def rerandomisation_p_value(
     if len(weights) != 2 or y.shape != drawn.variant.shape or not np.all(np.isfinite(y)):
         raise ProblemError(
             Reason(
-                "{outcomes} outcomes for {units} units of {variants} variants; two are read",
+                "{outcomes} outcomes were given for {units} units in {variants} variants; this test compares two "
+                "variants and needs one finite outcome for each unit",
                 {"outcomes": y.size, "units": drawn.variant.size, "variants": len(weights)},
             )
         )

@@ -168,7 +168,7 @@ def test_the_run_length_follows_the_arrivals():
         (lambda: mean_outcome("y", [1.0, 1.0]), "no variance"),
         (lambda: mean_outcome("y", [1.0, math.nan]), "row 2"),
         (lambda: proportion_outcome("y", [0, 1, 2]), "holds 2"),
-        (lambda: ratio_outcome("y", [1.0, 2.0], [1.0, -1.0]), "mean nothing"),
+        (lambda: ratio_outcome("y", [1.0, 2.0], [1.0, -1.0]), "do not add up to 0"),
         (lambda: with_covariates(PROFIT, [1.0, 2.0, 4.0], [1.0, math.nan, 2.0]), "missing values"),
         (lambda: with_clusters(PROFIT, [1.0, 2.0], ["a", "a"]), "at least 2"),
         (lambda: panel_outcome("y", np.ones((5, 4)), weeks=3, before=2), "needs 5"),
