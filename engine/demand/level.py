@@ -24,7 +24,8 @@ from engine.demand.level_features import (
     by_product,
     usual_promotions,
 )
-from engine.demand.level_filter import DRIVERS
+from engine.demand.level_filter import DRIVERS, Noise
+from engine.demand.level_noise import choose_noise
 from engine.demand.level_plan import Plan, coming_plan, drivers, first_everyday_price, plan_of, usable_cells
 from engine.demand.level_season import pooled_with_season
 from engine.errors import DataError
@@ -92,6 +93,8 @@ class LevelModel:
     """(4,) effects of discount, everyday price, leaflet, display common to all series."""
     own: Bools
     """(4,) which of them each series has its own of."""
+    noise: Noise
+    """What the filter takes for chance."""
     season: Floats
     """(P, J) harmonics of the yearly season of each product's category; zeros: none."""
     static: Floats
@@ -170,12 +173,14 @@ def fit_level(
     season = by_category[panel.category_code] * ("calendar" not in options.without)
     static, names = _static_features(panel, profile_mix, text, options.without)
     at = panel.series_product
-    history = build_history(panel, pooled, own, season=season[at], static=static[at], static_names=names)
+    noise = choose_noise(panel, pooled, own, season[at], _doublings(horizon))
+    history = build_history(panel, pooled, own, noise=noise, season=season[at], static=static[at], static_names=names)
     model = LevelModel(
         booster=None,
         names=(),
         pooled=pooled,
         own=own,
+        noise=noise,
         season=season,
         static=static,
         static_names=names,
@@ -342,6 +347,7 @@ def history_of(model: LevelModel, panel: Panel) -> History:
         panel,
         model.pooled,
         model.own,
+        noise=model.noise,
         season=model.season[at],
         static=model.static[at],
         static_names=model.static_names,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from engine.demand.level_calendar import holiday_distance, season
-from engine.demand.level_filter import Filtered, filter_series
+from engine.demand.level_filter import USUAL_NOISE, Filtered, Noise, filter_series
 from engine.demand.level_plan import Plan, drivers, first_everyday_price, live_cells, plan_of, usable_cells
 from engine.demand.level_season import HARMONICS, harmonics
 from engine.panel import Panel
@@ -112,6 +112,7 @@ def build_history(
     pooled: Floats,
     own: Bools,
     *,
+    noise: Noise = USUAL_NOISE,
     season: Floats | None = None,
     static: Floats | None = None,
     static_names: tuple[str, ...] = (),
@@ -122,6 +123,7 @@ def build_history(
         panel: the panel.
         pooled: (4,) effects of the drivers common to all series (`level_filter.pooled_effects`).
         own: (4,) whether the series have their own effect.
+        noise: what the filter takes for chance.
         season: (S, J) harmonics of the series' yearly season (`level_season`); None: no season.
         static: (S, E) constant features.
         static_names: (E,) their names.
@@ -132,7 +134,7 @@ def build_history(
     units = np.where(usable, panel.units, 0.0)
     season = np.zeros((len(units), 2 * HARMONICS)) if season is None else season
     path = season @ harmonics(np.arange(units.shape[1])).T
-    filtered = filter_series(units, usable, live, seen, pooled, group, own=own, season=path)
+    filtered = filter_series(units, usable, live, seen, pooled, group, own=own, season=path, noise=noise)
     plain = units / np.exp(np.clip(np.einsum("stk,stk->st", filtered.effects, seen) + path, -3.0, 3.0))
     bridged = np.where(usable, plain, np.where(live, np.exp(filtered.level), 0.0))
     group_units = _by_group(bridged, group)

@@ -21,9 +21,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 DISPERSION = 0.15
-"""α: extra variance of weekly counts beyond Poisson, as a share of the squared mean."""
-LEVEL_NOISE = 0.005
-"""Variance of the weekly step of the log level (about 7 % a week)."""
+"""Extra variance of weekly counts beyond Poisson, as a share of the squared mean, before the data speak."""
 NEW_LEVEL_VARIANCE = 2.0
 """Variance of a new series' log level around its category's."""
 EFFECT_SD = (1.0, 1.0, 0.5, 0.5)
@@ -31,6 +29,19 @@ EFFECT_SD = (1.0, 1.0, 0.5, 0.5)
 DRIVERS = ("discount", "regular", "mailer", "display")
 MAX_LOG_UNITS = 20.0
 NEWTON_STEPS = 6
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What the filter takes for chance."""
+
+    step: float = 0.005
+    """Variance of the weekly step of the log level (.005: about 7 % a week)."""
+    dispersion: float = DISPERSION
+    """α: extra variance of weekly counts beyond Poisson, as a share of the squared mean."""
+
+
+USUAL_NOISE = Noise()
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,7 @@ def filter_series(
     *,
     own: Bools,
     season: Floats | None = None,
+    noise: Noise = USUAL_NOISE,
 ) -> Filtered:
     """Filter all series forward; a series that is not yet live carries its group's mean level.
 
@@ -119,6 +131,7 @@ def filter_series(
         group: (S,) group (category) 0…G-1.
         own: (K,) False: the series keeps the pooled effect.
         season: (S, T) log factor of demand that comes with the week; None: none.
+        noise: what counts as chance (`level_noise.choose_noise`).
     """
     state, variance = _initial(len(units), pooled, own)
     n_weeks = units.shape[1]
@@ -129,10 +142,10 @@ def filter_series(
         state[:, 0] = np.where(
             before, state[:, 0], _newcomer_level(state[:, 0], before, units[:, t], usable[:, t], group)
         )
-        variance[:, 0, 0] += np.where(before, LEVEL_NOISE, 0.0)
+        variance[:, 0, 0] += np.where(before, noise.step, 0.0)
         seen = np.column_stack([np.ones(len(units)), drivers[:, t]])
         given = season[:, t] if season is not None else np.zeros(len(units))
-        _observe(state, variance, seen, given, units[:, t], usable[:, t] & live[:, t])
+        _observe(state, variance, seen, given, units[:, t], usable[:, t] & live[:, t], noise.dispersion)
         before = before | live[:, t]
         levels[:, t], effects[:, t], spread[:, t] = state[:, 0], state[:, 1:], variance[:, 0, 0]
     return Filtered(level=levels, effects=effects, level_variance=spread)
@@ -160,24 +173,26 @@ def _newcomer_level(level: Floats, before: Bools, units: Floats, usable: Bools, 
     return np.asarray(((total + overall) / (count + 1.0))[group], dtype=np.float64)
 
 
-def _observe(state: Floats, variance: Floats, seen: Floats, given: Floats, units: Floats, usable: Bools) -> None:
+def _observe(
+    state: Floats, variance: Floats, seen: Floats, given: Floats, units: Floats, usable: Bools, dispersion: float
+) -> None:
     """Move states (S, K+1) and variances in place to the posterior mode given this week's counts."""
     gain = np.einsum("skl,sl->sk", variance, seen)
     prior = np.maximum(np.einsum("sk,sk->s", seen, gain), 1e-12)
     mean = np.exp(np.clip(np.einsum("sk,sk->s", seen, state) + given, -8.0, MAX_LOG_UNITS))
-    shift, information = _posterior_mode(mean, prior, units)
+    shift, information = _posterior_mode(mean, prior, units, dispersion)
     state += np.where(usable, shift / prior, 0.0)[:, None] * gain
     shrink = np.where(usable, information / (1.0 + prior * information), 0.0)
     variance -= shrink[:, None, None] * np.einsum("sk,sl->skl", gain, gain)
 
 
-def _posterior_mode(mean: Floats, prior: Floats, units: Floats) -> tuple[Floats, Floats]:
+def _posterior_mode(mean: Floats, prior: Floats, units: Floats, dispersion: float) -> tuple[Floats, Floats]:
     """Shift of log μ at the posterior mode, and the information of the count there (negative binomial quasi-score)."""
     shift = np.zeros_like(mean)
     for _ in range(NEWTON_STEPS):
         now = mean * np.exp(shift)
-        slope = (units - now) / (1.0 + DISPERSION * now) - shift / prior
-        curve = now * (1.0 + DISPERSION * units) / (1.0 + DISPERSION * now) ** 2 + 1.0 / prior
+        slope = (units - now) / (1.0 + dispersion * now) - shift / prior
+        curve = now * (1.0 + dispersion * units) / (1.0 + dispersion * now) ** 2 + 1.0 / prior
         shift = np.clip(shift + slope / curve, -4.0, 4.0)
     now = mean * np.exp(shift)
-    return shift, now / (1.0 + DISPERSION * now)
+    return shift, now / (1.0 + dispersion * now)
