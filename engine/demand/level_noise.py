@@ -8,8 +8,8 @@ predictive likelihood of West and Harrison, Bayesian Forecasting and Dynamic Mod
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -60,15 +60,28 @@ def choose_noise(panel: Panel, pooled: Floats, own: Bools, season: Floats, horiz
     group = series_groups(panel)[kept]
     counted = usable[:, targets] & np.isfinite(anchor[:, targets - max(horizons)])
 
-    def score(noise: Noise) -> float:
+    @functools.cache
+    def score(dispersion: float, step: int) -> float:
+        noise = Noise(STEPS[step], dispersion)
         filtered = filter_series(units, usable, live, seen, pooled, group, own=own, season=path, noise=noise)
         return sum(
             log_likelihood(units[:, targets][counted], _expected(filtered, targets, ahead, seen, path)[counted])
             for ahead in horizons
         )
 
-    candidates = [Noise(step, dispersion) for step, dispersion in itertools.product(STEPS, DISPERSIONS)]
-    return max(candidates, key=score)
+    tops = [(_climb(functools.partial(score, dispersion)), dispersion) for dispersion in DISPERSIONS]
+    step, dispersion = max(tops, key=lambda top: score(top[1], top[0]))
+    return Noise(STEPS[step], dispersion)
+
+
+def _climb(score: Callable[[int], float]) -> int:
+    """Position in `STEPS` that scores better than both its neighbours, uphill from the usual step."""
+    at = STEPS.index(USUAL_NOISE.step)
+    while True:
+        best = max((k for k in (at, at - 1, at + 1) if 0 <= k < len(STEPS)), key=score)
+        if best == at:
+            return at
+        at = best
 
 
 def _expected(filtered: Filtered, targets: Ints, ahead: int, seen: Floats, path: Floats) -> Floats:
