@@ -96,7 +96,7 @@ def test_a_stored_contradiction_is_explained_in_both_languages(tmp_path, monkeyp
         name, fingerprint, notes, faults = "corner", "f" * 64, (), ()
 
     monkeypatch.setattr("engine.sources.open_shop", lambda *_: Shop())
-    monkeypatch.setattr("api.cycle._price_part", no_plan)
+    monkeypatch.setattr("api.cycle._posed_prices", no_plan)
     with pytest.raises(InfeasibleError):
         run_cycle(given, now=proposal().created_at, created_by="test", only=["prices"])
     with open_store(given.store_url) as store:
