@@ -22,8 +22,9 @@ from optimizers.prices.binding import binding_rules
 from optimizers.prices.ladder import Ladder
 from optimizers.prices.rows import LinearRow, PriceRows, check_rows
 from optimizers.prices.search import PriceSearch
-from optimizers.prices.solve import PricePlan, PriceProblem, check_problem, problem_ladder, solve_prices
+from optimizers.prices.solve import PricePlan, PriceProblem, problem_ladder, solve_prices
 from optimizers.prices.system import all_rows
+from optimizers.prices.well_posed import check_effort, check_problem
 from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
@@ -62,6 +63,7 @@ def resolve_prices(
     """
     begun = time.perf_counter()
     check_problem(problem)
+    check_effort(gap, seconds)
     ladder = problem_ladder(problem)
     rules = _with_fixed(problem, ladder, all_rows(problem, ladder, rows), fixed)
     check_rows(rules, ladder.rungs, problem.product_ids)

@@ -27,7 +27,8 @@ import numpy.typing as npt
 
 from engine.errors import ProblemError
 from optimizers.prices.rows import PriceRows
-from optimizers.prices.solve import PricePlan, PriceProblem, check_problem, evaluate_prices, solve_prices
+from optimizers.prices.solve import PricePlan, PriceProblem, evaluate_prices, solve_prices
+from optimizers.prices.well_posed import check_effort, check_problem
 from optimizers.prices.worst_case import scenario_problem, worst_gain
 from optimizers.solver import CompiledModel, relative_gap, solve
 
@@ -97,6 +98,7 @@ def solve_robust_prices(
         InfeasibleError: no prices satisfy the rules.
     """
     check_problem(problem)
+    check_effort(gap, seconds)
     _check_rows(rows)
     if risk not in RISKS:
         raise ProblemError(f"risk is {risk!r}; allowed: {', '.join(RISKS)}")

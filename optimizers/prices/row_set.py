@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from optimizers.prices.kernels import RowArrays, Tables
+from engine.errors import InfeasibleError
+from optimizers.prices.kernels import TIGHT, RowArrays, Tables
 from optimizers.prices.ladder import Ladder
 from optimizers.prices.rows import LinearRow
 
@@ -93,6 +94,9 @@ def split_fines(rows: list[RawRow], shape: tuple[int, ...]) -> tuple[list[RawRow
     fine = np.zeros(shape)
     left = []
     for row in rows:
+        if not len(row.product):
+            _settle(row, fine)
+            continue
         adds_up = row.low == -np.inf and row.high == 0.0 and bool((row.coefficient >= 0).all())
         if row.measured or np.isinf(row.penalty) or not (adds_up or len(row.product) == 1):
             left.append(row)
@@ -100,6 +104,19 @@ def split_fines(rows: list[RawRow], shape: tuple[int, ...]) -> tuple[list[RawRow
         off = np.maximum(np.maximum(row.coefficient - row.high, row.low - row.coefficient), 0.0)
         fine[row.product] += row.penalty * off
     return left, fine
+
+
+def _settle(row: RawRow, fine: Floats) -> None:
+    """A row that no choice changes is kept by all or by none: its fine is paid whatever is chosen.
+
+    Raises:
+        InfeasibleError: it is hard, and broken.
+    """
+    off = max(row.low, -row.high, 0.0)
+    if np.isinf(row.penalty) and off > TIGHT:
+        raise InfeasibleError(f"no prices satisfy the rules: no price that may change counts in {row.name!r}; relax it")
+    if np.isfinite(row.penalty):
+        fine[:1] += row.penalty * off
 
 
 def row_set(rows: list[RawRow], tables: Tables, number: Ints) -> RowSet:

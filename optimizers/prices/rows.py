@@ -91,6 +91,8 @@ def _check_row(row: LinearRow, rungs: Bools) -> None:
     if len(row.rung) != expected or len(row.coefficient) != expected:
         refuse(f"{len(row.product)} products, {len(row.rung)} rungs, {len(row.coefficient)} coefficients do not match")
     for name, numbers, count in (("product", row.product, len(rungs)), ("rung", row.rung, rungs.shape[1])):
+        if numbers.dtype.kind not in "iu":
+            refuse(f"the {name} numbers are of type {numbers.dtype}; give whole numbers")
         strange = numbers[(numbers < 0) | (numbers >= count)]
         if len(strange):
             refuse(f"a {name} is numbered {int(strange[0])}; they go from 0 to {count - 1}")
@@ -98,5 +100,7 @@ def _check_row(row: LinearRow, rungs: Bools) -> None:
         refuse("a coefficient is not finite")
     if np.isnan(row.low) or np.isnan(row.high) or row.low > row.high:
         refuse(f"low is {row.low:g} and high {row.high:g}; give low <= high")
+    if row.low == np.inf or row.high == -np.inf:
+        refuse(f"low is {row.low:g} and high {row.high:g}; give a finite limit, or leave it out")
     if row.penalty is not None and not 0 <= row.penalty < np.inf:
         refuse(f"penalty is {row.penalty:g}; give 0 or more money per unit of violation, or none for a hard rule")

@@ -25,16 +25,13 @@ from optimizers.prices.ladder import Ladder, LadderRules, build_ladder
 from optimizers.prices.rows import PriceRows, check_rows
 from optimizers.prices.search import PriceSearch
 from optimizers.prices.system import all_rows, build_system, named_prices
+from optimizers.prices.well_posed import check_effort, check_problem, refuse
 from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-MAX_ELASTICITY = 100.0
-MAX_CURVATURE = 5.0
-MAX_FAMILY = 10_000_000
-MAX_LOG_DEMAND = 50.0
 ROUNDING = 1e-12
 """A bound closer to the objective than this share of today's revenue is the objective, but for rounding."""
 
@@ -149,7 +146,7 @@ def evaluate_prices(problem: PriceProblem, price: Floats) -> PriceOutcome:
     price = np.asarray(price, dtype=np.float64)
     if price.shape != problem.current_price.shape:
         raise ProblemError(f"prices have shape {price.shape}; the problem has {len(problem.product_ids)} products")
-    _refuse(problem, ~(np.isfinite(price) & (price > 0)), "price", price, "give a price above 0")
+    refuse(problem, ~(np.isfinite(price) & (price > 0)), "price", price, "give a price above 0")
     effect = price_model.rest_effect(problem, price_model.Families.of(problem), price)
     units = price_model.draw_units(price_model.bent_as_drawn(problem, price), price, effect)
     profit = units * (price - problem.unit_cost)
@@ -181,17 +178,20 @@ def solve_prices(
         A plan that satisfies every hard rule to the cent; today's prices at the worst, where those are permitted.
 
     Raises:
-        ProblemError: the problem or a row is not well posed; the message names product or rule, and value.
+        ProblemError: the problem, a row, the gap or the time limit is not well posed; the message names product or
+            rule, and value.
         InfeasibleError: no prices satisfy the rules.
         PlanError: today's prices break the rules, and time or the work that is allowed ended before others were found.
     """
     check_problem(problem)
+    check_effort(gap, seconds)
     if seconds > 0:
         _compile_kernels(problem.risk)
     begun = time.perf_counter()
     ladder = problem_ladder(problem)
+    if rows is not None:
+        check_rows(rows, ladder.rungs, problem.product_ids)
     rules = all_rows(problem, ladder, rows)
-    check_rows(rules, ladder.rungs, problem.product_ids)
     if not len(problem.product_ids):
         return PricePlan("nothing_to_move", np.empty(0), 0.0, 0.0, 0.0, free_price=np.empty(0))
     search = PriceSearch(problem, ladder, rules, gap=gap, deadline=begun + seconds, tell=progress, cancelled=cancelled)
@@ -303,102 +303,3 @@ def problem_ladder(problem: PriceProblem) -> Ladder:
 def ladder_rules(problem: PriceProblem) -> LadderRules:
     """Gather the rules that each product's own ladder obeys."""
     return LadderRules(problem.max_change, problem.step, problem.min_margin, problem.endings)
-
-
-def check_problem(problem: PriceProblem) -> None:
-    """Refuse a problem that is not well posed.
-
-    Raises:
-        ProblemError: a wrong shape, NaN, a price of 0, a negative cost, an absurd elasticity, an unknown risk setting;
-            the message names the product, the value and the remedy.
-    """
-    products = len(problem.product_ids)
-    _check_shapes(problem, products)
-    price, cost, units = problem.current_price, problem.unit_cost, problem.base_units
-    _refuse(problem, ~(np.isfinite(price) & (price > 0)), "current price", price, "give a price above 0")
-    _refuse(problem, ~(np.isfinite(cost) & (cost >= 0)), "unit cost", cost, "give a cost of 0 or more")
-    _refuse(problem, ~(np.isfinite(units) & (units >= 0)), "forecast of units", units, "give 0 or more")
-    for name in ("own", "cross"):
-        draws = getattr(problem, name)
-        bad = ~(np.abs(draws) <= MAX_ELASTICITY).all(axis=0)
-        _refuse(problem, bad, f"{name} elasticity", draws.mean(axis=0), f"all draws must be within ±{MAX_ELASTICITY:g}")
-    scale = problem.base_scale
-    _refuse(
-        problem,
-        ~(np.isfinite(scale) & (scale >= 0)).all(axis=0),
-        "base_scale",
-        scale.mean(axis=0),
-        "give draws of 0 or more",
-    )
-    _check_rules(problem)
-    ladder_rules(problem).check()
-    _check_reach(problem)
-
-
-def _check_reach(problem: PriceProblem) -> None:
-    """Refuse elasticities under which profit at the ends of the ladder is no number any more."""
-    ends = np.abs(problem.own).max(axis=0, initial=0) + np.abs(problem.cross).max(axis=0, initial=0)
-    reach = ends * -np.log1p(-problem.max_change)
-    _refuse(
-        problem,
-        reach > MAX_LOG_DEMAND,
-        "largest elasticity",
-        ends,
-        f"demand would move by more than e^{MAX_LOG_DEMAND:g} on its ladder",
-    )
-
-
-def _check_shapes(problem: PriceProblem, products: int) -> None:
-    draws = len(problem.own)
-    given = [name for name in ("price_low", "price_high", "index_weight") if getattr(problem, name) is not None]
-    lines = ("current_price", "unit_cost", "base_units", "family", "movable", *given)
-    expected: dict[str, tuple[int, ...]] = dict.fromkeys(lines, (products,))
-    expected |= dict.fromkeys(("own", "cross", "base_scale"), (draws, products))
-    for name, shape in expected.items():
-        found = np.shape(getattr(problem, name))
-        if found != shape:
-            raise ProblemError(f"{name} has shape {found}, expected {shape} for {products} products, {draws} draws")
-    further = problem.further
-    if further is not None and (further.ndim != 2 or len(further) != products):
-        raise ProblemError(f"further has shape {further.shape}, expected ({products}, E) for {products} products")
-    if not draws:
-        raise ProblemError("own has no draws; give at least one, the point estimate")
-    codes = np.asarray(problem.family)
-    if codes.dtype.kind not in "iu":
-        raise ProblemError(f"family has numbers of type {codes.dtype}; number families from 0 with whole numbers")
-    for code in (int(codes.min(initial=0)), int(codes.max(initial=0))):
-        if not 0 <= code <= MAX_FAMILY:
-            raise ProblemError(f"family has the code {code}; number families from 0, at most {MAX_FAMILY:,}")
-
-
-def _check_rules(problem: PriceProblem) -> None:
-    if problem.risk not in ("mean", "lower"):
-        raise ProblemError(f"risk is {problem.risk!r}; allowed: mean, lower")
-    if problem.index_band is not None and not 0 <= problem.index_band < np.inf:
-        raise ProblemError(f"index_band is {problem.index_band}; give 0 or more, such as 0.002, or none")
-    if problem.max_changed is not None and problem.max_changed < 0:
-        raise ProblemError(f"max_changed is {problem.max_changed}; give 0 or more, or none")
-    drawn = problem.curvature_draws
-    if drawn is not None and not (drawn.shape == problem.own.shape[:1] and np.all(np.abs(drawn) <= MAX_CURVATURE)):
-        raise ProblemError(
-            f"curvature_draws has shape {drawn.shape}; give one number within ±{MAX_CURVATURE:g} for each of "
-            f"{len(problem.own)} draws"
-        )
-    if not abs(problem.curvature) <= MAX_CURVATURE:
-        raise ProblemError(f"curvature is {problem.curvature}; give a number within ±{MAX_CURVATURE:g}")
-    weight = problem.index_weight
-    if weight is not None:
-        _refuse(problem, ~(np.isfinite(weight) & (weight >= 0)), "index_weight", weight, "give 0 or more")
-    for name in ("price_low", "price_high"):
-        seen = getattr(problem, name)
-        if seen is not None:
-            unknown = np.isnan(seen) & problem.movable
-            _refuse(problem, unknown, name, seen, "give a price, or 0 and infinity for no limit, or hold the product")
-
-
-def _refuse(problem: PriceProblem, bad: npt.ArrayLike, name: str, value: Floats, remedy: str) -> None:
-    found = np.flatnonzero(bad)
-    if len(found):
-        first = int(found[0])
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise ProblemError(f"product {problem.product_ids[first]}{more}: {name} is {value[first]}; {remedy}")

@@ -7,7 +7,7 @@ are kept inside it; the others couple groups.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -207,7 +207,17 @@ def _tabulate(
         worth[:, :, 0] -= today[:, None]
         return tables, worth, margin, -margin * curve, error if off > 1e-9 else 0.0
     worth, dent, error = _lower_tables(problem, order, tables, margin, current, half)
-    return tables, worth, margin, dent, error
+    units, worth = _same_length(units, worth)
+    return tables._replace(units=units), worth, margin, dent, error
+
+
+def _same_length(*polynomials: Floats) -> Iterator[Floats]:
+    """Polynomials (…, M) with as many coefficients as the longest, so that they can be added up."""
+    length = max(found.shape[-1] for found in polynomials)
+    for found in polynomials:
+        longer = np.zeros((*found.shape[:-1], length))
+        longer[..., : found.shape[-1]] = found
+        yield longer
 
 
 def _reach(family: Ints, share: Floats, move: Floats, allowed: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:

@@ -185,7 +185,7 @@ def _with(**changes: Any) -> PriceProblem:
         ({"family": np.array([0, -1, 0])}, "family has the code -1"),
         ({"family": np.array([0, 2**62, 0])}, "family has the code 4611686018427387904; number families from 0"),
         ({"family": np.array([0, 2**63, 0], dtype=np.uint64)}, "family has the code 9223372036854775808"),
-        ({"family": np.array([0.0, 1.5, 0.0])}, "family has numbers of type float64"),
+        ({"family": np.array([0.0, 1.5, 0.0])}, "family holds values of type float64"),
         ({"step": 0.2}, "step is 0.2 and max_change 0.1"),
         ({"index_band": -0.1}, "index_band is -0.1"),
         ({"max_changed": -1}, "max_changed is -1"),
