@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
-from engine.proposal import Reason
+from engine.proposal import Reason, readable
 
 LANGUAGES = {"en": "English", "zh": "简体中文"}
+NAMES = frozenset(
+    (
+        *("column", "columns", "missing", "present", "names", "metric", "segment", "table", "file", "variant"),
+        *("offer", "product", "category", "experiment", "proposal", "person", "author"),
+    )
+)
+"""Fields of sentences that hold names of columns, metrics, files, products and people, which stay as they are: "week"
+and "units" are words of ours too, but a column is called what it is called."""
 CATALOGUES = Path(__file__).parent / "translations"
 
 
@@ -44,30 +52,19 @@ def say(reason: object, translate: Callable[[str], str]) -> str:
 
 def _filled(code: str, values: Mapping[str, Any], translate: Callable[[str], str]) -> str:
     """Fill a template; a value that is a word of ours, such as the name of a check, is translated too."""
-    return translate(code).format(**{name: _value(value, translate) for name, value in values.items()})
+    template, named = translate(code), _named(code)
+    return template.format(
+        **{name: readable(value) if name in named else _value(value, translate) for name, value in values.items()}
+    )
 
 
-class _Missing:
-    """A number that there is none of: a dash, however it was to be written."""
-
-    def __format__(self, _spec: str) -> str:
-        return "–"
-
-
-class _Number(float):
-    """A number that rounds to zero from below is plainly zero."""
-
-    def __format__(self, spec: str) -> str:
-        return format(0.0 if _rounds_to_zero(format(float(self), spec)) else float(self), spec)
-
-
-def _rounds_to_zero(written: str) -> bool:
-    return not any(digit in written for digit in "123456789")
+@cache
+def _named(code: str) -> frozenset[str]:
+    """Fields of a template that hold somebody's name for a thing: those of NAMES, and whatever it quotes."""
+    parts = Formatter().parse(code)
+    quoted = {field for text, field, _, conversion in parts if field and (conversion == "r" or text.endswith("'"))}
+    return NAMES | quoted
 
 
 def _value(value: object, translate: Callable[[str], str]) -> object:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return _Missing()
-    if isinstance(value, float) and math.isfinite(value):
-        return _Number(value)
-    return say(value, translate) if isinstance(value, str | Reason | Mapping) else value
+    return say(value, translate) if isinstance(value, str | Reason | Mapping) else readable(value)

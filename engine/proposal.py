@@ -6,6 +6,7 @@ draft → submitted → {changes_requested → draft | rejected | approved} → 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -58,8 +59,36 @@ class Reason:
 
     def english(self) -> str:
         """The sentence in English."""
-        inner = {name: value.english() if isinstance(value, Reason) else value for name, value in self.values.items()}
+        inner = {
+            name: value.english() if isinstance(value, Reason) else readable(value)
+            for name, value in self.values.items()
+        }
         return self.code.format(**inner)
+
+
+class _Missing:
+    """A number that there is none of: a dash, however it was to be written."""
+
+    def __format__(self, _spec: str) -> str:
+        return "–"
+
+
+class _Number(float):
+    """A number that rounds to zero from below is plainly zero."""
+
+    def __format__(self, spec: str) -> str:
+        return format(0.0 if _rounds_to_zero(format(float(self), spec)) else float(self), spec)
+
+
+def _rounds_to_zero(written: str) -> bool:
+    return not any(digit in written for digit in "123456789")
+
+
+def readable(value: object) -> object:
+    """What stands for a value in a sentence: a dash for a number that there is none of, 0 for what rounds to -0."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return _Missing()
+    return _Number(value) if isinstance(value, float) and math.isfinite(value) else value
 
 
 Sentence = str | Reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,10 @@ OVERLAP_FAILED = (
     "(AUC of targeting {auc:.2f})"
 )
 OVERLAP_PASSED = "coupons: targeting leaves counterparts: {outside:.0%} of rows outside [.05, .95], AUC {auc:.2f}"
+OVERLAP_UNKNOWN = (
+    "coupons: in no wave were some customers chosen and others not, so that there is no targeting to look for "
+    "counterparts of"
+)
 PLACEBO_FAILED = (
     "coupons: not credible: the coupon 'changes' profit before it was sent by {effect:+.2f} ± {se:.2f} ({kind}), "
     "which can only be selection"
@@ -52,8 +57,8 @@ DISAGREE = (
 NO_FACE = "coupons: the face value of offer {offer} is unknown: its cost counts as 0, and a budget does not bind it"
 DROPPED = "coupons: {rows} rows without a profit were left out"
 MESSAGES = (
-    *(TOO_FEW, NO_PROFIT, NO_VARIATION, RANDOMISED, NOT_RANDOM, OVERLAP_FAILED, OVERLAP_PASSED, PLACEBO_FAILED),
-    *(PLACEBO_PASSED, PLACEBO_NONE, OFFER_PLACEBO_FAILED, OFFER_THIN, DISAGREE, NO_FACE, DROPPED),
+    *(TOO_FEW, NO_PROFIT, NO_VARIATION, RANDOMISED, NOT_RANDOM, OVERLAP_FAILED, OVERLAP_PASSED, OVERLAP_UNKNOWN),
+    *(PLACEBO_FAILED, PLACEBO_PASSED, PLACEBO_NONE, OFFER_PLACEBO_FAILED, OFFER_THIN, DISAGREE, NO_FACE, DROPPED),
 )
 """Every sentence that this package can say, for the catalogue of translations."""
 
@@ -121,14 +126,19 @@ def _judge_randomised(rows: int, agreement: Agreement, balance_auc: float) -> tu
 
 
 def _judge_targeted(overlap: Overlap, placebo: Placebo) -> tuple[bool, tuple[Reason, ...]]:
-    shown = {"outside": overlap.outside, "auc": overlap.auc}
     overlapping = overlap.outside <= MAX_OUTSIDE and not overlap.auc > MAX_AUC
-    said: tuple[Reason, ...] = (Reason(OVERLAP_PASSED if overlapping else OVERLAP_FAILED, shown),)
+    said = (_said_of_overlap(overlap, overlapping),)
     if not placebo.kind:
         return False, (*said, Reason(PLACEBO_NONE))
     clean = abs(placebo.z) <= MAX_PLACEBO_Z
     values = {"effect": placebo.effect, "se": placebo.se, "kind": placebo.kind}
     return overlapping and clean, (*said, Reason(PLACEBO_PASSED if clean else PLACEBO_FAILED, values))
+
+
+def _said_of_overlap(overlap: Overlap, overlapping: bool) -> Reason:
+    if overlapping and math.isnan(overlap.auc):
+        return Reason(OVERLAP_UNKNOWN)
+    return Reason(OVERLAP_PASSED if overlapping else OVERLAP_FAILED, {"outside": overlap.outside, "auc": overlap.auc})
 
 
 def _judge_offers(

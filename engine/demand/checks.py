@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.proposal import Reason
 
 PASSED = "passed: {name}: {value:.3f} (asked for: {low:g} to {high:g}; from {count:,})"
 FAILED = "failed: {name}: {value:.3f} (asked for: {low:g} to {high:g}; from {count:,})"
+WIDE = "intervals wider than needed: {name}: {value:.3f} (asked for: {low:g} to {high:g}; from {count:,})"
 TOO_FEW = "not judged: {name}: only {count:,} to judge from"
 
 
@@ -23,7 +24,7 @@ class Check:
     count: int
     """How many products, pairs or product-weeks the figure rests on."""
     passed: bool | None
-    """None: too little data to tell."""
+    """None: too little data to tell, or intervals that hold more than they claim."""
     reason: Reason
 
 
@@ -45,8 +46,20 @@ class ResponseDiagnostics:
 
 def judged(name: str, value: float, low: float, high: float, count: int, least: int) -> Check:
     """A check with its verdict: None where it rests on fewer than `least`."""
-    values = {"name": name, "value": value, "low": low, "high": high, "count": count}
+    values = _values(name, value, low, high, count)
     if count < least or math.isnan(value):
         return Check(name, value, low, high, count, None, Reason(TOO_FEW, values))
     passed = bool(low <= value <= high)
     return Check(name, value, low, high, count, passed, Reason(PASSED if passed else FAILED, values))
+
+
+def covered(name: str, share: float, low: float, high: float, count: int, least: int) -> Check:
+    """A check of how often intervals hold what they should: more often than asked for is no failure, only too wide."""
+    found = judged(name, share, low, high, count, least)
+    if found.passed is False and share > high:
+        return replace(found, passed=None, reason=Reason(WIDE, _values(name, share, low, high, count)))
+    return found
+
+
+def _values(name: str, value: float, low: float, high: float, count: int) -> dict[str, object]:
+    return {"name": name, "value": value, "low": low, "high": high, "count": count}

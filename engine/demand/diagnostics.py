@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.demand.channels import EXPERIMENT, PROMOTION, REGULAR, Channels, split_prices
-from engine.demand.checks import Check, ResponseDiagnostics, judged
+from engine.demand.checks import Check, ResponseDiagnostics, covered, judged
 from engine.demand.counts import CountFit
 from engine.demand.fitting import fit_panel
 from engine.demand.placebo import borrowed_paths, calibration, draw_scores, placebo_scores
@@ -75,7 +75,7 @@ def _coverage(name: str, z: Floats) -> Check:
     inside = float((np.abs(scores) < 1.96).mean()) if scores.size else float("nan")
     chance = 1.645 * np.sqrt(0.95 * 0.05 / max(scores.size, 1))
     low, high = min(COVERAGE[0], round(0.95 - chance, 3)), max(COVERAGE[1], round(0.95 + chance, 3))
-    return judged(name, inside, low, high, scores.size, LEAST_SCORES)
+    return covered(name, inside, low, high, scores.size, LEAST_SCORES)
 
 
 def agreement(a: Floats, b: Floats, known: Bools) -> Check:

@@ -40,6 +40,26 @@ def test_a_value_that_is_a_word_of_ours_is_translated_and_others_are_not():
     assert "Garland 42" in say(Reason(HALVES, {"name": "Garland 42", "count": 1}), CHINESE)
 
 
+@pytest.mark.parametrize(
+    ("code", "values"),
+    [
+        ("The table lacks {column}: read without it, the interval is wider than planned.", {"column": "week"}),
+        ("Guardrail {metric}: a loss of {margin:.1%} cannot be ruled out yet.", {"metric": "sent", "margin": 0.05}),
+        ("clusters of '{name}': {clusters} for {units} units; at least 2 are needed", {"name": "stock", "clusters": 1}),
+        ("experiment {experiment!r} has not started; there is nothing to read", {"experiment": "product"}),
+    ],
+)
+def test_a_column_is_called_what_it_is_called_though_its_name_is_a_word_of_ours(code, values):
+    name = next(value for value in values.values() if isinstance(value, str))
+    assert CHINESE(name) != name
+    assert name in say(Reason(code, {"units": 3, **values}), CHINESE)
+
+
+def test_a_figure_that_there_is_none_of_is_a_dash_in_every_language():
+    reason = Reason("AUC {auc:.2f}, {share:.0%} of {rows:,}", {"auc": float("nan"), "share": -0.001, "rows": None})
+    assert say(reason, ENGLISH) == reason.english() == "AUC –, 0% of –"
+
+
 def test_an_empty_value_stays_empty():
     assert "Content-Type" not in say(Reason(HALVES, {"name": "", "count": 1}), CHINESE)
 
