@@ -71,7 +71,7 @@ class Incumbent:
         _, activity, kept = self.groups.measure(self.groups.everything, [choice])
         total = activity.sum(axis=0)
         if kept.all() and keeps(self.system.coupling.arrays, total):
-            worth = value - self._fines_of(choice)
+            worth = value - self.fines_of(choice)
             if worth > self.value:
                 self.choice, self.value, self.gross = choice.copy(), worth, value
                 self._tell()
@@ -79,9 +79,9 @@ class Incumbent:
     def revalue(self, value: float) -> None:
         """Let the plan in hand be worth `value`, fines apart, by another measure than the tables'."""
         if self.choice is not None:
-            self.gross, self.value = value, value - self._fines_of(self.choice)
+            self.gross, self.value = value, value - self.fines_of(self.choice)
 
-    def _fines_of(self, choice: Ints) -> float:
+    def fines_of(self, choice: Ints) -> float:
         """Money that a choice (P,) pays for soft rules."""
         moved, activity = np.zeros(len(self.system.tables.first)), np.zeros(len(self.joint))
         evaluate(self.system.tables, self.joint.arrays, self.system.worth, 0, len(choice), choice, (moved, activity))

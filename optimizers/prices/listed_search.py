@@ -19,7 +19,6 @@ from optimizers.prices.joining import Joined, bound_at, join
 from optimizers.prices.listed import ListedFamilies, OwnRows
 from optimizers.prices.master import Columns, Master
 from optimizers.prices.model import Families, exact_value
-from optimizers.prices.system import PriceSystem
 
 if TYPE_CHECKING:
     from optimizers.prices.solve import PriceProblem
@@ -95,11 +94,9 @@ def _columns(listed: ListedFamilies, owner: Ints, numbers: Ints) -> Columns:
 class ListedShop:
     """A shop whose families are listed, the plan in hand, and what is proven of it."""
 
-    def __init__(
-        self, problem: PriceProblem, system: PriceSystem, groups: Groups, plan: Incumbent, listed: ListedFamilies
-    ) -> None:
+    def __init__(self, problem: PriceProblem, groups: Groups, plan: Incumbent, listed: ListedFamilies) -> None:
         """Value the plan in hand as the list values its choices."""
-        self.problem, self.system, self.groups, self.plan, self.listed = problem, system, groups, plan, listed
+        self.problem, self.system, self.groups, self.plan, self.listed = problem, groups.system, groups, plan, listed
         self._families = Families.of(problem)
         if plan.choice is not None:
             plan.revalue(self._value(plan.choice))

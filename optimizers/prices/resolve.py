@@ -154,7 +154,8 @@ def _moved(
     # The plan's own prices may be ruled out now, so what they were worth is read off the problem without the locks.
     free = PriceRows(part_ladder.rungs, rest)
     before = PriceSearch(part, part_ladder, free, gap=gap, deadline=deadline, whole=True).worth_of(rung[products])
-    return _Moved(products, part, part_ladder, search.chosen, search.value, before, search.stopped)
+    value = search.worth_of(search.chosen)
+    return _Moved(products, part, part_ladder, search.chosen, value, before, search.stopped)
 
 
 def _permitted(allowed: npt.NDArray[np.bool_], rung: Ints) -> Ints:

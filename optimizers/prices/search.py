@@ -19,13 +19,14 @@ import numpy.typing as npt
 
 from engine.errors import InfeasibleError
 from optimizers import solver
+from optimizers.prices import model as price_model
 from optimizers.prices.bounding import THREADS, Bounds
 from optimizers.prices.groups import Groups
 from optimizers.prices.incumbent import Incumbent, PriceProgress
 from optimizers.prices.ladder import Ladder
 from optimizers.prices.listed import list_families
 from optimizers.prices.listed_search import ListedShop
-from optimizers.prices.master import Columns, Master, Mixture, row_fines
+from optimizers.prices.master import Columns, Master, Mixture
 from optimizers.prices.nodes import SHORT_WORK, WHOLE_WORK, WORK
 from optimizers.prices.rounding import neighbours, roundings
 from optimizers.prices.rows import PriceRows
@@ -152,9 +153,10 @@ class PriceSearch:
         return "optimal" if gap <= self.gap else self.stopped
 
     def worth_of(self, rung: Ints) -> float:
-        """Value, fines of soft rules taken off, of rungs (P,) in the problem's order, whether or not they are kept."""
-        value, activity, _ = self.groups.measure(self.groups.everything, [rung[self.system.order]])
-        return float(value.sum()) - row_fines(self.system.coupling.arrays, activity.sum(axis=0))
+        """Exact value, fines of soft rules taken off, of rungs (P,) in the problem's order, whether or not they fit."""
+        price = self.ladder.price[np.arange(len(rung)), rung]
+        value = price_model.exact_value(self.problem, price_model.Families.of(self.problem), price)
+        return value - self.plan.fines_of(rung[self.system.order])
 
     def reached_gap(self) -> float:
         """Relative gap of the plan in hand."""
@@ -168,8 +170,7 @@ class PriceSearch:
             return False
         if (np.diff(listed.first) == 0).any():
             raise InfeasibleError("no prices satisfy the rules; " + self._remedy())
-        shop = ListedShop(self.problem, self.system, self.groups, self.plan, listed)
-        exact = self.problem.risk != "mean"
+        shop, exact = ListedShop(self.problem, self.groups, self.plan, listed), self.problem.risk != "mean"
         if exact:
             self.error, self.bound = 0.0, np.inf
         priced = shop.price(self._left, self._check_time)

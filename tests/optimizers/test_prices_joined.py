@@ -15,6 +15,7 @@ from engine.errors import InfeasibleError
 from optimizers.prices import joining, problem_ladder, solve_prices
 from optimizers.prices.check import check_price_plan, price_index_change
 from optimizers.prices.incumbent import PriceProgress
+from optimizers.prices.resolve import resolve_prices
 from optimizers.prices.rows import LinearRow, PriceRows
 from optimizers.prices.solve import PriceProblem
 
@@ -98,3 +99,16 @@ def test_no_price_within_a_family_is_told() -> None:
     never = LinearRow("never", product, rung, np.ones(len(product)), high=1.0)
     with pytest.raises(InfeasibleError, match=r"no prices satisfy the rules.*never"):
         solve_prices(problem, rows=PriceRows(ladder.rungs, (never,)))
+
+
+def test_a_fixed_price_is_made_good_at_exact_value_under_the_lower_quantile() -> None:
+    rng = np.random.default_rng(4)
+    draws = 0.9 * (1 + 0.7 * rng.standard_normal((20, 8)))
+    problem = small_problem(4, 8, draws=20, cross=0.0, family=np.arange(8) // 4, index_band=0.02, risk="lower")
+    problem = replace(problem, cross=draws)
+    plan = solve_prices(problem, gap=1e-6)
+    ladder = problem_ladder(problem)
+    other = next(float(price) for price in ladder.price[0] if price != plan.price[0])
+    again = resolve_prices(problem, plan, {0: other})
+    assert again.price[0] == other
+    assert again.objective == pytest.approx(value_of(problem, again.price), abs=1e-9)
