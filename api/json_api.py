@@ -1,4 +1,4 @@
-"""The JSON API under /api/v1: proposals with their lines, life and audit; jobs; its own description."""
+"""The JSON API under /api/v1: proposals with their lines, life and audit; jobs and their runs; its own description."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from api.exchange import PAGING, Operation, api, body, choice, described, json_a
 from api.jobs import JOBS
 from engine.proposal import State
 from engine.store import Order, Role, Shown
+from engine.store.jobs import STATES
 
 
 @api.get("/openapi.json")
@@ -141,6 +142,41 @@ def reject(proposal_id: str) -> Response:
 def request_changes(proposal_id: str) -> Response:
     """Ask for changes."""
     return _change(proposal_id, State.CHANGES_REQUESTED)
+
+
+@api.post("/proposals/<proposal_id>/rework")
+@described(
+    Operation(
+        "Take a proposal back to draft after changes were asked for.",
+        schemas.ProposalOut,
+        Role.ANALYST,
+        body=schemas.ChangeIn,
+    )
+)
+@needs(Role.ANALYST)
+def rework(proposal_id: str) -> Response:
+    """Take a proposal back to draft."""
+    return _change(proposal_id, State.DRAFT)
+
+
+@api.get("/runs")
+@described(
+    Operation(
+        "List the runs of scheduled jobs, newest first.",
+        schemas.RunsOut,
+        Role.VIEWER,
+        (
+            *PAGING,
+            ("job", {"type": "string", "enum": list(JOBS)}, "Only those of this job."),
+            ("state", {"type": "string", "enum": list(STATES)}, "Only those in this state."),
+        ),
+    )
+)
+@needs(Role.VIEWER)
+def runs() -> Response:
+    """List the runs of jobs."""
+    page = the_store().jobs.page(**paging(), job=choice("job", JOBS, None), state=choice("state", STATES, None))
+    return model_answer(schemas.runs_out(page))
 
 
 @api.get("/jobs")

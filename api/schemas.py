@@ -88,6 +88,15 @@ class AuditEventOut(Model):
     sha256: str
 
 
+class PageOut(Model):
+    """Where a list stands; pages count from 1."""
+
+    page: int
+    size: int
+    total: int
+    pages: int
+
+
 class JobRunOut(Model):
     """One attempt at a job for one slot of its schedule."""
 
@@ -102,6 +111,12 @@ class JobRunOut(Model):
     error: str | None
 
 
+class RunsOut(PageOut):
+    """One page of job runs, newest first."""
+
+    items: list[JobRunOut]
+
+
 class JobOut(Model):
     """A scheduled job with its latest runs."""
 
@@ -109,15 +124,6 @@ class JobOut(Model):
     does: str
     schedule: str | None = Field(description="Cron expression, UTC; null: never.")
     runs: list[JobRunOut]
-
-
-class PageOut(Model):
-    """Where a list stands; pages count from 1."""
-
-    page: int
-    size: int
-    total: int
-    pages: int
 
 
 class ProposalsOut(PageOut):
@@ -190,6 +196,11 @@ def job_runs_out(runs: Sequence[JobRun]) -> list[JobRunOut]:
     """Put job runs into their form; who ran them stays inside."""
     names = JobRunOut.model_fields
     return [JobRunOut(**{name: getattr(run, name) for name in names}) for run in runs]
+
+
+def runs_out(page: Page[JobRun]) -> RunsOut:
+    """Put one page of job runs into its form."""
+    return RunsOut(items=job_runs_out(page.items), **_place(page))
 
 
 def _place(page: Page[Any]) -> dict[str, int]:

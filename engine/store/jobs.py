@@ -18,9 +18,11 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from engine.errors import ConflictError
 from engine.files import plain
 from engine.store.database import Database
+from engine.store.proposals import Page
 from engine.store.tables import JobRunRow, LeaseRow
 
 RUNNING, DONE, FAILED, ABANDONED = "running", "done", "failed", "abandoned"
+STATES = (RUNNING, DONE, FAILED, ABANDONED)
 MOST_ATTEMPTS = 3
 """A slot is given up after this many attempts that failed or were killed."""
 
@@ -115,6 +117,17 @@ class JobRuns:
             query = query.where(JobRunRow.job == job)
         with self._database.read() as connection:
             return tuple(_run(row) for row in connection.execute(query))
+
+    def page(self, *, page: int = 1, size: int = 20, job: str | None = None, state: str | None = None) -> Page[JobRun]:
+        """List the runs, newest first; `job` and `state` keep those of one job and in one state."""
+        query = select(JobRunRow.__table__)
+        query = query.where(JobRunRow.job == job) if job is not None else query
+        query = query.where(JobRunRow.state == state) if state is not None else query
+        newest = query.order_by(JobRunRow.run_id.desc()).limit(size).offset((page - 1) * size)
+        with self._database.read() as connection:
+            total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+            items = tuple(_run(row) for row in connection.execute(newest))
+        return Page(items, page, size, int(total))
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """Count the runs by job and state."""

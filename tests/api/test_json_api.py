@@ -19,6 +19,7 @@ READS = [
     "/api/v1/proposals/P1/frontiers",
     "/api/v1/week-plans",
     "/api/v1/jobs",
+    "/api/v1/runs",
 ]
 
 
@@ -127,7 +128,13 @@ def test_the_unknown_is_a_problem(bearer):
 
 @pytest.mark.parametrize(
     ("action", "least"),
-    [("submit", "analyst"), ("approve", "approver"), ("reject", "approver"), ("request-changes", "approver")],
+    [
+        ("submit", "analyst"),
+        ("approve", "approver"),
+        ("reject", "approver"),
+        ("request-changes", "approver"),
+        ("rework", "analyst"),
+    ],
 )
 def test_writes_need_their_role(bearer, store, stored, action, least):
     for role in Role:
@@ -148,6 +155,14 @@ def test_a_proposal_is_submitted_by_one_and_approved_by_another(bearer, stored):
         ("token:approver-program", "submitted"),
         ("token:admin-program", "approved"),
     ]
+
+
+def test_a_proposal_comes_back_to_draft_after_changes_were_asked_for(bearer, stored):
+    bearer["analyst"].post("/api/v1/proposals/P1/submit")
+    assert "submitted" in is_problem(bearer["analyst"].post("/api/v1/proposals/P1/rework"), 409)
+    bearer["approver"].post("/api/v1/proposals/P1/request-changes", json={"why": "hold the milk"})
+    assert bearer["analyst"].post("/api/v1/proposals/P1/rework").json["state"] == "draft"
+    assert bearer["analyst"].post("/api/v1/proposals/P1/submit").json["state"] == "submitted"
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"why": 5}', b'{"reason": "x"}', b"[]", b"\xff"])
@@ -207,3 +222,20 @@ def test_jobs_are_listed_with_their_runs(bearer, store, clock):
     assert job["schedule"] == "0 5 * * mon"
     assert job["runs"][0]["result"] == {"proposal_id": "P1"}
     assert "host" not in json.dumps(job), "who ran it stays inside"
+
+
+def test_runs_are_listed_newest_first_page_by_page(bearer, store, clock):
+    for slot in ("s1", "s2", "s3"):
+        run = store.jobs.begin("reoptimise", slot, holder="host:1", now=clock(), lease_seconds=60)
+        end = store.jobs.fail if slot == "s2" else store.jobs.finish
+        end(run, **({"error": "no data"} if slot == "s2" else {"result": {"proposal_id": slot}}), now=clock())
+    ask = bearer["viewer"].get
+    first = ask("/api/v1/runs?size=2").json
+    assert [run["slot"] for run in first["items"]] == ["s3", "s2"]
+    assert (first["total"], first["pages"]) == (3, 2)
+    assert [run["slot"] for run in ask("/api/v1/runs?size=2&page=2").json["items"]] == ["s1"]
+    (failed,) = ask("/api/v1/runs?job=reoptimise&state=failed").json["items"]
+    assert (failed["slot"], failed["error"]) == ("s2", "no data")
+    assert "host" not in json.dumps(first), "who ran it stays inside"
+    for wrong in ("job=dance", "state=happy", "page=0"):
+        is_problem(ask(f"/api/v1/runs?{wrong}"), 400)
