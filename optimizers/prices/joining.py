@@ -11,6 +11,7 @@ here they are looked up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,7 +32,9 @@ VISITS = 400_000_000
 BLOCK = 64
 """Partial plans that are skipped together."""
 DEEPER = 2.0
-"""How much further the next depth reaches."""
+"""How much further the next depth reaches …"""
+NEARLY = 1.1
+"""… unless partial plans became too many: then depths between are tried, until they lie as close as this."""
 
 
 @dataclass(frozen=True)
@@ -105,17 +108,20 @@ def join(
         enough: asked after every depth; True ends the work. What it raises ends it too.
     """
     found = Joined(None, most, 0.0)
-    depth = least
+    depth, too_deep = least, np.inf
     while found.depth < found.loss:
         depth = min(depth, found.loss)
         halves = _halves(listed, loss, depth)
         if halves is None:
+            too_deep = depth
+        else:
+            picked, reached, all_seen = _meet(listed, price, halves, found.loss)
+            found = Joined(found.picked if picked is None else picked, reached, depth if all_seen else found.depth)
+            if enough(found) or not all_seen:
+                break
+        if not found.depth or too_deep <= found.depth * NEARLY:
             break
-        picked, reached, all_seen = _meet(listed, price, halves, found.loss)
-        found = Joined(found.picked if picked is None else picked, reached, depth if all_seen else found.depth)
-        if enough(found) or not all_seen:
-            break
-        depth *= DEEPER
+        depth = min(found.depth * DEEPER, math.sqrt(found.depth * too_deep))
     return found
 
 

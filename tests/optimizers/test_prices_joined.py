@@ -55,10 +55,13 @@ def test_the_lower_quantile_is_maximised_by_its_exact_value(seed: int, cross: fl
     assert plan.bound >= best_by_force(problem) - 1e-9 * size
 
 
-def test_with_too_little_room_the_plan_stands_within_an_honest_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("room", [1, 100])
+def test_with_too_little_room_the_plan_stands_within_an_honest_bound(
+    room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     problem = small_problem(3, 8, family=np.arange(8) // 2, step=0.01, index_band=0.0)
     best = solve_prices(problem, gap=1e-9).objective
-    monkeypatch.setattr(joining, "MOST", 100)
+    monkeypatch.setattr(joining, "MOST", room)
     monkeypatch.setattr("optimizers.prices.search.PriceSearch._solve_whole", lambda _: None)
     bounds: list[PriceProgress] = []
     plan = solve_prices(problem, gap=1e-9, progress=bounds.append)
@@ -112,3 +115,11 @@ def test_a_fixed_price_is_made_good_at_exact_value_under_the_lower_quantile() ->
     again = resolve_prices(problem, plan, {0: other})
     assert again.price[0] == other
     assert again.objective == pytest.approx(value_of(problem, again.price), abs=1e-9)
+
+
+def test_two_needles_at_once_are_found() -> None:
+    """An index that must not move, by a few changes: no move alone, and few pairs, keep both."""
+    problem = cents(11, index_band=0.0, max_changed=3)
+    plan = solve_prices(problem, gap=1e-6)
+    assert plan.objective == pytest.approx(best_by_force(problem), rel=2e-6, abs=1e-6)
+    assert 0 < (plan.price != problem.current_price).sum() <= 3
