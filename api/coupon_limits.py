@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from engine.coupon_response import CouponResponse
+from engine.coupon_response.record import JointErrors
 from engine.errors import ConfigurationError
 from engine.settings import CouponSettings, Settings
 from engine.shop import Shop
@@ -51,6 +52,27 @@ def coupon_problem(shop: Shop, response: CouponResponse, settings: Settings) -> 
         held=held_offers(shop, response, limits.contact_waves) if limits.exclusive else None,
         explore=limits.explore,
     )
+
+
+@dataclass(frozen=True)
+class CredibleErrors:
+    """Errors of the effects that are counted; an offer that failed its checks is counted at its cost, without error."""
+
+    errors: JointErrors
+    failed: Bools
+    """(O,)"""
+
+    def sd(self) -> Floats:
+        """(N, O) standard deviation of each effect, money."""
+        return np.where(self.failed, 0.0, self.errors.sd())
+
+    def loads_of(self, choice: npt.NDArray[np.int64]) -> Floats:
+        """(q,) how the sum of the chosen effects moves with each independent error, money."""
+        return self.errors.loads_of(np.where(self.failed[choice], 0, choice))
+
+    def moves(self, direction: Floats) -> Floats:
+        """(N, O) by how much each effect moves in a direction (q,) of the errors, money."""
+        return np.where(self.failed, 0.0, self.errors.moves(direction))
 
 
 def failed_offers(response: CouponResponse, settings: Settings) -> Bools:

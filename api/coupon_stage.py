@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from api.coupon_limits import (
+    CredibleErrors,
     coupon_problem,
     failed_offers,
     protected_attributes,
@@ -26,6 +27,7 @@ from engine.settings import Settings
 from engine.shop import Shop
 from optimizers.coupons import CouponPlan, CouponProblem, allocate_coupons
 from optimizers.coupons.check import check_coupons
+from optimizers.coupons.robust import RobustCoupons, solve_robust_coupons
 
 NO_HISTORY = Reason("no coupons proposed: the data hold no coupon_history")
 NOT_CREDIBLE = Reason("no coupons proposed: the estimated effects failed their checks")
@@ -41,6 +43,20 @@ NOT_TOLD_APART = N_(
     "what the coupons are promised to bring, {mean:,.0f}, is not told apart from nothing (90 %: {low:,.0f} … "
     "{high:,.0f}) at an expected cost of {spend:,.0f}; send them to a random part first, and learn"
 )
+RISK = {
+    "lower": N_("Coupons were chosen for the 10 % quantile of each one's own profit, not for the expected profit."),
+    "tail": N_(
+        "Coupons were chosen for the profit in the worst tenth of what is credible, not for the expected profit."
+    ),
+    "worst": N_(
+        "Coupons were chosen for the profit under the effects that hurt most among the credible ones, not for the "
+        "expected profit."
+    ),
+}
+COUNTED = (
+    "Expected profit of the plan: {expected:,.0f}; in the worst tenth: {tail:,.0f}; under the effects that hurt most: "
+    "{worst:,.0f}."
+)
 Bools = npt.NDArray[np.bool_]
 
 
@@ -54,6 +70,8 @@ class CouponResult:
     lines: tuple[CouponLine, ...]
     reason: Reason | None
     """Why nothing is sent, where nothing is."""
+    robust: RobustCoupons | None
+    """What each risk setting counts of the plan; None where coupons are chosen by their mean."""
     value: PolicyValue | None
     """What the plan is expected to earn, with the errors of all customers taken together; None without a plan."""
     profit_current: float | None
@@ -76,34 +94,52 @@ def propose_coupons(shop: Shop, settings: Settings, watch: Stopwatch) -> CouponR
             shop, settings, profiles=profiles, seed=settings.seed, excluded_attributes=names
         )
     if response is None:
-        return CouponResult(None, None, None, (), NO_HISTORY, None, None, {"reason": NO_HISTORY})
+        return CouponResult(None, None, None, (), NO_HISTORY, None, None, None, {"reason": NO_HISTORY})
     with watch.stage("coupon plan"):
         problem = coupon_problem(shop, response, settings)
-        plan = _allocate(problem, settings)
+        failed = failed_offers(response, settings)
+        plan, robust = _allocate(problem, response, failed, settings)
     reason = _reason(response, settings)
-    failed = failed_offers(response, settings)
     evidence = _evidence(response, plan, reason)
     evidence["parity"] = report_parity(problem, plan, read_protected(shop, response, names))
     evidence["exploration"] = _exploration(plan, settings)
     value = plan_value(response, plan, failed)
     evidence["uncertain"] = None if reason else _uncertain(value, plan)
+    evidence["risk"] = None if robust is None or plan.sent == 0 else _risk_words(robust)
     return CouponResult(
         response,
         problem,
         plan,
         coupon_lines(response, plan, failed),
         reason,
+        robust,
         value,
         profit_without_coupons(shop),
         evidence,
     )
 
 
-def _allocate(problem: CouponProblem, settings: Settings) -> CouponPlan:
+def _allocate(
+    problem: CouponProblem, response: CouponResponse, failed: Bools, settings: Settings
+) -> tuple[CouponPlan, RobustCoupons | None]:
+    """Allocate by the risk of the settings, and check again."""
     limits = settings.coupons
-    plan = allocate_coupons(problem, limits.method, limits.gap, seconds=limits.seconds, seed=settings.seed)
+    effort: dict[str, Any] = {"gap": limits.gap, "seconds": limits.seconds, "seed": settings.seed}
+    robust = None
+    if limits.risk == "mean" or response.errors is None:
+        plan = allocate_coupons(problem, limits.method, **effort)
+    else:
+        errors = CredibleErrors(response.errors, failed)
+        robust = solve_robust_coupons(problem, errors, limits.risk, method=limits.method, **effort)
+        plan = robust.plan
     check_coupons(problem, plan)
-    return plan
+    return plan, robust
+
+
+def _risk_words(robust: RobustCoupons) -> Reason:
+    """What was maximised, and what each way of counting makes of the plan."""
+    values = {name: getattr(robust, name) for name in ("expected", "tail", "worst")}
+    return Reason("{chosen} {counted}", {"chosen": RISK[robust.risk], "counted": Reason(COUNTED, values)})
 
 
 def _reason(response: CouponResponse, settings: Settings) -> Reason | None:

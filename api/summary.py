@@ -96,12 +96,13 @@ def _risk(prices: PriceResult) -> dict[str, Any]:
 
 
 def _coupons(settings: Settings, coupons: CouponResult) -> dict[str, Any]:
-    plan = coupons.plan
+    plan, proven = coupons.plan, coupons.robust or coupons.plan
     return {
-        "status": plan.status if plan else "no_history",
-        "objective": plan.objective if plan else 0.0,
-        "bound": plan.bound if plan else 0.0,
-        "gap": plan.gap if plan else 0.0,
+        "status": proven.status if proven else "no_history",
+        "objective": proven.objective if proven else 0.0,
+        "bound": proven.bound if proven else 0.0,
+        "gap": proven.gap if proven else 0.0,
+        "risk": _coupon_risk(coupons),
         "budget": settings.coupons.budget,
         "spend": plan.spend if plan else 0.0,
         "shadow_price": plan.shadow_price if plan else 0.0,
@@ -117,6 +118,14 @@ def _coupons(settings: Settings, coupons: CouponResult) -> dict[str, Any]:
         "reason": coupons.reason.english() if coupons.reason else None,
         "uncertain": uncertain.english() if (uncertain := coupons.evidence.get("uncertain")) else None,
     }
+
+
+def _coupon_risk(coupons: CouponResult) -> dict[str, Any]:
+    """What was maximised, and what each way of counting risk makes of the plan."""
+    found = coupons.robust
+    if found is None:
+        return {"setting": "mean"}
+    return {"setting": found.risk, "expected": found.expected, "tail": found.tail, "worst": found.worst}
 
 
 def _least_ratios(coupons: CouponResult) -> dict[str, float]:

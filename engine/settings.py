@@ -114,6 +114,7 @@ class CouponSettings(Section):
     exclusive: tuple[Annotated[tuple[Annotated[str, BeforeValidator(_plain_text)], ...], Field(min_length=2)], ...] = ()
     explore: Share = 0.0
     protected: Annotated[tuple[str, ...] | None, BeforeValidator(_as_tuple)] = None
+    risk: Literal["mean", "lower", "tail", "worst"] = "mean"
     method: Literal["auto", "exact", "dual"] = "auto"
     gap: Annotated[float, Field(gt=0, le=0.1)] = 1e-4
     seconds: Annotated[float, Field(ge=0, le=86_400)] = 60.0

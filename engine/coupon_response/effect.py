@@ -80,14 +80,28 @@ class Errors:
                 found[some, offer] = np.sqrt((loads**2).sum(axis=1))
         return found
 
+    def moves(self, direction: Floats) -> Floats:
+        """(n, O) by how much each effect moves where all errors together go one step in a direction (q,)."""
+        moved = np.zeros((len(self.features), self.basis.n_offers))
+        for start in range(0, len(self.features), BLOCK):
+            some = slice(start, start + BLOCK)
+            for offer in range(1, self.basis.n_offers):
+                moved[some, offer] = offer_design(self.basis, self.features[some], offer) @ (self.root @ direction)
+        return moved
+
     def sd_of_sum(self, choice: Ints) -> float:
         """Standard deviation of the sum of the effects chosen: (n,) offers."""
+        return float(np.linalg.norm(self.loads_of(choice)))
+
+    def loads_of(self, choice: Ints) -> Floats:
+        """(q,) how the sum of the effects chosen, (n,) offers, moves with each independent error."""
         total = np.zeros(len(self.root))
         for start in range(0, len(self.features), BLOCK):
             features, picked = self.features[start : start + BLOCK], choice[start : start + BLOCK]
             for offer in range(1, self.basis.n_offers):
                 total += offer_design(self.basis, features[picked == offer], offer).sum(axis=0)
-        return float(np.linalg.norm(total @ self.root))
+        found: Floats = total @ self.root
+        return found
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,17 @@ NINETY = NormalDist().inv_cdf(0.95)
 class JointErrors(Protocol):
     """Errors of all estimates together."""
 
+    def sd(self) -> Floats:
+        """(N, O) standard deviation of each effect, money."""
+
     def sd_of_sum(self, choice: Ints) -> float:
         """Standard deviation of the sum of the chosen cells, (N,) offers, money."""
+
+    def loads_of(self, choice: Ints) -> Floats:
+        """(q,) how that sum moves with each of q independent standard errors, money."""
+
+    def moves(self, direction: Floats) -> Floats:
+        """(N, O) by how much each cell moves where the errors go one step in a direction (q,), money."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ dual         multipliers by cutting planes; sums is the seam between driver and 
 repair       from the multipliers' mixture to whole offers
 partitions   the same over chunks of files (chunks, staging) and Apache Spark (spark); questions is what they are asked
 explore      a logged random share (slices: over partitions); parity: what groups of customers get
+robust       plans by risk: what surely comes of uncertain effects, for each coupon or for the plan as a whole
 by_name      limits by the names of a table; table and long_table: from a table of values; summary: what is told
 check        independent re-checks (check_partitions: over partitions)
 """

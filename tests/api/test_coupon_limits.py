@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,49 @@ def test_an_offer_that_failed_its_checks_is_sent_to_nobody_who_was_not_drawn(pla
     sent = {(line.offer_id, line.explored) for line in result.lines}
     assert ("B", True) in sent
     assert ("B", False) not in sent
+
+
+class Shared:
+    """Errors of all customers together: one of each offer, the third's the largest."""
+
+    each = np.array([0.0, 0.02, 0.05, 0.4])
+
+    def sd(self) -> Any:
+        return np.tile(self.each, (CUSTOMERS, 1))
+
+    def loads_of(self, choice: Any) -> Any:
+        return np.bincount(choice, minlength=4)[1:] * self.each[1:]
+
+    def sd_of_sum(self, choice: Any) -> float:
+        return float(np.linalg.norm(self.loads_of(choice)))
+
+    def moves(self, direction: Any) -> Any:
+        return np.tile(self.each * np.append(0.0, direction), (CUSTOMERS, 1))
+
+
+@pytest.mark.parametrize("risk", ["lower", "tail", "worst"])
+def test_a_plan_by_risk_gives_up_expected_profit_for_what_it_surely_brings(
+    plan: Any, shop: Shop, tmp_path: Path, risk: str
+) -> None:
+    doubtful = replace(response(), errors=Shared())
+    by_mean, by_risk = plan("budget=200", held=doubtful), plan("budget=200", f"risk={risk}", held=doubtful)
+    sent = [np.bincount(found.plan.choice, minlength=4) for found in (by_mean, by_risk)]
+    assert sent[1][3] < sent[0][3] / 2, "the offer that nobody is sure of is sent less"
+    assert by_risk.value.mean < by_mean.value.mean
+    assert by_risk.value.low > by_mean.value.low
+    assert by_mean.evidence["risk"] is None
+    kept = settings(tmp_path, "budget=200", f"risk={risk}")
+    proposal = assemble(shop, kept, None, by_risk, {}, now=NOW, created_by="test")
+    told = proposal.summary["coupons"]
+    assert told["risk"]["setting"] == risk
+    assert told["objective"] <= told["bound"]
+    assert told["gap"] <= 5e-3
+    assert "Coupons were chosen for" in render_report(proposal, language="en")
+
+
+def test_an_offer_that_failed_its_checks_adds_no_error(plan: Any) -> None:
+    partly = replace(response(offer_credible=(True, True, True, False)), errors=Shared())
+    found = plan("risk=worst", "explore=0.3", held=partly)
+    drawn = found.plan.explored & (found.plan.choice == 3)
+    assert drawn.any()
+    assert found.robust.worst > found.robust.expected - 2 * Shared().sd_of_sum(np.where(drawn, 0, found.plan.choice))
