@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engine.settings import Settings
     from engine.store import Store
     from experiments.design import Design
+    from experiments.proposal_design import Terms
     from experiments.proposal_stores import StoreHistory
 
 Asked = Mapping[str, Any]
@@ -60,7 +61,7 @@ def _over_products(settings: Settings, proposal: Proposal, history: Past | None,
         if history is not None
         else history_of_products(settings, proposal)
     )
-    made = design_of_prices(proposal, past, name=name, weeks=asked["weeks"], **_wanted(asked))
+    made = design_of_prices(proposal, past, name=name, terms=_terms(asked))
     place = {product: row for row, product in enumerate(past.products)}
     drawn = made.assigned
     if drawn is None:
@@ -75,7 +76,7 @@ def _over_stores(settings: Settings, proposal: Proposal, history: Past | None, n
 
     refuse_idle("a proposal's prices over stores", asked)
     past = _stores(settings, proposal, history)
-    made = design_of_prices_over_stores(proposal, past, name=name, weeks=asked["weeks"], **_wanted(asked))
+    made = design_of_prices_over_stores(proposal, past, name=name, terms=_terms(asked))
     return with_replay(made, PastPeriods(past.profit), asked["replay"])
 
 
@@ -91,10 +92,9 @@ def _over_time(settings: Settings, proposal: Proposal, history: Past | None, nam
         proposal,
         past,
         name=name,
-        weeks=asked["weeks"],
         periods=asked["periods"] or None,
         carry_over=asked["carry_over"],
-        **_wanted(asked),
+        terms=_terms(asked),
     )
     return with_replay(made, PastPeriods(past.profit), asked["replay"])
 
@@ -107,10 +107,14 @@ def _stores(settings: Settings, proposal: Proposal, history: Past | None) -> Sto
     return stores_of_table(history(["store_id", "week", "profit"], ("store_id",)))
 
 
-def _wanted(asked: Asked) -> dict[str, Any]:
+def _terms(asked: Asked) -> Terms:
     """What every test of prices takes; guardrails only where others than the usual ones were asked for."""
+    from experiments.proposal_design import Terms
+
     guarded = {"guardrails": asked["guardrails"]} if asked["guardrails"] else {}
-    return {name: asked[name] for name in ("method", "looks", "spending", "alpha", "power")} | guarded
+    return Terms(
+        **{name: asked[name] for name in ("weeks", "method", "looks", "spending", "alpha", "power")}, **guarded
+    )
 
 
 def _array(names: Sequence[str]) -> Any:  # noqa: ANN401 - an array of names, or none

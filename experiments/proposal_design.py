@@ -8,8 +8,8 @@ promised.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +20,7 @@ from engine.errors import ProblemError
 from engine.proposal import N_, PriceLine, Proposal, Reason
 from experiments.assign import Split
 from experiments.decide import Guardrail
-from experiments.design import SHORT, Design, notes_on, plan_for, sooner, usual_rule
+from experiments.design import SHORT, Assigned, Design, Draw, Unit, notes_on, plan_for, sooner, usual_rule
 from experiments.history import Outcome, left_over, panel_outcome, with_clusters
 from experiments.known_units import COMPARED, draw_known
 from experiments.power import (
@@ -53,6 +53,7 @@ _ONE_BY_ONE = N_(
 )
 _REMEDY = N_("Test it over stores or as a switchback, or together with the next proposals.")
 _PRODUCTS = N_("{products} products with a new price are tested, out of {all} in the proposal.")
+_NOTHING = "proposal {proposal} promises {promised:,.2f} for these products; nothing to show"
 _TOO_LONG = (
     "a test of {asked} weeks: history of {history} weeks judges one to {longest} weeks; ask for as many, or give a "
     "longer history"
@@ -60,6 +61,32 @@ _TOO_LONG = (
 _HELD_BACK = N_(
     "{share:.0%} of the {customers} customers who were to get a coupon get none, so that its effect is seen."
 )
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How long the prices of a proposal are tested, what may not suffer meanwhile, and how the test is read."""
+
+    weeks: int | None = None
+    """How long it runs; None: the shortest time with power enough."""
+    guardrails: Mapping[str, float] = field(default_factory=lambda: PRICE_GUARDRAILS)
+    """Columns that may not fall by more than a share."""
+    method: Method = "fixed"
+    looks: int = 5
+    """Planned readings, unless it is read once."""
+    spending: Spending = "obrien_fleming"
+    """How a group-sequential plan spends its error over the looks."""
+    alpha: float = 0.05
+    """1 - confidence."""
+    power: float = 0.8
+    """Wanted on the promised profit."""
+
+    def plan(self, units: int) -> AnalysisPlan:
+        """How a test of so many units is read."""
+        return plan_for(self.method, alpha=self.alpha, units=units, looks=self.looks, spending=self.spending)
+
+
+USUAL = Terms()
 
 
 @dataclass(frozen=True)
@@ -71,76 +98,76 @@ class WeeklyHistory:
     """(products, weeks) profit at the prices then in force, money; NaN where the product was not there."""
 
 
-def design_of_prices(
-    proposal: Proposal,
-    history: WeeklyHistory,
-    *,
-    name: str,
-    weeks: int | None = None,
-    guardrails: Mapping[str, float] = PRICE_GUARDRAILS,
-    method: Method = "fixed",
-    looks: int = 5,
-    spending: Spending = "obrien_fleming",
-    alpha: float = 0.05,
-    power: float = 0.8,
-) -> Design:
+def design_of_prices(proposal: Proposal, history: WeeklyHistory, *, name: str, terms: Terms = USUAL) -> Design:
     """Design the test of a price plan over its products.
 
     Args:
         proposal: with its price lines.
         history: weekly profit of at least the products that change.
         name: of the experiment; it seeds the draw.
-        weeks: how long it runs; None: the shortest time with power enough.
-        guardrails: columns that may not fall by more than a share.
-        method: how it is read.
-        looks: planned readings, unless it is read once.
-        spending: how a group-sequential plan spends its error over the looks.
-        alpha: 1 - confidence.
-        power: wanted on the promised profit.
+        terms: length, guardrails and reading.
 
     Raises:
         ProblemError: fewer than `FEWEST_PRODUCTS` products change or have a history, nothing is promised for them, or
             history is too short for the weeks.
     """
     tested, profit = _tested(proposal, history)
-    promised = sum(line.profit_proposed - line.profit_current for line in tested)
-    if not promised > 0:
-        raise ProblemError(
-            Reason(
-                "proposal {proposal} promises {promised:,.2f} for these products; nothing to show",
-                {"proposal": proposal.proposal_id, "promised": promised},
-            )
-        )
+    promised = promised_by(proposal, tested, _NOTHING)
     scale = float(len(tested) * proposal.horizon_weeks)
     effect = promised / scale
     units, categories = [line.product_id for line in tested], [line.category or "none" for line in tested]
     draw, assigned, drawn_notes = draw_known(name, units, past_levels(profit), categories=categories)
     clusters, share = (np.array(categories), COMPARED) if draw == "two_stage" else (None, 1.0)
-    plan = plan_for(method, alpha=alpha, units=len(tested), looks=looks, spending=spending)
-    outcome, sizing = length_of_test(profit, effect, clusters, share, plan, power, weeks)
+    plan = terms.plan(len(tested))
+    outcome, sizing = length_of_test(profit, effect, clusters, share, plan, terms)
     notes = [
         Reason(_PRODUCTS, {"products": len(tested), "all": len(proposal.prices)}),
         *drawn_notes,
         *sooner(plan, duration_watched(outcome, effect, int(len(tested) * share), plan)),
         *notes_on(outcome),
     ]
-    if sizing.power < power:
-        alone = length_of_test(profit, effect, None, 1.0, plan, power, weeks)[1] if draw == "two_stage" else None
+    if sizing.power < terms.power:
+        alone = length_of_test(profit, effect, None, 1.0, plan, terms)[1] if draw == "two_stage" else None
         notes += _too_short(sizing, alone)
+    made = price_test(name, "product", draw, assigned, terms, plan, outcome, sizing)
+    return replace(made, promise_scale=scale, notes=tuple(notes))
+
+
+def promised_by(proposal: Proposal, lines: Sequence[PriceLine], nothing: str) -> float:
+    """What new prices are to bring over the horizon, money.
+
+    Raises:
+        ProblemError: nothing; `nothing` says so of the proposal and what is promised.
+    """
+    promised = sum(line.profit_proposed - line.profit_current for line in lines)
+    if not promised > 0:
+        raise ProblemError(Reason(nothing, {"proposal": proposal.proposal_id, "promised": promised}))
+    return promised
+
+
+def price_test(
+    name: str,
+    unit: Unit,
+    draw: Draw,
+    assigned: Assigned | None,
+    terms: Terms,
+    plan: AnalysisPlan,
+    outcome: Outcome,
+    sizing: Sizing,
+) -> Design:
+    """A test of prices over units that were drawn, read by profit under guardrails."""
     return Design(
         name=name,
         treatment="price",
-        unit="product",
+        unit=unit,
         draw=draw,
-        metrics=(PRICE_PROFIT, *guarded_columns(guardrails)),
+        metrics=(PRICE_PROFIT, *guarded_columns(terms.guardrails)),
         split=Split(name),
         plan=plan,
-        rule=usual_rule("profit", effect, guardrails_of(guardrails)),
+        rule=usual_rule("profit", sizing.effect, guardrails_of(terms.guardrails)),
         sizing=sizing,
         outcome=outcome,
         assigned=assigned,
-        promise_scale=scale,
-        notes=tuple(notes),
     )
 
 
@@ -178,11 +205,15 @@ def _tested(proposal: Proposal, history: WeeklyHistory) -> tuple[list[PriceLine]
 
 def _too_short(sizing: Sizing, alone: Sizing | None) -> list[Reason]:
     """Say that the promise is too small to be seen, and what else could be done."""
-    values = {"weeks": sizing.weeks, "power": sizing.power, "detectable": sizing.detectable}
-    notes = [Reason(SHORT, values)]
+    notes = [short_of_power(sizing)]
     if alone is not None:
         notes.append(Reason(_ONE_BY_ONE, {"weeks": alone.weeks, "power": alone.power}))
     return [*notes, Reason(_REMEDY)]
+
+
+def short_of_power(sizing: Sizing) -> Reason:
+    """Say that so many weeks do not show the promise for sure."""
+    return Reason(SHORT, {"weeks": sizing.weeks, "power": sizing.power, "detectable": sizing.detectable})
 
 
 def design_of_coupons(
@@ -224,10 +255,10 @@ def design_of_coupons(
     effect, weights = promised / customers, (held_back, 1 - held_back)
     reached = power_at(outcome, effect, customers, plan, weights=weights)
     smallest = detectable_effect(outcome, customers, plan, power=power, weights=weights)
+    sizing = Sizing(customers, proposal.horizon_weeks, effect, reached, smallest)
     notes = [Reason(_HELD_BACK, {"share": held_back, "customers": customers}), *notes_on(outcome)]
     if reached < power:
-        values = {"weeks": proposal.horizon_weeks, "power": reached, "detectable": smallest}
-        notes.append(Reason(SHORT, values))
+        notes.append(short_of_power(sizing))
     return Design(
         name=name,
         treatment="coupon",
@@ -237,7 +268,7 @@ def design_of_coupons(
         split=Split(name, weights),
         plan=plan,
         rule=usual_rule("profit", effect, guardrails_of(guardrails)),
-        sizing=Sizing(customers, proposal.horizon_weeks, effect, reached, smallest),
+        sizing=sizing,
         outcome=outcome,
         promise_scale=float(customers),
         notes=tuple(notes),
@@ -250,8 +281,7 @@ def length_of_test(
     clusters: npt.NDArray[Any] | None,
     share: float,
     plan: AnalysisPlan,
-    power: float,
-    asked: int | None,
+    terms: Terms,
 ) -> tuple[Outcome, Sizing]:
     """Shortest test whose power is enough; the longest that history can judge where none is.
 
@@ -261,9 +291,9 @@ def length_of_test(
         clusters: (products,) what is randomised together; None: products one by one.
         share: of the products that the comparison rests on.
         plan: how it will be read.
-        power: wanted.
-        asked: weeks that are asked for; None: as many as it takes.
+        terms: weeks that are asked for, and the power wanted.
     """
+    asked, power = terms.weeks, terms.power
     before = max(1, min(13, profit.shape[1] // 3))
     longest = min(LONGEST_WEEKS, profit.shape[1] - before)
     if longest < 1:

@@ -6,7 +6,7 @@ schedule of its own (experiments.switchback). Both see what a launch of the whol
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,19 +14,20 @@ import numpy.typing as npt
 
 from engine.errors import ProblemError
 from engine.proposal import N_, Proposal, Reason
-from experiments.assign import Split
-from experiments.design import SHORT, Design, notes_on, plan_for, sooner, usual_rule
+from experiments.design import Design, notes_on, sooner
 from experiments.known_units import draw_known
 from experiments.power import duration_watched
 from experiments.proposal_design import (
-    PRICE_GUARDRAILS,
-    PRICE_PROFIT,
+    USUAL,
+    Terms,
     guarded_columns,
     guardrails_of,
     length_of_test,
     past_levels,
+    price_test,
+    promised_by,
+    short_of_power,
 )
-from experiments.sequential import Method, Spending
 from experiments.switchback_design import design_switchback
 
 Floats = npt.NDArray[np.float64]
@@ -49,17 +50,7 @@ class StoreHistory:
 
 
 def design_of_prices_over_stores(
-    proposal: Proposal,
-    history: StoreHistory,
-    *,
-    name: str,
-    weeks: int | None = None,
-    guardrails: Mapping[str, float] = PRICE_GUARDRAILS,
-    method: Method = "fixed",
-    looks: int = 5,
-    spending: Spending = "obrien_fleming",
-    alpha: float = 0.05,
-    power: float = 0.8,
+    proposal: Proposal, history: StoreHistory, *, name: str, terms: Terms = USUAL
 ) -> Design:
     """Design the test of a price plan over stores, drawn until their past balances.
 
@@ -67,46 +58,26 @@ def design_of_prices_over_stores(
         proposal: with its price lines.
         history: weekly profit of the products that change.
         name: of the experiment; it seeds the draw.
-        weeks: how long it runs; None: the shortest time with power enough.
-        guardrails: columns that may not fall by more than a share.
-        method: how it is read.
-        looks: planned readings, unless it is read once.
-        spending: how a group-sequential plan spends its error over the looks.
-        alpha: 1 - confidence.
-        power: wanted on the promised profit.
+        terms: length, guardrails and reading.
 
     Raises:
         ProblemError: nothing is promised, stores are fewer than `FEWEST_STORES`, or history is too short.
         InfeasibleError: no split of the stores balances.
     """
     changed, promised = _promise(proposal)
-    if len(history.stores) < FEWEST_STORES:
-        raise ProblemError(Reason(_TOO_FEW, {"stores": len(history.stores), "needed": FEWEST_STORES}))
-    scale = float(len(history.stores) * proposal.horizon_weeks)
-    effect = promised / scale
+    count = len(history.stores)
+    if count < FEWEST_STORES:
+        raise ProblemError(Reason(_TOO_FEW, {"stores": count, "needed": FEWEST_STORES}))
+    scale = float(count * proposal.horizon_weeks)
+    effect, plan = promised / scale, terms.plan(count)
     draw, assigned, drawn_notes = draw_known(name, history.stores, past_levels(history.profit))
-    plan = plan_for(method, alpha=alpha, units=len(history.stores), looks=looks, spending=spending)
-    outcome, sizing = length_of_test(history.profit, effect, None, 1.0, plan, power, weeks)
-    ends = duration_watched(outcome, effect, len(history.stores), plan)
+    outcome, sizing = length_of_test(history.profit, effect, None, 1.0, plan, terms)
+    ends = duration_watched(outcome, effect, count, plan)
     notes = [_said(history, changed), *drawn_notes, *sooner(plan, ends), *notes_on(outcome)]
-    if sizing.power < power:
-        values = {"weeks": sizing.weeks, "power": sizing.power, "detectable": sizing.detectable}
-        notes.append(Reason(SHORT, values))
-    return Design(
-        name=name,
-        treatment="price",
-        unit="store",
-        draw=draw,
-        metrics=(PRICE_PROFIT, *guarded_columns(guardrails)),
-        split=Split(name),
-        plan=plan,
-        rule=usual_rule("profit", effect, guardrails_of(guardrails)),
-        sizing=sizing,
-        outcome=outcome,
-        assigned=assigned,
-        promise_scale=scale,
-        notes=tuple(notes),
-    )
+    if sizing.power < terms.power:
+        notes.append(short_of_power(sizing))
+    made = price_test(name, "store", draw, assigned, terms, plan, outcome, sizing)
+    return replace(made, promise_scale=scale, notes=tuple(notes))
 
 
 def design_of_prices_over_time(
@@ -114,15 +85,9 @@ def design_of_prices_over_time(
     history: StoreHistory,
     *,
     name: str,
-    weeks: int,
     periods: Sequence[int] | None = None,
     carry_over: int = 1,
-    guardrails: Mapping[str, float] = PRICE_GUARDRAILS,
-    method: Method = "fixed",
-    looks: int = 5,
-    spending: Spending = "obrien_fleming",
-    alpha: float = 0.05,
-    power: float = 0.8,
+    terms: Terms = USUAL,
 ) -> Design:
     """Design the test of a price plan as a switchback of stores, a week a step.
 
@@ -130,15 +95,9 @@ def design_of_prices_over_time(
         proposal: with its price lines.
         history: weekly profit of the products that change, without gaps.
         name: of the experiment; it seeds the schedule.
-        weeks: how long it runs.
         periods: weeks of a period to consider; None: all.
         carry_over: longest number of weeks for which the prices before are still felt.
-        guardrails: columns that may not fall by more than a share.
-        method: how it is read.
-        looks: planned readings, unless it is read once.
-        spending: how a group-sequential plan spends its error over the looks.
-        alpha: 1 - confidence.
-        power: wanted on the promised profit.
+        terms: length, guardrails and reading.
 
     Raises:
         ProblemError: nothing is promised, or history has gaps or is too short.
@@ -150,33 +109,26 @@ def design_of_prices_over_time(
         name,
         history.stores,
         history.profit,
-        steps=weeks,
+        steps=terms.weeks,
         effect=promised / scale,
         felt=[1.0] * carry_over,
         lengths=periods,
         treatment="price",
-        metrics=({"name": "profit", "column": "profit"}, *guarded_columns(guardrails)),
-        guardrails=guardrails_of(guardrails),
-        method=method,
-        looks=looks,
-        spending=spending,
-        alpha=alpha,
-        power=power,
+        metrics=({"name": "profit", "column": "profit"}, *guarded_columns(terms.guardrails)),
+        guardrails=guardrails_of(terms.guardrails),
+        method=terms.method,
+        looks=terms.looks,
+        spending=terms.spending,
+        alpha=terms.alpha,
+        power=terms.power,
     )
     return replace(made, promise_scale=scale, notes=(_said(history, changed), *made.notes))
 
 
 def _promise(proposal: Proposal) -> tuple[int, float]:
-    """How many prices change, and what that is to bring over the horizon.
-
-    Raises:
-        ProblemError: nothing.
-    """
+    """How many prices change, and what that is to bring over the horizon."""
     changed = [line for line in proposal.prices if line.proposed_price != line.current_price]
-    promised = sum(line.profit_proposed - line.profit_current for line in changed)
-    if not promised > 0:
-        raise ProblemError(Reason(_NOTHING, {"proposal": proposal.proposal_id, "promised": promised}))
-    return len(changed), promised
+    return len(changed), promised_by(proposal, changed, _NOTHING)
 
 
 def _said(history: StoreHistory, changed: int) -> Reason:
