@@ -150,8 +150,13 @@ def _certificate(summary: Mapping[str, Any]) -> tuple[str, str]:
         part = summary.get(name) or {}
         status = part.get("status")
         if status in CHOSEN and isinstance(part.get("gap"), int | float):
-            parts.append(f"{plan} {STATUSES[status]}, within {100 * part['gap']:.2g} % of the best possible")
+            parts.append(f"{plan} {STATUSES[status]}, within {_share(part['gap'])} of the best possible")
     return "Certificate", "; ".join(parts)
+
+
+def _share(gap: float) -> str:
+    """A gap in per cent: two digits where it is small, never with an exponent."""
+    return f"{100 * gap:.2g} %" if 1e-6 <= gap < 0.095 else f"{100 * gap:.0f} %"
 
 
 def _time(summary: Mapping[str, Any]) -> tuple[str, str]:
