@@ -26,9 +26,10 @@ GAP = 1e-3
 TIME_SHARE = 0.25
 """Of the time limit of the whole plan, for each half-plan."""
 PROMISED_AND_JUDGED = N_(
-    "plans made from one half of the sales ({split}) promise {promised:,.0f} ({promised_low:,.0f} … "
-    "{promised_high:,.0f}); the other half, judged by another class of model, gives {judged:,.0f} "
-    "({judged_low:,.0f} … {judged_high:,.0f}): {verdict}"
+    "plans made from either half of the sales ({split}) promise {promised:,.0f} ({promised_low:,.0f} … "
+    "{promised_high:,.0f}) on average of both; the half that a plan was not made from, judged by another class of "
+    "model, gives {judged:,.0f} ({judged_low:,.0f} … {judged_high:,.0f}): {verdict}. This is one way to halve the "
+    "sales; another would give somewhat other figures"
 )
 WITHIN = N_("{kept:.0%} of the promise, within its interval")
 BY_CHANCE = N_(
