@@ -55,7 +55,7 @@ def worth(problem: CouponProblem, spread: Loads, choice: npt.NDArray[np.int64], 
 
 
 @given(st.integers(0, 10**6), st.sampled_from(RISKS))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_the_bound_holds_for_every_plan_and_what_is_stated_is_recomputed(seed: int, risk: str) -> None:
     problem, spread = shop(seed, 5, 3)
     found = solve_robust_coupons(problem, spread, risk, gap=1e-6)

@@ -41,7 +41,7 @@ def as_drawn(problem: PromotionProblem, d: int) -> PromotionProblem:
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_every_draw_is_valued_as_the_plain_checker_does(seed: int) -> None:
     rng = np.random.default_rng(seed)
     past = {"last_week": rng.integers(-3, 1, 4), "last_option": rng.integers(1, 3, 4)}
