@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from api.fingerprints import configuration_fingerprint
 from api.jobs import Clock, heartbeats, mark_failed, utc_now
 from engine.errors import ConfigurationError, ConflictError, OfferwrightError
 from engine.progress import Stopwatch
@@ -28,6 +29,10 @@ SILENT_SECONDS = 120
 OTHER_DATA = (
     "the data of {data} are no longer those of proposal {proposal}; run again and ask for the frontier of the "
     "new proposal"
+)
+OTHER_RULES = (
+    "the rules in {file} are no longer those of proposal {proposal}; run again and ask for the frontier of the new "
+    "proposal"
 )
 OTHER_SETTINGS = "this version cannot read the settings of proposal {proposal}: run again ({why})"
 GIVEN_UP = "its computation was killed {attempts} times; the log of the server says more"
@@ -88,7 +93,7 @@ def find_points(
     """Compute a frontier of a stored proposal; its points, and the levels that no prices keep.
 
     Raises:
-        ConflictError: the proposal holds no prices, or the data are others by now.
+        ConflictError: the data, or a file of business rules, are others by now.
         ConfigurationError: settings that this version cannot read.
         InfeasibleError: no level can be kept under the rules.
     """
@@ -98,6 +103,7 @@ def find_points(
     from engine.sources import open_shop
 
     given = settings_of(proposal, settings)
+    _require_same_rules(proposal, given)
     with watch.stage("load"):
         shop = open_shop(given.data.source, given, watch.listener)
     if shop.fingerprint != (proposal.summary.get("fingerprints") or {}).get("data"):
@@ -106,6 +112,13 @@ def find_points(
     with watch.stage("frontier"):
         found = frontier_of(posed, request.measure, request.levels, given, watch.listener)
     return measured_plans(posed.problem, found), found.unreachable
+
+
+def _require_same_rules(proposal: Proposal, given: Settings) -> None:
+    """Rules that stand in a file are not part of the settings, but of their fingerprint."""
+    prints = proposal.summary.get("fingerprints") or {}
+    if isinstance(given.pricing.rules, str) and prints.get("configuration") != configuration_fingerprint(given):
+        raise ConflictError(Reason(OTHER_RULES, {"file": given.pricing.rules, "proposal": proposal.proposal_id}))
 
 
 def work_off(store: Store, settings: Settings, *, holder: str, clock: Clock = utc_now) -> int:

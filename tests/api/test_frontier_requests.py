@@ -14,6 +14,7 @@ from test_price_choice import settings as price_settings
 from test_price_frontier import posed
 
 from api import frontier_work
+from api.fingerprints import configuration_fingerprint
 from api.frontier_work import GIVEN_UP, settings_of, work_off
 from api.rule_stage import PriceRules
 from engine.errors import ConfigurationError, ConflictError, InfeasibleError
@@ -193,7 +194,7 @@ def test_a_result_is_stored_once_and_a_change_of_it_shows(store, settings, store
     assert store.check_audit().faults == (f"frontier {name}: its content was changed after it was stored",)
 
 
-def test_points_are_found_from_the_proposals_own_settings_and_data(store, settings, stored, monkeypatch):
+def test_points_are_found_from_the_proposals_own_settings_and_data(store, settings, stored, monkeypatch, tmp_path):
     shop = SimpleNamespace(fingerprint="d")
     seen = []
     monkeypatch.setattr("engine.sources.open_shop", lambda source, given, _: seen.append((source, given)) or shop)
@@ -215,6 +216,16 @@ def test_points_are_found_from_the_proposals_own_settings_and_data(store, settin
     shop.fingerprint = "other"
     with pytest.raises(ConflictError, match="no longer those of proposal P1"):
         frontier_work.find_points(proposal, request, settings, Stopwatch())
+    shop.fingerprint = "d"
+    (tmp_path / "rules.yaml").write_text("rules: []")
+    kept["pricing"] = {**kept["pricing"], "rules": str(tmp_path / "rules.yaml")}
+    ruled = replace(stored, evidence={**stored.evidence, "settings": kept})
+    print_ = configuration_fingerprint(settings_of(ruled, settings))
+    ruled.summary["fingerprints"] = {"data": "d", "configuration": print_}
+    assert frontier_work.find_points(ruled, request, settings, Stopwatch()) == (points, unreachable)
+    (tmp_path / "rules.yaml").write_text("rules: [] # changed")
+    with pytest.raises(ConflictError, match=r"rules in .*rules.yaml are no longer those of proposal P1"):
+        frontier_work.find_points(ruled, request, settings, Stopwatch())
     with pytest.raises(ConfigurationError, match="cannot read the settings of proposal P1"):
         settings_of(replace(stored, evidence={"settings": {"pricing": {"love": 1}}}), settings)
 
