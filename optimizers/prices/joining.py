@@ -24,9 +24,15 @@ from optimizers.prices.listed import ListedFamilies
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Short = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
 
 MOST = 1_500_000
 """Partial plans of one half that are held at most."""
+MOST_NUMBERS = 30_000_000
+"""Numbers that a half may keep of what its partial plans are made of, and of what they do to the rows."""
+WORKING = 2
+"""Copies of the latter while a family is added."""
 VISITS = 400_000_000
 """Pairs that are looked at for one depth at most."""
 BLOCK = 64
@@ -58,9 +64,9 @@ class Half:
     """(M,)"""
     activity: Floats
     """(M, R)"""
-    parents: list[Ints]
+    parents: list[Short]
     """By family: the partial plan of the families before that each was made of."""
-    columns: list[Ints]
+    columns: list[Short]
     """By family: its choice, 0…N-1."""
 
     def picked(self, number: int) -> Ints:
@@ -126,26 +132,22 @@ def join(
 
 
 def _halves(listed: ListedFamilies, loss: Floats, depth: float) -> tuple[Half, Half] | None:
-    """Partial plans of two halves of the families that lose no more than the depth; None: they are too many."""
-    families = len(listed.first) - 1
+    """Partial plans of two halves of the families that lose no more than the depth; None: they are too many.
+
+    Families that have but one choice left stand in the first half from the start.
+    """
     near = [np.flatnonzero(loss[a:b] <= depth) + a for a, b in zip(listed.first[:-1], listed.first[1:], strict=True)]
     near = [columns[np.argsort(loss[columns], kind="stable")] for columns in near]
-    size = np.log([len(columns) for columns in near])
-    parts: tuple[list[int], list[int]] = ([], [])
-    weight = [0.0, 0.0]
-    for f in np.argsort(-size, kind="stable").tolist():
-        side = int(weight[1] < weight[0])
-        parts[side].append(f)
-        weight[side] += float(size[f])
     least, most = (np.array([end(listed.activity[columns], axis=0) for columns in near]) for end in (np.min, np.max))
+    alone = np.array([len(columns) == 1 for columns in near], dtype=np.bool_)
     found = []
-    for part in parts:
-        outside = np.ones(families, dtype=np.bool_)
-        half = _empty(len(listed.rows.low))
-        for f in sorted(part, key=lambda f: (size[f], f)):
+    for part, base in zip(_parts(near), (alone, np.zeros_like(alone)), strict=True):
+        half = _standing(listed, loss, base, near)
+        outside = ~base
+        for f in part:
             outside[f] = False
-            rest = np.stack([least[outside].sum(axis=0), most[outside].sum(axis=0)])
             # What the other families of this half do is still open, as is what the other half does.
+            rest = np.stack([least[outside].sum(axis=0), most[outside].sum(axis=0)])
             extended = _extended(listed, half, f, near[f], loss, depth, rest)
             if extended is None:
                 return None
@@ -154,8 +156,25 @@ def _halves(listed: ListedFamilies, loss: Floats, depth: float) -> tuple[Half, H
     return found[0], found[1]
 
 
-def _empty(rows: int) -> Half:
-    return Half(np.empty(0, dtype=np.int64), np.zeros(1), np.zeros((1, rows)), [], [])
+def _parts(near: list[Ints]) -> tuple[list[int], list[int]]:
+    """Share families with several choices out, about as many partial plans to either half; few choices first."""
+    parts: tuple[list[int], list[int]] = ([], [])
+    size = np.log([len(columns) for columns in near])
+    weight = [0.0, 0.0]
+    for f in np.argsort(-size, kind="stable").tolist():
+        if size[f] > 0:
+            side = int(weight[1] < weight[0])
+            parts[side].insert(0, f)
+            weight[side] += float(size[f])
+    return parts
+
+
+def _standing(listed: ListedFamilies, loss: Floats, families: Bools, near: list[Ints]) -> Half:
+    """The one partial plan of families that have but one choice left."""
+    taken = np.array([columns[0] for columns, mine in zip(near, families, strict=True) if mine], dtype=np.int64)
+    activity = listed.activity[taken].sum(axis=0)[None, :]
+    parents = [np.zeros(1, dtype=np.int32)] * len(taken)
+    return Half(np.flatnonzero(families), loss[taken].sum(keepdims=True), activity, parents, [t[None] for t in taken])
 
 
 def _extended(
@@ -168,10 +187,12 @@ def _extended(
     high = np.where(hard, rows.high - rest[0], np.inf) + TIGHT
     moves = np.ascontiguousarray(listed.activity[columns])
     given = (half.loss, half.activity, loss[columns], moves, depth, low, high)
-    count = _count(*given, MOST)
-    if count > MOST:
+    held = sum(len(parent) for parent in half.parents)
+    room = min(MOST, (MOST_NUMBERS - held) // (WORKING * (1 + len(rows.low))))
+    count = _count(*given, room)
+    if count > room:
         return None
-    parent, column = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
+    parent, column = np.empty(count, dtype=np.int32), np.empty(count, dtype=np.int32)
     _fill(*given, parent, column)
     total = half.loss[parent] + loss[columns][column]
     order = np.argsort(total, kind="stable")
@@ -181,7 +202,7 @@ def _extended(
         total[order],
         np.ascontiguousarray(half.activity[parent] + moves[column]),
         [*half.parents, parent],
-        [*half.columns, columns[column]],
+        [*half.columns, columns[column].astype(np.int32)],
     )
 
 

@@ -26,10 +26,12 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-MOST_OF_ONE = 60_000
+MOST_OF_ONE = 600_000
 """Choices of one family that are listed at most …"""
-MOST_OF_ALL = 250_000
+MOST_OF_ALL = 1_000_000
 """… and of all families."""
+MOST_DRAWN = 400_000_000
+"""Choices times products times draws that are valued at most where no table holds the values."""
 MOST_NUMBERS = 20_000_000
 """Choices times rows, or times draws and products at a time, that are held at most."""
 SAME = 12
@@ -87,9 +89,10 @@ def list_families(problem: PriceProblem, system: PriceSystem, joint: RowSet) -> 
     tables = system.tables
     options = np.maximum(tables.allowed.sum(axis=1), 1).astype(np.float64)
     choices = np.exp(np.add.reduceat(np.log(options), tables.first[:-1]))
-    if choices.max() > MOST_OF_ONE + 0.5 or choices.sum() * (1 + len(joint)) > MOST_NUMBERS:
+    drawn = 0.0 if problem.risk == "mean" else float(choices @ np.diff(tables.first)) * len(problem.own)
+    if choices.max() > MOST_OF_ONE + 0.5 or choices.sum() > MOST_OF_ALL + 0.5 or drawn > MOST_DRAWN:
         return None
-    if choices.sum() > MOST_OF_ALL + 0.5:
+    if choices.sum() * (1 + len(joint)) > MOST_NUMBERS:
         return None
     place = tuple(np.arange(a, b) for a, b in zip(tables.first[:-1], tables.first[1:], strict=True))
     rungs = [_combinations(tables.allowed[products]) for products in place]
