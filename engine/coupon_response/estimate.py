@@ -32,6 +32,8 @@ from engine.shop import Shop
 
 METHOD = "cross-fitted R-learner, linear with learned group shrinkage"
 FOLDS = 5
+SCALE_DRAWS = 8101
+"""Stream of random numbers for the shrinkage."""
 MAX_ROWS = 300_000
 """A longer history is learned from by a sample of its customers; every customer is predicted."""
 
@@ -88,7 +90,7 @@ def _estimate(history: History, attributes: Attributes, *, folds: int, seed: int
     residual, treatment = history.gross - nuisance.outcome, _treatment(history, nuisance)
     agreement = check_agreement(history, residual, treatment)
     unexcluded = agreement.randomised_se if history.randomised.sum() >= MIN_RANDOMISED else 0.0
-    effect = _fit(history, attributes, nuisance, everything, unexcluded)
+    effect = _fit(history, attributes, nuisance, everything, unexcluded, seed)
     errors = effect.error(attributes.today)
     cost = expected_cost(history, attributes.rows, attributes.today)
     estimated = effect.predict(attributes.today) - cost
@@ -98,7 +100,7 @@ def _estimate(history: History, attributes: Attributes, *, folds: int, seed: int
     verdict = judge(history, overlap, placebo, agreement, _balance(history, attributes, fold))
 
     def learn(train: Bools) -> tuple[Floats, Floats]:
-        part = _fit(history, attributes, nuisance, train, unexcluded)
+        part = _fit(history, attributes, nuisance, train, unexcluded, seed)
         mine = rows_of(history, train)
         return part.predict(attributes.rows), expected_cost(mine, attributes.rows[train], attributes.rows)
 
@@ -130,7 +132,9 @@ def _treatment(history: History, nuisance: Nuisance) -> Floats:
     return sent
 
 
-def _fit(history: History, attributes: Attributes, nuisance: Nuisance, mine: Bools, unexcluded: float) -> Effect:
+def _fit(
+    history: History, attributes: Attributes, nuisance: Nuisance, mine: Bools, unexcluded: float, seed: int
+) -> Effect:
     """Fit the effect on some of the rows; randomised rows ground it where there are enough (`unexcluded` > 0)."""
     basis = make_basis(history.face_value)
     targeted = ~history.randomised[mine]
@@ -149,6 +153,7 @@ def _fit(history: History, attributes: Attributes, nuisance: Nuisance, mine: Boo
         nuisance.variance[mine],
         history.customer[mine],
         basis,
+        rng=np.random.default_rng([seed, SCALE_DRAWS]),
         unexcluded=unexcluded,
     )
 
