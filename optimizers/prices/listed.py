@@ -8,7 +8,7 @@ a choice is. That is how risk settings are counted which no smooth table can hol
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from optimizers.prices.kernels import TIGHT, RowArrays, measure_columns
 from optimizers.prices.model import Families, own_move, risk_value
 from optimizers.prices.row_set import RowSet, row_set
-from optimizers.prices.system import PriceSystem
+from optimizers.prices.system import PriceSystem, lower_values
 
 if TYPE_CHECKING:
     from optimizers.prices.solve import PriceProblem
@@ -30,8 +30,10 @@ MOST_OF_ONE = 600_000
 """Choices of one family that are listed at most …"""
 MOST_OF_ALL = 1_000_000
 """… and of all families."""
-MOST_DRAWN = 400_000_000
-"""Choices times products times draws that are valued at most where no table holds the values."""
+MOST_DRAWN = 50_000_000
+"""Choices times products times draws that are valued one by one where no smooth table holds the values."""
+SAMPLES = 129
+"""Positions at which such values are sampled where choices are too many for that, to be joined by straight lines."""
 MOST_NUMBERS = 20_000_000
 """Choices times rows, or times draws and products at a time, that are held at most."""
 SAME = 12
@@ -72,6 +74,8 @@ class ListedFamilies:
     """(R,) number among the joint rows."""
     own: tuple[OwnRows, ...] = ()
     """Of the families that have rows of their own."""
+    error: float = 0.0
+    """Money by which the values of a plan's choices may understate it, measured between samples."""
 
     def choice(self, picked: Ints) -> Ints:
         """(P,) rungs in the order of the system, for one choice of each family, (F,) numbers 0…N-1."""
@@ -89,18 +93,20 @@ def list_families(problem: PriceProblem, system: PriceSystem, joint: RowSet) -> 
     tables = system.tables
     options = np.maximum(tables.allowed.sum(axis=1), 1).astype(np.float64)
     choices = np.exp(np.add.reduceat(np.log(options), tables.first[:-1]))
-    drawn = 0.0 if problem.risk == "mean" else float(choices @ np.diff(tables.first)) * len(problem.own)
-    if choices.max() > MOST_OF_ONE + 0.5 or choices.sum() > MOST_OF_ALL + 0.5 or drawn > MOST_DRAWN:
+    if choices.max() > MOST_OF_ONE + 0.5 or choices.sum() > MOST_OF_ALL + 0.5:
         return None
     if choices.sum() * (1 + len(joint)) > MOST_NUMBERS:
         return None
     place = tuple(np.arange(a, b) for a, b in zip(tables.first[:-1], tables.first[1:], strict=True))
     rungs = [_combinations(tables.allowed[products]) for products in place]
     value, activity = _measured(system, joint, rungs)
-    if problem.risk != "mean":
+    error = 0.0
+    if problem.risk != "mean" and (choices @ np.diff(tables.first)) * len(problem.own) <= MOST_DRAWN:
         value = np.concatenate([_exact(problem, system, f, rungs[k]) for k, f in enumerate(place)])
+    elif problem.risk != "mean":
+        value, error = _sampled(problem, system, place, rungs)
     moved = np.concatenate([(one != system.today).sum(axis=1) for one in rungs])
-    return _kept(joint, tables.family, place, rungs, value, activity, moved)
+    return replace(_kept(joint, tables.family, place, rungs, value, activity, moved), error=error)
 
 
 def _combinations(allowed: npt.NDArray[np.uint8]) -> Ints:
@@ -141,6 +147,33 @@ def _exact(problem: PriceProblem, system: PriceSystem, products: Ints, rungs: In
         units = (problem.base_scale[:, inside] * problem.base_units[inside])[:, None] * np.exp(power)
         found[part] += risk_value(units * margin - today[:, None], problem.risk).sum(axis=1)
     return np.asarray(found)
+
+
+def _sampled(
+    problem: PriceProblem, system: PriceSystem, place: tuple[Ints, ...], rungs: list[Ints]
+) -> tuple[Floats, float]:
+    """Values (N,) between samples of each rung's value, and money by which those of a plan may be too low altogether.
+
+    The error is measured halfway between every other sample, where straight lines over twice the distance are off most.
+    """
+    at = np.linspace(-1.0, 1.0, SAMPLES)
+    value = lower_values(problem, system.order, system.tables, system.margin, at) - system.fine[:, :, None]
+    halfway = (value[:, :, :-2:2] + value[:, :, 2::2]) / 2
+    off = np.maximum(value[:, :, 1::2] - halfway, 0.0).max(axis=2, initial=0.0) * (system.tables.allowed > 0)
+    found = [_between(system, products, mine, value) for products, mine in zip(place, rungs, strict=True)]
+    return np.concatenate(found), float(off.max(axis=1, initial=0.0).sum())
+
+
+def _between(system: PriceSystem, products: Ints, rungs: Ints, value: Floats) -> Floats:
+    """(N,) values of a family's choices (N, n), along straight lines between samples (P, K, SAMPLES)."""
+    tables = system.tables
+    parts = tables.share[products] * tables.log_move[products, rungs]
+    rest = (parts.sum(axis=1, keepdims=True) - parts) * tables.inverse[products]
+    position = ((rest - tables.middle[products]) * tables.stretch[products] + 1) / 2 * (SAMPLES - 1)
+    left = np.clip(position.astype(np.int64), 0, SAMPLES - 2)
+    share = position - left
+    low, high = value[products, rungs, left], value[products, rungs, left + 1]
+    return np.asarray((low + share * (high - low)).sum(axis=1))
 
 
 def _kept(

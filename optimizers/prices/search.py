@@ -172,7 +172,7 @@ class PriceSearch:
             raise InfeasibleError("no prices satisfy the rules; " + self._remedy())
         shop, exact = ListedShop(self.problem, self.groups, self.plan, listed), self.problem.risk != "mean"
         if exact:
-            self.error, self.bound = 0.0, np.inf
+            self.error, self.bound = listed.error, np.inf
         priced = shop.price(self._left, self._check_time)
         self.rounds, self.build_seconds = self.rounds + priced.rounds, self.build_seconds + priced.build_seconds
         self.price = shop.coupling_price

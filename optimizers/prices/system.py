@@ -206,7 +206,7 @@ def _tabulate(
         worth = margin[:, :, None] * units
         worth[:, :, 0] -= today[:, None]
         return tables, worth, margin, -margin * curve, error if off > 1e-9 else 0.0
-    worth, dent, error = _lower_tables(problem, order, tables, margin, current, half)
+    worth, dent, error = _lower_tables(problem, order, tables, margin)
     units, worth = _same_length(units, worth)
     return tables._replace(units=units), worth, margin, dent, error
 
@@ -256,35 +256,34 @@ def _curvature(units: Floats, stretch: Floats) -> Floats:
     return np.asarray(np.maximum(up, down) * stretch[:, None] ** 2 * (1 + 1e-6))
 
 
-def _lower_tables(
-    problem: PriceProblem, order: Ints, tables: Tables, margin: Floats, current: Floats, half: Floats
-) -> tuple[Floats, Floats, float]:
+def lower_values(problem: PriceProblem, order: Ints, tables: Tables, margin: Floats, at: Floats) -> Floats:
+    """(P, K, N) value of every rung under `risk="lower"`, fines apart, at positions t (N,) of the products' tables."""
+    found = np.empty((*margin.shape, len(at)))
+    half = np.divide(1.0, tables.stretch, out=np.zeros_like(tables.stretch), where=tables.stretch > 0)
+    today = (problem.current_price - problem.unit_cost)[order][:, None]
+    for begin in range(0, len(order), CHUNK):
+        part = slice(begin, begin + CHUNK)
+        paid = np.concatenate([margin[part], today[part]], axis=1)
+        y = tables.middle[part, None] + half[part, None] * at
+        moved = own_move(problem, tables.log_move[part])
+        price_tables.tabulate_lower(*_draws(problem, order[part]), moved, y, paid, LOWER_QUANTILE, found[part])
+    return found
+
+
+def _lower_tables(problem: PriceProblem, order: Ints, tables: Tables, margin: Floats) -> tuple[Floats, Floats, float]:
     """Worth, dent and error under `risk="lower"`.
 
     A quantile over draws has kinks in y, so the error is measured between the nodes, not proven.
     """
     at, to_powers = price_tables.chebyshev(price_tables.QUANTILE_NODES)
     check = np.linspace(-1, 1, 2 * price_tables.QUANTILE_NODES)
-    shape = tables.log_move.shape
-    worth = np.empty((*shape, len(at)))
-    error = 0.0
-    for begin in range(0, len(order), CHUNK):
-        part = slice(begin, begin + CHUNK)
-        draws = _draws(problem, order[part])
-        today = (current - problem.unit_cost[order])[part, None]
-        paid = np.concatenate([margin[part], today], axis=1)
-        moved = own_move(problem, tables.log_move[part])
-        found, seen = np.empty((*worth[part].shape,)), np.empty((*worth[part].shape[:2], len(check)))
-        for nodes, result in ((at, found), (check, seen)):
-            y = tables.middle[part, None] + half[part, None] * nodes
-            price_tables.tabulate_lower(*draws, moved, y, paid, LOWER_QUANTILE, result)
-        worth[part] = found @ to_powers
-        fitted = worth[part] @ (check[None, :] ** np.arange(len(at))[:, None])
-        error += float(np.abs(fitted - seen).max(axis=(1, 2), initial=0.0).sum())
+    worth = lower_values(problem, order, tables, margin, at) @ to_powers
+    fitted = worth @ (check[None, :] ** np.arange(len(at))[:, None])
+    off = np.abs(fitted - lower_values(problem, order, tables, margin, check))
     m = np.arange(len(at))
     bend = np.stack([worth[:, :, 2:] @ (m[2:] * (m[2:] - 1) * t ** (m[2:] - 2)) for t in check], axis=-1)
     dent = np.maximum(-bend.min(axis=-1), 0.0) * tables.stretch[:, None] ** 2
-    return worth, dent, error
+    return worth, dent, float(off.max(axis=(1, 2), initial=0.0).sum())
 
 
 def _split_rows(rows: list[RawRow], group: Ints, tables: Tables, groups: Ints) -> tuple[RowSet, Ints, RowSet]:
