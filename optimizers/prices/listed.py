@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from optimizers.prices.kernels import TIGHT, RowArrays, measure_columns
+from optimizers.prices.kernels import TIGHT, RowArrays, Tables, measure_columns
+from optimizers.prices.listed_choices import leeway
 from optimizers.prices.model import Families, own_move, risk_value
 from optimizers.prices.row_set import RowSet, row_set
 from optimizers.prices.system import PriceSystem, lower_values
@@ -29,7 +30,9 @@ Bools = npt.NDArray[np.bool_]
 MOST_OF_ONE = 600_000
 """Choices of one family that are listed at most …"""
 MOST_OF_ALL = 1_000_000
-"""… and of all families."""
+"""… and of all families …"""
+MOST_RUNGS = 5_000_000
+"""… which have so many rungs together: beyond, searching is quicker."""
 MOST_DRAWN = 50_000_000
 """Choices times products times draws that are valued one by one where no smooth table holds the values."""
 SAMPLES = 129
@@ -90,29 +93,33 @@ def list_families(problem: PriceProblem, system: PriceSystem, joint: RowSet) -> 
 
     A family that is left without any choice has none in the result.
     """
-    tables = system.tables
-    options = np.maximum(tables.allowed.sum(axis=1), 1).astype(np.float64)
-    choices = np.exp(np.add.reduceat(np.log(options), tables.first[:-1]))
-    if choices.max() > MOST_OF_ONE + 0.5 or choices.sum() > MOST_OF_ALL + 0.5:
+    place = tuple(np.arange(a, b) for a, b in zip(system.tables.first[:-1], system.tables.first[1:], strict=True))
+    rungs = _all_choices(system.tables, joint, place)
+    if rungs is None:
         return None
-    if choices.sum() * (1 + len(joint)) > MOST_NUMBERS:
-        return None
-    place = tuple(np.arange(a, b) for a, b in zip(tables.first[:-1], tables.first[1:], strict=True))
-    rungs = [_combinations(tables.allowed[products]) for products in place]
     value, activity = _measured(system, joint, rungs)
     error = 0.0
-    if problem.risk != "mean" and (choices @ np.diff(tables.first)) * len(problem.own) <= MOST_DRAWN:
+    if problem.risk != "mean" and sum(one.size for one in rungs) * len(problem.own) <= MOST_DRAWN:
         value = np.concatenate([_exact(problem, system, f, rungs[k]) for k, f in enumerate(place)])
     elif problem.risk != "mean":
         value, error = _sampled(problem, system, place, rungs)
     moved = np.concatenate([(one != system.today).sum(axis=1) for one in rungs])
-    return replace(_kept(joint, tables.family, place, rungs, value, activity, moved), error=error)
+    return replace(_kept(joint, system.tables.family, place, rungs, value, activity, moved), error=error)
 
 
-def _combinations(allowed: npt.NDArray[np.uint8]) -> Ints:
-    """(N, n) every choice of one permitted rung for each of n products."""
-    axes = [np.flatnonzero(row) for row in allowed]
-    return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1).astype(np.int64)
+def _all_choices(tables: Tables, joint: RowSet, place: tuple[Ints, ...]) -> list[Ints] | None:
+    """(F) the choices (N_f, n_f) of every family that the shop's rows leave; None: they are too many."""
+    options = np.maximum(tables.allowed.sum(axis=1), 1).astype(np.float64)
+    rows = leeway(tables, joint)
+    counts = np.array([rows.count(products, options[products]) for products in place])
+    total = counts.sum()
+    if counts.max() > MOST_OF_ONE + 0.5 or total > MOST_OF_ALL + 0.5 or total * (1 + len(joint)) > MOST_NUMBERS:
+        return None
+    if counts @ [len(products) for products in place] > MOST_RUNGS:
+        return None
+    found = [rows.choices(tables, products, MOST_OF_ONE) for products in place]
+    whole = [one for one in found if one is not None]
+    return whole if len(whole) == len(found) else None
 
 
 def _measured(system: PriceSystem, joint: RowSet, rungs: list[Ints]) -> tuple[Floats, Floats]:

@@ -18,6 +18,7 @@ from optimizers.prices.incumbent import PriceProgress
 from optimizers.prices.resolve import resolve_prices
 from optimizers.prices.rows import LinearRow, PriceRows
 from optimizers.prices.solve import PriceProblem
+from optimizers.prices.system import all_rows, build_system, joint_rows
 
 
 def cents(seed: int, **rules: object) -> PriceProblem:
@@ -143,3 +144,21 @@ def test_two_needles_at_once_are_found() -> None:
     plan = solve_prices(problem, gap=1e-6)
     assert plan.objective == pytest.approx(best_by_force(problem), rel=2e-6, abs=1e-6)
     assert 0 < (plan.price != problem.current_price).sum() <= 3
+
+
+@settings(deadline=None, max_examples=6)
+@given(st.integers(0, 10_000), st.sampled_from([None, 0.02]), st.integers(0, 2))
+def test_few_changes_leave_few_choices_to_a_large_family(seed: int, band: float | None, changes: int) -> None:
+    """2,187 choices, of which at most 99 hold two changes: only those are listed, and no plan is missed."""
+    family = np.array([0] * 7 + [1])
+    problem = small_problem(seed, 8, family=family, step=0.1, cross=0.6, index_band=band, max_changed=changes)
+    ladder = problem_ladder(problem)
+    rules = all_rows(problem, ladder, None)
+    system = build_system(problem, ladder, rules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listed, "MOST_OF_ONE", 99)
+        found = listed.list_families(problem, system, joint_rows(problem, ladder, rules, system))
+        assert found is not None
+        plan = solve_prices(problem, gap=1e-6)
+    assert plan.status == "optimal"
+    assert plan.objective == pytest.approx(best_by_force(problem), rel=2e-6, abs=1e-6)
