@@ -22,28 +22,47 @@ STAGES = (
     "features",
     "demand level",
     "price response",
+    "coupon response",
+    "coupon plan",
     "price plan",
     "evidence",
-    "coupon plan",
     "store",
 )
-DYING_RUN = """
-import os, signal, sys
+TOLD_RUN = """
+import os, shutil, signal, sys
+from contextlib import contextmanager
+from pathlib import Path
 from api import show
-last = sys.argv[1]
-class Dying:
-    def begin(self, stage):
-        if stage == last:
-            os.kill(os.getpid(), signal.SIGKILL)
+from api.cli import main
+
+class Told:
     def advance(self, share): pass
     def end(self): pass
-from contextlib import contextmanager
+
+class Dying(Told):
+    def __init__(self, last):
+        self.last = last
+    def begin(self, stage):
+        if stage == self.last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+class Copying(Told):
+    def __init__(self, kept, *folders):
+        self.kept, self.folders = Path(kept), [Path(folder) for folder in folders]
+    def begin(self, stage):
+        (self.kept / stage).mkdir(parents=True)
+        for folder in self.folders:
+            if folder.exists():
+                shutil.copytree(folder, self.kept / stage / folder.name, ignore=shutil.ignore_patterns("cache"))
+
+listener = {"dying": Dying, "copying": Copying}[sys.argv[1]](*sys.argv[2].split(","))
+
 @contextmanager
-def dying(stream):
-    yield Dying()
-show.shown_progress = dying
-from api.cli import main
-sys.argv = ["offerwright", *sys.argv[2:]]
+def told(stream):
+    yield listener
+
+show.shown_progress = told
+sys.argv = ["offerwright", *sys.argv[3:]]
 main()
 """
 
@@ -85,26 +104,38 @@ def test_the_same_command_twice_gives_the_same_plan_byte_for_byte(shop, tmp_path
     assert abs(one["price"]["index_change"]) <= 0.002 + 1e-12
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_run_killed_at_any_stage_leaves_the_store_and_the_folder_as_they_were(shop, tmp_path, stage):
-    home, out = tmp_path / "home", tmp_path / "out"
-    killed = subprocess.run(
-        [sys.executable, "-c", DYING_RUN, stage, *arguments(shop, home, out, "demand.folds=2")],
-        capture_output=True,
-        timeout=300,
-        check=False,
+@pytest.fixture(scope="module")
+def on_disk(shop, tmp_path_factory):
+    """What the disk holds when each stage begins: what a kill there leaves, by a run that is not killed."""
+    folder = tmp_path_factory.mktemp("stages")
+    home, out, kept = folder / "home", folder / "out", folder / "kept"
+    done = told_run("copying", f"{kept},{home},{out}", *arguments(shop, home, out, "demand.folds=2"))
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in kept.iterdir()} >= set(STAGES)
+    return kept
+
+
+def told_run(how, what, *command):
+    """The command in a process of its own that is told of its stages."""
+    return subprocess.run(
+        [sys.executable, "-c", TOLD_RUN, how, what, *command], capture_output=True, timeout=300, check=False
     )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_before_the_end_of_any_stage_store_and_folder_are_as_they_were(on_disk, stage):
+    assert not list((on_disk / stage).glob("out/*"))
+    if stage != "load":
+        assert not proposals(on_disk / stage / "home")
+
+
+@pytest.mark.parametrize("stage", ["price plan", "store"])
+def test_a_run_after_a_killed_one_goes_through(shop, tmp_path, stage):
+    home, out = tmp_path / "home", tmp_path / "out"
+    killed = told_run("dying", stage, *arguments(shop, home, out, "demand.folds=2"))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not list(out.glob("*"))
-    if stage != "load":
-        assert not proposals(home)
-
-
-def test_a_run_after_a_killed_one_goes_through(shop, tmp_path):
-    home, out = tmp_path / "home", tmp_path / "out"
-    subprocess.run(
-        [sys.executable, "-c", DYING_RUN, "price plan", *arguments(shop, home, out)], capture_output=True, check=False
-    )
+    assert not proposals(home)
     done = run(shop, home, out)
     assert done.returncode == 0, done.stderr
     assert len(proposals(home)) == 1
