@@ -16,6 +16,7 @@ BENCHMARKS = (
     "prices",
     "coupons",
     "coupon_response",
+    "coupon_risk",
     "heldout",
     "judge",
     "known_truth",

@@ -68,6 +68,7 @@ class RobustCoupons:
     bound: float
     """No plan under the same limits counts for more."""
     gap: float
+    """Bound less objective, as a share of what the plan by mean may bring: what surely comes may be nothing."""
     status: str
     """As of a plan; "gap_limit" also where the game has a duality gap, as coupons are whole."""
     expected: float
@@ -97,7 +98,7 @@ def solve_robust_coupons(
         spread: errors of the profits.
         risk: one of `RISKS`.
         method: as `allocate_coupons` takes it.
-        gap: relative gap at which to stop.
+        gap: at which to stop, as a share of what the plan by mean may bring.
         seconds: time limit of all allocations together.
         seed: of the exploration share, which is drawn the same whatever the risk.
         rounds: allocations, at most.
@@ -158,7 +159,7 @@ class _Game:
         best = int(self._values().argmax())
         value = float(self._values()[best])
         bound = max(self.bound, value)
-        reached = relative_gap(value, bound)
+        reached = self._gap(value, bound)
         late = time.perf_counter() - self.begun >= self.seconds
         status = "optimal" if reached <= self.gap else "time_limit" if late else "gap_limit"
         return self._robust(self.choices[best], value, bound, reached, status)
@@ -168,7 +169,8 @@ class _Game:
         lowered = self.problem.profit - QUANTILE * self.spread.sd()
         plan = self._allocate(_at(self.problem, lowered))
         self.rounds += 1
-        return self._robust(plan.choice, plan.objective, plan.bound, plan.gap, plan.status)
+        reached = self._gap(plan.objective, plan.bound)
+        return self._robust(plan.choice, plan.objective, plan.bound, reached, plan.status)
 
     def _allocate(self, problem: CouponProblem) -> CouponPlan:
         left = max(self.seconds - (time.perf_counter() - self.begun), 0.0)
@@ -189,7 +191,11 @@ class _Game:
 
     def _closed(self) -> bool:
         value = float(self._values().max())
-        return relative_gap(value, max(self.bound, value)) <= self.gap
+        return self._gap(value, max(self.bound, value)) <= self.gap
+
+    def _gap(self, value: float, bound: float) -> float:
+        scale = max(abs(bound), abs(self.base.bound))
+        return (bound - value) / scale if scale > 0 else 0.0
 
     def _mixed_direction(self) -> Floats:
         """The direction that hurts the best mixture of the plans met most.
