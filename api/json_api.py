@@ -101,62 +101,34 @@ def audit(proposal_id: str) -> Response:
     return model_answer(schemas.audit_out(the_store().audit(proposal_id)))
 
 
-@api.post("/proposals/<proposal_id>/submit")
-@described(Operation("Submit a draft for approval.", schemas.ProposalOut, Role.ANALYST, body=schemas.ChangeIn))
-@needs(Role.ANALYST)
-def submit(proposal_id: str) -> Response:
-    """Submit a draft."""
-    return _change(proposal_id, State.SUBMITTED)
+def _step(action: str, to: State, least: Role, does: str) -> None:
+    """Give the API one step of a proposal's life."""
+
+    @needs(least)
+    def view(proposal_id: str) -> Response:
+        change = body(schemas.ChangeIn)
+
+        def work() -> Response:
+            header = the_store().change_state(proposal_id, to, by=asker().name, why=change.why, now=current_time())
+            return model_answer(schemas.ProposalOut.model_validate(header))
+
+        return once(work)
+
+    view.__name__ = action.replace("-", "_")
+    operation = Operation(does, schemas.ProposalOut, least, body=schemas.ChangeIn)
+    api.post(f"/proposals/<proposal_id>/{action}")(described(operation)(view))
 
 
-@api.post("/proposals/<proposal_id>/approve")
-@described(
-    Operation("Approve what somebody else submitted.", schemas.ProposalOut, Role.APPROVER, body=schemas.ChangeIn)
+_step("submit", State.SUBMITTED, Role.ANALYST, "Submit a draft for approval.")
+_step("approve", State.APPROVED, Role.APPROVER, "Approve what somebody else submitted.")
+_step("reject", State.REJECTED, Role.APPROVER, "Reject a submitted proposal, with a reason.")
+_step(
+    "request-changes",
+    State.CHANGES_REQUESTED,
+    Role.APPROVER,
+    "Ask for changes to a submitted proposal, with a reason.",
 )
-@needs(Role.APPROVER)
-def approve(proposal_id: str) -> Response:
-    """Approve a submitted proposal."""
-    return _change(proposal_id, State.APPROVED)
-
-
-@api.post("/proposals/<proposal_id>/reject")
-@described(
-    Operation("Reject a submitted proposal, with a reason.", schemas.ProposalOut, Role.APPROVER, body=schemas.ChangeIn)
-)
-@needs(Role.APPROVER)
-def reject(proposal_id: str) -> Response:
-    """Reject a submitted proposal."""
-    return _change(proposal_id, State.REJECTED)
-
-
-@api.post("/proposals/<proposal_id>/request-changes")
-@described(
-    Operation(
-        "Ask for changes to a submitted proposal, with a reason.",
-        schemas.ProposalOut,
-        Role.APPROVER,
-        body=schemas.ChangeIn,
-    )
-)
-@needs(Role.APPROVER)
-def request_changes(proposal_id: str) -> Response:
-    """Ask for changes."""
-    return _change(proposal_id, State.CHANGES_REQUESTED)
-
-
-@api.post("/proposals/<proposal_id>/rework")
-@described(
-    Operation(
-        "Take a proposal back to draft after changes were asked for.",
-        schemas.ProposalOut,
-        Role.ANALYST,
-        body=schemas.ChangeIn,
-    )
-)
-@needs(Role.ANALYST)
-def rework(proposal_id: str) -> Response:
-    """Take a proposal back to draft."""
-    return _change(proposal_id, State.DRAFT)
+_step("rework", State.DRAFT, Role.ANALYST, "Take a proposal back to draft after changes were asked for.")
 
 
 @api.get("/runs")
@@ -194,13 +166,3 @@ def jobs() -> Response:
         for job in JOBS.values()
     ]
     return model_answer(schemas.JobsOut(items=items))
-
-
-def _change(proposal_id: str, to: State) -> Response:
-    change = body(schemas.ChangeIn)
-
-    def work() -> Response:
-        header = the_store().change_state(proposal_id, to, by=asker().name, why=change.why, now=current_time())
-        return model_answer(schemas.ProposalOut.model_validate(header))
-
-    return once(work)
