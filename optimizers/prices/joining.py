@@ -349,7 +349,7 @@ def _slack(one: Array, other: Array, low: Array, high: Array, penalty: Array, pr
         off = max(total - high[r], low[r] - total, 0.0)
         if off > 0:
             if penalty[r] == np.inf:
-                if off > TIGHT:
+                if off > TIGHT / 10:
                     return np.inf
                 continue
             lost += penalty[r] * off

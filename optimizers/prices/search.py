@@ -21,6 +21,7 @@ from engine.errors import InfeasibleError
 from optimizers import solver
 from optimizers.prices import model as price_model
 from optimizers.prices.bounding import THREADS, Bounds
+from optimizers.prices.deep_listing import deepen
 from optimizers.prices.groups import Groups
 from optimizers.prices.incumbent import Incumbent, PriceProgress
 from optimizers.prices.ladder import Ladder
@@ -29,6 +30,7 @@ from optimizers.prices.listed_search import ListedShop
 from optimizers.prices.master import Columns, Master, Mixture
 from optimizers.prices.nodes import SHORT_WORK, WHOLE_WORK, WORK
 from optimizers.prices.rounding import neighbours, roundings
+from optimizers.prices.row_set import narrow_rows
 from optimizers.prices.rows import PriceRows
 from optimizers.prices.system import PriceSystem, build_system, cheap_bound, joint_rows, nearest_to_today, priced
 
@@ -124,10 +126,9 @@ class PriceSearch:
     def chosen(self) -> Ints:
         """(P,) rungs of the plan in hand, in the problem's order."""
         rung = np.empty(len(self.system.order), dtype=np.int64)
-        rung[self.system.order] = self._in_hand
+        rung[self.system.order] = self._in_hand()
         return rung
 
-    @property
     def _in_hand(self) -> Ints:
         return self.start if self.choice is None else self.choice
 
@@ -187,7 +188,7 @@ class PriceSearch:
     def _solve_whole(self) -> None:
         """One group: branch and bound decides everything."""
         self._check_time()
-        choice, (pool, pool_value) = self._in_hand.copy(), self.groups.pool(0)
+        choice, (pool, pool_value) = self._in_hand().copy(), self.groups.pool(0)
 
         def watch(best: float, bound: float) -> None:
             if best > self.value:
@@ -207,7 +208,7 @@ class PriceSearch:
 
     def _solve_by_groups(self) -> None:
         system = self.system
-        begin = self._in_hand
+        begin = self._in_hand()
         value, activity, kept = self.groups.measure(self.groups.everything, [begin])
         # A start that breaks a group's own rules stands in until a column is found that keeps them.
         value = np.where(kept > 0, value, value - self.groups.hard_money)
@@ -220,46 +221,47 @@ class PriceSearch:
         mixture = self._grow(master, self._by_branching, TAIL)
         self._round(master, mixture)
         # First bounds until the prices have settled; then, where few enough, all columns that could still matter: a
-        # third of the way first, as what that finds shortens the rest.
-        part = 1 / 3
+        # third of the way first, as what that finds shortens the rest. Needles are looked up before that.
+        part, needles = 1 / 3, bool(len(narrow_rows(system.coupling.arrays)))
         for _ in range(self._proofs):
+            settled = self.bound - mixture.objective <= self.gap * abs(mixture.objective)
+            if settled and needles:
+                needles = self._deepen()
             if self._closed():
                 break
-            settled = self.bound - mixture.objective <= self.gap * abs(mixture.objective)
             depth = self._listed(mixture) * part if settled else 0.0
             new = self._prove_all(master, mixture, -depth if depth else 0.25)
-            if self._closed() or self._decide(master, mixture) or (settled and not depth):
-                break
-            if settled and not new and part == 1.0:
+            done = settled and (not depth or (not new and part == 1.0))
+            if self._closed() or self._decide(master, mixture) or done:
                 break
             part = 1.0 if settled else part
             mixture = self._grow(master, self._by_moves, 0.0)
             self._round(master, mixture)
+        if self._proofs and not self._closed():
+            self._deepen()
         if self.choice is None and len(begin) <= ONE_PIECE:
             self._solve_in_one_piece()
         if self.choice is None:
             raise InfeasibleError("no prices were found that satisfy the rules; " + self._remedy())
 
+    def _deepen(self) -> bool:
+        """List and join groups at the prices of the bound; False: there is nothing left to look up."""
+        deepen(self.groups, self.plan, self.price, self.bound, self.gap, self._proven, self._check_time)
+        return False
+
     def _solve_in_one_piece(self) -> None:
         """Look for prices by branch and bound over the whole shop, where rounding found none."""
-        whole = PriceSearch(
-            self.problem,
-            self.ladder,
-            self._rules,
-            gap=self.gap,
-            deadline=self.deadline,
-            cancelled=self._cancelled,
-            whole=True,
-        )
+        shop, until = (self.problem, self.ladder, self._rules), self.deadline
+        whole = PriceSearch(*shop, gap=self.gap, deadline=until, cancelled=self._cancelled, whole=True)
         whole.run()
         if whole.choice is not None:
             self.plan.accept(whole.chosen[self.system.order])
             self.bound = min(self.bound, whole.bound + whole.system.error)
 
     def _grow(self, master: Master, search: Search, tail: float) -> Mixture:
-        """Add columns that a search finds until none pays, or a round brings less than `tail` gaps.
+        """The relaxation once no column that a search finds pays, or a round brings less than `tail` gaps.
 
-        Groups that had nothing to offer are asked again when those that had run dry. Returns the relaxation.
+        Groups that had nothing to offer are asked again when those that had run dry.
         """
         mixture = self._relax(master)
         asked = self.groups.everything
@@ -321,8 +323,7 @@ class PriceSearch:
     def _round(self, master: Master, mixture: Mixture) -> None:
         """Round the relaxation to a plan and improve it product by product."""
         self._hold(master, mixture)
-        groups, parts = neighbours(self.groups, master, mixture, self._heaviest(master, mixture))
-        self._add(master, groups, parts)
+        self._add(master, *neighbours(self.groups, master, mixture, self._heaviest(master, mixture)))
         target = max(self.gap / 4, 1e-9)
         chosen = master.round(mixture, least=self.value, gap=target, seconds=max(self._left(), 0.01))
         if chosen is not None:
@@ -375,8 +376,7 @@ class PriceSearch:
         chosen, bound = master.decide(mixture, least=self.value, gap=self.gap / 2, seconds=max(self._left(), 0.01))
         if chosen is not None:
             self.plan.accept(np.concatenate([self._choices[n] for n in chosen]))
-        if bound is not None:
-            self.bound = min(self.bound, max(bound, self.value))
+        self.bound = self.bound if bound is None else min(self.bound, max(bound, self.value))
         self._tell_progress()
         return True
 
