@@ -19,20 +19,24 @@ NINETY = NormalDist().inv_cdf(0.95)
 """Half-width of a 90 % interval in standard errors."""
 
 
-class JointErrors(Protocol):
-    """Errors of all estimates together."""
+class LinearErrors(Protocol):
+    """Joint normal errors of the effects of N customers and O offers, made of q independent ones."""
 
     def sd(self) -> Floats:
         """(N, O) standard deviation of each effect, money."""
 
-    def sd_of_sum(self, choice: Ints) -> float:
-        """Standard deviation of the sum of the chosen cells, (N,) offers, money."""
-
     def loads_of(self, choice: Ints) -> Floats:
-        """(q,) how that sum moves with each of q independent standard errors, money."""
+        """(q,) how the sum of the chosen cells, (N,) offers, moves with each independent error, money."""
 
     def moves(self, direction: Floats) -> Floats:
         """(N, O) by how much each cell moves where the errors go one step in a direction (q,), money."""
+
+
+class JointErrors(LinearErrors, Protocol):
+    """Errors of all estimates together."""
+
+    def sd_of_sum(self, choice: Ints) -> float:
+        """Standard deviation of the sum of the chosen cells, (N,) offers, money."""
 
 
 @dataclass(frozen=True)

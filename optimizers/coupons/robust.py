@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,9 @@ from engine.errors import ProblemError
 from optimizers.coupons.allocate import CouponPlan, allocate_coupons
 from optimizers.coupons.gap import relative_gap
 from optimizers.coupons.problem import CouponProblem, Floats, Ints
+
+if TYPE_CHECKING:
+    from engine.coupon_response.record import LinearErrors
 
 RISKS = ("mean", "lower", "tail", "worst")
 QUANTILE = 1.2815515594457831
@@ -41,19 +44,6 @@ the side that hurts."""
 ROUNDS = 24
 SMOOTH = 1e-9
 """Size of a sum of errors, in plans' own, below which it counts as nothing."""
-
-
-class Spread(Protocol):
-    """Joint normal errors of the effects of N customers and O offers, made of q independent ones."""
-
-    def sd(self) -> Floats:
-        """(N, O) standard deviation of each effect, money."""
-
-    def loads_of(self, choice: Ints) -> Floats:
-        """(q,) how the sum of the chosen effects moves with each independent error, money."""
-
-    def moves(self, direction: Floats) -> Floats:
-        """(N, O) by how much each effect moves where the errors go one step in a direction (q,), money."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,7 @@ class RobustCoupons:
 
 def solve_robust_coupons(
     problem: CouponProblem,
-    spread: Spread,
+    errors: LinearErrors,
     risk: str,
     *,
     method: str = "auto",
@@ -95,7 +85,7 @@ def solve_robust_coupons(
 
     Args:
         problem: expected profits, costs and limits.
-        spread: errors of the profits.
+        errors: of the profits, together.
         risk: one of `RISKS`.
         method: as `allocate_coupons` takes it.
         gap: at which to stop, as a share of what the plan by mean may bring.
@@ -109,7 +99,7 @@ def solve_robust_coupons(
     """
     if risk not in RISKS:
         raise ProblemError(f"risk is {risk!r}; allowed: {', '.join(RISKS)}")
-    game = _Game(problem, spread, risk, method, gap, seconds, seed)
+    game = _Game(problem, errors, risk, method, gap, seconds, seed)
     if risk == "lower":
         return game.line_by_line()
     if risk != "mean":
@@ -121,15 +111,22 @@ class _Game:
     """The plans met so far, and the best direction that the adversary knows against all of them."""
 
     def __init__(
-        self, problem: CouponProblem, spread: Spread, risk: str, method: str, gap: float, seconds: float, seed: int
+        self,
+        problem: CouponProblem,
+        errors: LinearErrors,
+        risk: str,
+        method: str,
+        gap: float,
+        seconds: float,
+        seed: int,
     ) -> None:
-        self.problem, self.spread, self.risk, self.method = problem, spread, risk, method
+        self.problem, self.errors, self.risk, self.method = problem, errors, risk, method
         self.gap, self.seconds, self.seed = gap, seconds, seed
         self.begun = time.perf_counter()
         self.aversion = AVERSION.get(risk, 0.0)
         self.base = self._allocate(problem)
         self.choices: list[Ints] = []
-        self.means, self.loads = np.empty(0), np.empty((0, len(spread.loads_of(self.base.choice))))
+        self.means, self.loads = np.empty(0), np.empty((0, len(errors.loads_of(self.base.choice))))
         self.bound, self.direction = self.base.bound, np.zeros(self.loads.shape[1])
         self.rounds = 1
         self._meet(self.base.choice)
@@ -142,7 +139,7 @@ class _Game:
         while self.rounds < rounds and not self._closed() and time.perf_counter() - self.begun < self.seconds:
             wanted = self._mixed_direction()
             asked = self.direction + step * (wanted - self.direction)
-            shifted = self.problem.profit - self.aversion * self.spread.moves(asked)
+            shifted = self.problem.profit - self.aversion * self.errors.moves(asked)
             found = self._allocate(_at(self.problem, shifted))
             self.rounds += 1
             if found.bound < self.bound:
@@ -166,7 +163,7 @@ class _Game:
 
     def line_by_line(self) -> RobustCoupons:
         """Every coupon at the lower quantile of its own profit."""
-        lowered = self.problem.profit - QUANTILE * self.spread.sd()
+        lowered = self.problem.profit - QUANTILE * self.errors.sd()
         plan = self._allocate(_at(self.problem, lowered))
         self.rounds += 1
         reached = self._gap(plan.objective, plan.bound)
@@ -182,7 +179,7 @@ class _Game:
             return False
         self.choices.append(choice)
         self.means = np.append(self.means, _expected(self.problem, choice))
-        self.loads = np.vstack([self.loads, self.spread.loads_of(choice)])
+        self.loads = np.vstack([self.loads, self.errors.loads_of(choice)])
         return True
 
     def _values(self) -> Floats:
@@ -230,7 +227,7 @@ class _Game:
         spend = float(self.problem.cost[np.arange(len(choice)), choice].sum(dtype=np.float64))
         by_mean = relative_gap(expected, max(self.base.bound, expected))
         plan = replace(self.base, choice=choice, objective=expected, spend=spend, gap=by_mean, status=status)
-        sd = float(np.linalg.norm(self.spread.loads_of(choice)))
+        sd = float(np.linalg.norm(self.errors.loads_of(choice)))
         tail, worst = (expected - AVERSION[name] * sd for name in ("tail", "worst"))
         seconds = time.perf_counter() - self.begun
         return RobustCoupons(
