@@ -27,7 +27,7 @@ Ints = npt.NDArray[np.int64]
 Short = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
-MOST = 1_500_000
+MOST = 3_000_000
 """Partial plans of one half that are held at most."""
 MOST_NUMBERS = 30_000_000
 """Numbers that a half may keep of what its partial plans are made of, and of what they do to the rows."""

@@ -96,15 +96,14 @@ class PriceSearch:
         """(R,) multipliers of the coupling rows at which the bound was proven, scaled."""
         self.error = self.system.error
         """Money by which the bound may understate the best plan."""
-        self.rounds, self.build_seconds = 0, 0.0
+        self.rounds, self.build_seconds, self._complete = 0, 0.0, False
         self._allowance, self._work = allowance, WORK._replace(nodes=1500) if whole else WHOLE_WORK
-        self._complete = False
         self._bounds = Bounds(self.groups, self._check_time)
         self.stopped = "gap_limit"
         """Status of a search that ended above the gap."""
         self.movable = bool((self.system.tables.allowed.sum(axis=1) > 1).any())
         self.start = nearest_to_today(self.system)
-        self._proofs, self._listing = proofs, listing
+        self._proofs, self._listing, self._looked_up = proofs, listing, False
         self.plan.accept(self.start)
 
     def begin_from(self, rung: Ints) -> None:
@@ -167,6 +166,7 @@ class PriceSearch:
         """Join families that are small enough to list all their choices; True: nothing is left to do."""
         self._check_time()
         listed = list_families(self.problem, self.system, self.joint)
+        self._looked_up = listed is not None
         if listed is None:
             return False
         if (np.diff(listed.first) == 0).any():
@@ -245,18 +245,20 @@ class PriceSearch:
             raise InfeasibleError("no prices were found that satisfy the rules; " + self._remedy())
 
     def _deepen(self) -> bool:
-        """List and join groups at the prices of the bound; False: there is nothing left to look up."""
-        deepen(self.groups, self.plan, self.price, self.bound, self.gap, self._proven, self._check_time)
+        """List and join groups at the prices of the bound, if tables are exact; False: nothing is left to look up."""
+        if self.problem.risk == "mean" and not self._looked_up:
+            deepen(self.groups, self.plan, self.price, self.bound, self.gap, self._proven, self._check_time)
         return False
 
     def _solve_in_one_piece(self) -> None:
         """Look for prices by branch and bound over the whole shop, where rounding found none."""
         shop, until = (self.problem, self.ladder, self._rules), self.deadline
-        whole = PriceSearch(*shop, gap=self.gap, deadline=until, cancelled=self._cancelled, whole=True)
+        cancelled = self._cancelled
+        whole = PriceSearch(*shop, gap=self.gap, deadline=until, cancelled=cancelled, whole=True, listing=False)
         whole.run()
         if whole.choice is not None:
             self.plan.accept(whole.chosen[self.system.order])
-            self.bound = min(self.bound, whole.bound + whole.system.error)
+            self.bound = min(self.bound, whole.bound + whole.error)
 
     def _grow(self, master: Master, search: Search, tail: float) -> Mixture:
         """The relaxation once no column that a search finds pays, or a round brings less than `tail` gaps.
@@ -324,11 +326,9 @@ class PriceSearch:
         """Round the relaxation to a plan and improve it product by product."""
         self._hold(master, mixture)
         self._add(master, *neighbours(self.groups, master, mixture, self._heaviest(master, mixture)))
-        target = max(self.gap / 4, 1e-9)
-        chosen = master.round(mixture, least=self.value, gap=target, seconds=max(self._left(), 0.01))
+        chosen = master.round(mixture, least=self.value, gap=max(self.gap / 4, 1e-9), seconds=max(self._left(), 0.01))
         if chosen is not None:
-            choice = np.concatenate([self._choices[n] for n in chosen])
-            self.plan.polish(choice)
+            self.plan.polish(choice := np.concatenate([self._choices[n] for n in chosen]))
             self.plan.balance(choice, mixture.price)
         while self.choice is not None and self.plan.balance(self.choice, mixture.price):
             self._check_time()
