@@ -64,10 +64,10 @@ def _shop(seed: int, customers: int, folder: Path) -> list[dict[str, object]]:
 
 
 def _problem(response: CouponResponse) -> CouponProblem:
-    profit, cost = response.estimated_profit.copy(), response.cost
+    profit, cost = response.estimated_profit.astype(np.float32), response.cost.astype(np.float32)
     best = profit.argmax(axis=1)
     free = float(cost[np.arange(len(best)), best][profit.max(axis=1) > 0].sum())
-    return CouponProblem(profit=profit, cost=cost, budget=free / 2)  # type: ignore[arg-type]
+    return CouponProblem(profit=profit, cost=cost, budget=free / 2)
 
 
 def _table(lines: pd.DataFrame, asked: argparse.Namespace) -> str:

@@ -42,8 +42,8 @@ AVERSION = {"tail": 1.7549833193248687, "worst": 1.6448536269514722}
 """Standard deviations taken off the mean: the mean of a normal below its 10 % quantile; an ellipsoid that holds 95 % on
 the side that hurts."""
 ROUNDS = 24
-SMOOTH = 1e-9
-"""Size of a sum of errors, in plans' own, below which it counts as nothing."""
+SMOOTH = 1e-5
+"""Least size that a sum of errors counts as, as a share of the largest plan's: a tenth of the usual gap."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,9 @@ class _Game:
         lowered = self.problem.profit - QUANTILE * self.errors.sd()
         plan = self._allocate(_at(self.problem, lowered))
         self.rounds += 1
-        reached = self._gap(plan.objective, plan.bound)
-        return self._robust(plan.choice, plan.objective, plan.bound, reached, plan.status)
+        value = float(lowered[np.arange(len(plan.choice)), plan.choice].sum(dtype=np.float64))
+        bound = max(plan.bound, value)
+        return self._robust(plan.choice, value, bound, self._gap(value, bound), plan.status)
 
     def _allocate(self, problem: CouponProblem) -> CouponPlan:
         left = max(self.seconds - (time.perf_counter() - self.begun), 0.0)
@@ -195,31 +196,13 @@ class _Game:
         return (bound - value) / scale if scale > 0 else 0.0
 
     def _mixed_direction(self) -> Floats:
-        """The direction that hurts the best mixture of the plans met most.
+        """The direction, of length 1 at most, that hurts the best mixture of the plans met most.
 
-        The mixture maximises a concave function over the simplex of a few plans: sequential quadratic programming.
+        Plans whose errors cancel leave the adversary no direction of full length, so what is mixed is smoothed: the
+        size of a sum of errors never counts as less than a hair.
         """
-        from scipy.optimize import minimize
-
-        count = len(self.means)
-        scale = max(float(np.ptp(self.means)), float(np.linalg.norm(self.loads, axis=1).max()), 1e-300)
-        means, loads = self.means / scale, self.loads / scale
-
-        def lost(weight: Floats) -> tuple[float, Floats]:
-            total = weight @ loads
-            size = math.sqrt(float(total @ total) + SMOOTH**2)
-            return float(self.aversion * size - weight @ means), self.aversion * (loads @ total) / size - means
-
-        found = minimize(
-            lost,
-            np.full(count, 1.0 / count),
-            jac=True,
-            method="SLSQP",
-            bounds=[(0.0, 1.0)] * count,
-            constraints={"type": "eq", "fun": lambda w: w.sum() - 1.0, "jac": lambda w: np.ones(len(w))},
-            options={"maxiter": 200, "ftol": 1e-12},
-        )
-        total = np.clip(found.x, 0.0, None) @ loads
+        scale = max(float(np.abs(self.means).max()), float(np.linalg.norm(self.loads, axis=1).max()), 1e-300)
+        total = best_mixture(self.means / scale, self.loads / scale, self.aversion) @ self.loads / scale
         return np.asarray(total / math.hypot(float(np.linalg.norm(total)), SMOOTH))
 
     def _robust(self, choice: Ints, value: float, bound: float, gap: float, status: str) -> RobustCoupons:
@@ -245,10 +228,39 @@ class _Game:
         )
 
 
+def best_mixture(means: Floats, loads: Floats, aversion: float) -> Floats:
+    """Weights (J,), which add up to 1, of the mixture with the largest mean less so many standard deviations.
+
+    A concave function of a few weights: sequential quadratic programming.
+
+    Args:
+        means: (J,) of the plans, about 1.
+        loads: (J, q) how each moves with each independent error.
+        aversion: standard deviations taken off.
+    """
+    from scipy.optimize import minimize
+
+    def lost(weight: Floats) -> tuple[float, Floats]:
+        total = weight @ loads
+        size = math.hypot(float(np.linalg.norm(total)), SMOOTH)
+        return float(aversion * size - weight @ means), aversion * (loads @ total) / size - means
+
+    found = minimize(
+        lost,
+        np.full(len(means), 1.0 / len(means)),
+        jac=True,
+        method="SLSQP",
+        bounds=[(0.0, 1.0)] * len(means),
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1.0, "jac": lambda w: np.ones(len(w))},
+        options={"maxiter": 200, "ftol": 1e-12},
+    )
+    return np.asarray(np.clip(found.x, 0.0, None))
+
+
 def _at(problem: CouponProblem, profit: npt.NDArray[Any]) -> CouponProblem:
-    """The problem at other profits (N, O)."""
+    """The problem at other profits (N, O), in the precision for which its kernels are compiled."""
     profit[:, 0] = 0.0
-    return replace(problem, profit=profit)
+    return replace(problem, profit=profit.astype(problem.profit.dtype))
 
 
 def _expected(problem: CouponProblem, choice: Ints) -> float:

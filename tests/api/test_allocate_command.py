@@ -64,7 +64,7 @@ def test_every_option_is_obeyed(home, road, capsys):
         ("--exclusive o1,", 2, "OFFER,OFFER"),
         ("--exclusive o1,o9", 2, "offer 'o9' is not in the table; it has: o1, o2, o3"),
         ("--offer-cap o1=-1", 2, "OFFER=CUSTOMERS"),
-        ("--budget nan", 2, "budget = nan"),
+        ("--budget nan", 2, "no finite number"),
         ("--min-sent 9 --max-sent 8", 2, "min_sent = 9 is above max_sent = 8"),
         ("--min-sent 600 --contact-limit 1", 3, "at most"),
     ],

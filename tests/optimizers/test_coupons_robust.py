@@ -43,12 +43,13 @@ def shop(seed: int, customers: int, offers: int, **limits: object) -> tuple[Coup
     for values in (profit, cost, loads):
         values[:, 0] = 0.0
     given_ = {"budget": 0.4 * float(cost.max(axis=1).sum()), **limits}
-    return CouponProblem(profit=profit, cost=cost, **given_), Loads(loads)  # type: ignore[arg-type]
+    single = profit.astype(np.float32), cost.astype(np.float32)
+    return CouponProblem(*single, **given_), Loads(loads)  # type: ignore[arg-type]
 
 
 def worth(problem: CouponProblem, spread: Loads, choice: npt.NDArray[np.int64], risk: str) -> float:
     at = np.arange(len(choice))
-    mean = float(problem.profit[at, choice].sum())
+    mean = float(problem.profit[at, choice].sum(dtype=np.float64))
     if risk == "lower":
         return mean - QUANTILE * float(spread.sd()[at, choice].sum())
     return mean - AVERSION.get(risk, 0.0) * float(np.linalg.norm(spread.loads_of(choice)))
