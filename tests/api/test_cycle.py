@@ -15,7 +15,8 @@ from engine.simulation import simulate_shop
 from engine.store import open_store
 
 OFFERWRIGHT = str(Path(sys.executable).with_name("offerwright"))
-QUICK = ("demand.trees=20", "demand.backtest=false", "demand.draws=60", "demand.min_weeks_sold=8", "log.level=error")
+QUICK = ("demand.trees=20", "demand.folds=2", "demand.backtest=false", "demand.draws=60", "demand.min_weeks_sold=8")
+QUIET = "log.level=error"
 STAGES = (
     "load",
     "panel",
@@ -75,7 +76,7 @@ def shop(tmp_path_factory):
 
 
 def arguments(shop, home, out, *more):
-    sets = [f"data.home={home}", *QUICK, *more]
+    sets = [f"data.home={home}", *QUICK, QUIET, *more]
     return ["run", "--data", str(shop), "--out", str(out), *[part for text in sets for part in ("--set", text)]]
 
 
@@ -91,28 +92,15 @@ def proposals(home):
         return store.proposals().items
 
 
-def test_the_same_command_twice_gives_the_same_plan_byte_for_byte(shop, tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    for out in (first, second):
-        done = run(shop, tmp_path / f"home-{out.name}", out)
-        assert done.returncode == 0, done.stderr
-    for name in ("prices.csv", "coupons.csv"):
-        assert (first / name).read_bytes() == (second / name).read_bytes()
-    one, other = (json.loads((out / "summary.json").read_text()) for out in (first, second))
-    assert one["fingerprints"] == other["fingerprints"]
-    assert one["promised_gain_low"] <= one["promised_gain"] <= one["promised_gain_high"]
-    assert abs(one["price"]["index_change"]) <= 0.002 + 1e-12
-
-
 @pytest.fixture(scope="module")
-def on_disk(shop, tmp_path_factory):
-    """What the disk holds when each stage begins: what a kill there leaves, by a run that is not killed."""
+def stages(shop, tmp_path_factory):
+    """A whole run, and what the disk held when each of its stages began: what a kill there leaves."""
     folder = tmp_path_factory.mktemp("stages")
     home, out, kept = folder / "home", folder / "out", folder / "kept"
-    done = told_run("copying", f"{kept},{home},{out}", *arguments(shop, home, out, "demand.folds=2"))
+    done = told_run("copying", f"{kept},{home},{out}", *arguments(shop, home, out))
     assert done.returncode == 0, done.stderr
     assert {path.name for path in kept.iterdir()} >= set(STAGES)
-    return kept
+    return folder
 
 
 def told_run(how, what, *command):
@@ -122,17 +110,29 @@ def told_run(how, what, *command):
     )
 
 
+def test_the_same_command_twice_gives_the_same_plan_byte_for_byte(shop, stages, tmp_path):
+    first, second = stages / "out", tmp_path / "second"
+    done = run(shop, tmp_path / "home", second)
+    assert done.returncode == 0, done.stderr
+    for name in ("prices.csv", "coupons.csv"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+    one, other = (json.loads((out / "summary.json").read_text()) for out in (first, second))
+    assert one["fingerprints"] == other["fingerprints"]
+    assert one["promised_gain_low"] <= one["promised_gain"] <= one["promised_gain_high"]
+    assert abs(one["price"]["index_change"]) <= 0.002 + 1e-12
+
+
 @pytest.mark.parametrize("stage", STAGES)
-def test_before_the_end_of_any_stage_store_and_folder_are_as_they_were(on_disk, stage):
-    assert not list((on_disk / stage).glob("out/*"))
+def test_before_the_end_of_any_stage_store_and_folder_are_as_they_were(stages, stage):
+    on_disk = stages / "kept" / stage
+    assert not list(on_disk.glob("out/*"))
     if stage != "load":
-        assert not proposals(on_disk / stage / "home")
+        assert not proposals(on_disk / "home")
 
 
-@pytest.mark.parametrize("stage", ["price plan", "store"])
-def test_a_run_after_a_killed_one_goes_through(shop, tmp_path, stage):
+def test_a_run_after_a_killed_one_goes_through(shop, tmp_path):
     home, out = tmp_path / "home", tmp_path / "out"
-    killed = told_run("dying", stage, *arguments(shop, home, out, "demand.folds=2"))
+    killed = told_run("dying", "store", *arguments(shop, home, out))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not list(out.glob("*"))
     assert not proposals(home)
