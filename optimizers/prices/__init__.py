@@ -3,6 +3,8 @@
 ladder      the prices that a product may take
 rows        rules between prices, as a mask and rows over the ladders
 solve       the way in: problem in, plan out
+well_posed  what is refused before anything is solved
+listed      families small enough to list every choice, and how they are joined (joining); deep_listing: larger ones
 search      families as columns: restricted master, rounding, the groups one by one, the plan in hand (incumbent)
 proof       the bound for the whole: nodes, their multipliers, screening, branching, and listing what is left of them
 resolve     from a plan, after locks and overrides
