@@ -7,9 +7,9 @@
     │   └── ProblemError        an optimisation problem that is not well posed (NaN, wrong shape, negative cost)
     ├── InfeasibleError         exit 3: no plan satisfies the rules
     ├── PlanError               a plan that failed its independent re-check; nobody may see it as good
-    ├── StateError              a change of state that the life of a proposal does not allow
-    ├── ConflictError           somebody else changed it first, or another runner holds it
-    ├── NotFoundError           no record with that identifier
+    ├── StateError              exit 2: a change of state that the life of a proposal does not allow
+    ├── ConflictError           exit 2: somebody else changed it first, or another runner holds it
+    ├── NotFoundError           exit 2: no record with that identifier
     └── StorageError            exit 2: the disk or the database did not take what was written
 
 Every message names the thing, its value and the remedy; the command line shows it as one block without a traceback.
@@ -65,13 +65,19 @@ class PlanError(OfferwrightError):
 class StateError(OfferwrightError):
     """A proposal, experiment or job cannot make the asked-for change of state."""
 
+    exit_status = 2
+
 
 class ConflictError(OfferwrightError):
     """The record changed meanwhile, or another process holds the lock."""
 
+    exit_status = 2
+
 
 class NotFoundError(OfferwrightError):
     """No record has the given identifier."""
+
+    exit_status = 2
 
 
 class StorageError(OfferwrightError):

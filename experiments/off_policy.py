@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from engine.errors import ProblemError
+from engine.errors import ProblemError, shown
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -329,4 +329,4 @@ def _model(expected: npt.ArrayLike | None, shape: tuple[int, ...], estimator: Es
 def _refuse(name: str, values: Floats, bad: npt.NDArray[np.bool_], remedy: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise ProblemError(f"{name}[{row}] = {values[row]!r} is refused; {remedy}")
+        raise ProblemError(f"{name}[{row}] = {shown(values[row])} is refused; {remedy}")

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import ProblemError
+from engine.errors import ProblemError, shown
 from experiments.bandits.drift import Cusum, CusumState
 from experiments.bandits.knapsack import Budget, Purse
 from experiments.bandits.marginals import Floats, Ints, Less, Marginals, best_arm, best_probability
@@ -296,7 +296,9 @@ def _context(policy: Policy[Any], context: npt.ArrayLike | None, rows: int) -> F
         raise ProblemError(f"context has shape {table.shape}; give (rows, {policy.features})")
     if not np.isfinite(table).all():
         row, column = np.argwhere(~np.isfinite(table))[0]
-        raise ProblemError(f"context[{row}, {column}] = {table[row, column]!r} is not a finite number; fill it first")
+        raise ProblemError(
+            f"context[{row}, {column}] = {shown(table[row, column])} is not a finite number; fill it first"
+        )
     return table
 
 
@@ -313,5 +315,5 @@ def _checked_rewards(count: int, arm: npt.ArrayLike, reward: npt.ArrayLike) -> t
         raise ProblemError(f"arm[{outside[0]}] = {arms[outside[0]]} does not exist; the arms are 0 … {count - 1}")
     bad = np.flatnonzero(~np.isfinite(rewards))
     if bad.size:
-        raise ProblemError(f"reward[{bad[0]}] = {rewards[bad[0]]!r} is not a finite number; leave it out")
+        raise ProblemError(f"reward[{bad[0]}] = {shown(rewards[bad[0]])} is not a finite number; leave it out")
     return arms.astype(np.int64), rewards

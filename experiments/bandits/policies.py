@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from engine.errors import ProblemError
+from engine.errors import ProblemError, shown
 from experiments.bandits.marginals import Beta, Floats, Ints, Marginals, Normal, Point, StudentT
 
 S = TypeVar("S")
@@ -143,8 +143,8 @@ class BetaThompson(_TallyPolicy):
         outside = np.flatnonzero((reward < 0) | (reward > 1))
         if outside.size:
             raise ProblemError(
-                f"reward {reward[outside[0]]!r} at row {int(outside[0])} lies outside 0…1; a Beta policy learns from "
-                "chances: take GaussianThompson or NormalInverseGammaThompson for money"
+                f"reward {shown(reward[outside[0]])} at row {int(outside[0])} lies outside 0…1; a Beta policy learns "
+                "from chances: take GaussianThompson or NormalInverseGammaThompson for money"
             )
         return super().learn(state, arm, reward, context, weight)
 

@@ -183,7 +183,7 @@ def test_an_experiment_is_assigned_kept_and_read_beside_its_promise(home, capsys
         (kept,) = store.experiments.of_proposal("P1")
         assert kept.reading["effects"][0]["estimate"] == effect["estimate"]
         assert kept.promise["promised_gain"] == 120.5
-    assert run_command(assign) == 1, "a name is taken once"
+    assert run_command(assign) == 2, "a name is taken once"
     assert run_command(["experiment", "analyse", "outcomes.csv", "--metric", "revenue", *unit[:2]]) == 2
     assert "no column revenue" in capsys.readouterr().err
 

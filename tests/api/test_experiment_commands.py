@@ -80,7 +80,7 @@ def test_an_experiment_runs_from_its_design_to_its_end(home, capsys):
     assert "decision           ship" in capsys.readouterr().out
 
     assert run_command(["experiment", "end", "spring", "--why", "shipped"]) == 0
-    assert run_command(["experiment", "assign", "new.csv", "--name", "spring"]) == 1
+    assert run_command(["experiment", "assign", "new.csv", "--name", "spring"]) == 2
     assert "has ended" in capsys.readouterr().err
     with store_of(home) as store:
         assert len(store.experiments.readings("spring")) == 2
