@@ -128,6 +128,7 @@ def connect(settings: Settings, *, spill: Path | None = None) -> DuckDbBackend:
             "preserve_insertion_order": True,
         }
     )
+    connection.execute("SET enable_progress_bar = false")
     return DuckDbBackend(connection)
 
 

@@ -259,7 +259,7 @@ def test_how_the_error_is_spent_is_chosen_in_the_design(home, capsys):
         (
             (*DESIGN, "--effect", "1", "--randomise", "store", "--method", "always_valid"),
             2,
-            "give the weeks that it runs",
+            "give the number of weeks that it will run",
         ),
         ((*DESIGN, "--effect", "1", "--randomise", "store", "--layer", "a=0.5"), 2, "--layer has no meaning there"),
         ((*DESIGN, "--effect", "1", "--treatment", "price"), 2, "two people would see two prices"),
@@ -269,9 +269,9 @@ def test_how_the_error_is_spent_is_chosen_in_the_design(home, capsys):
         ((*DESIGN, "--effect", "1", "--guardrail", "x"), 2, "NAME=SHARE"),
         ((*DESIGN, "--effect", "1", "--target", "{"), 2, "no JSON"),
         (("assign", "history.csv"), 2, "--salt"),
-        (("assign", "history.csv", "--name", "nobody"), 1, "no experiment 'nobody'"),
+        (("assign", "history.csv", "--name", "nobody"), 2, "no experiment 'nobody'"),
         (("analyse", "history.csv"), 2, "--metric"),
-        (("end", "nobody", "--why", "done"), 1, "no experiment 'nobody'"),
+        (("end", "nobody", "--why", "done"), 2, "no experiment 'nobody'"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(home, capsys, words, status, says):
