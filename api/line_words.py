@@ -40,16 +40,20 @@ def line_reasons(response: Response, problem: PriceProblem, chosen: ChosenPrices
 def _barring(
     problem: PriceProblem, chosen: ChosenPrices, others: Sequence[Alternative | Barred | None]
 ) -> list[tuple[str, ...]]:
-    """(P,) names of the rules that leave a product no other price; empty where one is left."""
+    """(P,) names of the rules that leave a product no other price; empty where one is left or the line names it."""
     barred = [other if isinstance(other, Barred) else None for other in others]
     plan = chosen.plan.price
     wanted = np.array([plan[i] if one is None else one.price for i, one in enumerate(barred)])
     nobody: tuple[tuple[str, ...], ...] = ((),) * len(barred)
     ruled = nobody if chosen.ruled is None else forbidding(chosen.ruled.rules, plan, wanted)
     return [
-        () if one is None else names or ((SETTINGS.get(one.row, one.row),) if one.row else ())
-        for one, names in zip(barred, ruled, strict=True)
+        () if one is None else names or _setting(one.row, bound)
+        for one, names, bound in zip(barred, ruled, chosen.plan.binding, strict=True)
     ]
+
+
+def _setting(row: str, bound: Sequence[str]) -> tuple[str, ...]:
+    return (SETTINGS.get(row, row),) if row and row not in bound else ()
 
 
 def _reason(
