@@ -102,7 +102,7 @@ def test_over_http_the_clock_says_how_far_the_stores_are(bearer, clock):
     wanted |= {"unit": "store", "metric": "profit", "covariates": ["before"], "effect": 3.0, "replay": 0}
     refused = analyst.post("/api/v1/experiments", json=wanted | {"method": "group_sequential"})
     assert refused.status_code == 422
-    assert "give the weeks that it runs" in refused.json["detail"]
+    assert "give the number of weeks that it will run" in refused.json["detail"]
     made = analyst.post("/api/v1/experiments", json=wanted | {"method": "group_sequential", "weeks": 8}).json["design"]
     assert (made["plan"]["method"], made["sizing"]["weeks"]) == ("group_sequential", 8)
     assert analyst.post("/api/v1/experiments/shelf/start").status_code == 200

@@ -172,7 +172,7 @@ def test_the_error_of_a_plan_is_not_spent_twice():
 
 
 def test_what_several_readings_need_is_named():
-    with pytest.raises(ProblemError, match="give the weeks that it runs"):
+    with pytest.raises(ProblemError, match="give the number of weeks that it will run"):
         store_test("group_sequential", weeks=None)
     with pytest.raises(ProblemError, match="how many of its 8 weeks have passed"):
         read_by_design(store_test("always_valid"), table_of(store_test("fixed"), 0.0), unit="unit")
