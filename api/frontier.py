@@ -64,6 +64,7 @@ def frontier_of(
     Raises:
         ConfigurationError: an unknown measure.
         InfeasibleError: no level can be kept under the rules.
+        UnsolvedError: time was up before prices were found that keep a level.
         PlanError: a plan failed its re-check.
     """
     if measure not in MEASURES:

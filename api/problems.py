@@ -9,7 +9,15 @@ from flask import Flask, Response, g, render_template, request
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
-from engine.errors import ConflictError, InfeasibleError, InputError, NotFoundError, OfferwrightError, StateError
+from engine.errors import (
+    ConflictError,
+    InfeasibleError,
+    InputError,
+    NotFoundError,
+    OfferwrightError,
+    StateError,
+    UnsolvedError,
+)
 from engine.errors import StorageError as StoreError
 from engine.files import to_json
 from engine.proposal import N_, Reason, Sentence, english
@@ -31,6 +39,7 @@ _STATUS: tuple[tuple[type[OfferwrightError], HTTPStatus], ...] = (
     (StateError, HTTPStatus.CONFLICT),
     (InputError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (InfeasibleError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (UnsolvedError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (StoreError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 

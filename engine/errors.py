@@ -7,6 +7,7 @@
     │   └── ProblemError        an optimisation problem that is not well posed (NaN, wrong shape, negative cost)
     ├── InfeasibleError         exit 3: no plan satisfies the rules
     ├── PlanError               a plan that failed its independent re-check; nobody may see it as good
+    │   └── UnsolvedError       exit 2: the time or work that was allowed ended before any plan was found
     ├── StateError              exit 2: a change of state that the life of a proposal does not allow
     ├── ConflictError           exit 2: somebody else changed it first, or another runner holds it
     ├── NotFoundError           exit 2: no record with that identifier
@@ -60,6 +61,12 @@ class InfeasibleError(OfferwrightError):
 
 class PlanError(OfferwrightError):
     """A plan broke a rule, or its figures are not what they should be, when it was checked again independently."""
+
+
+class UnsolvedError(PlanError):
+    """The time or the work that was allowed ended before any plan was found; whether there is one is not known."""
+
+    exit_status = 2
 
 
 class StateError(OfferwrightError):

@@ -96,6 +96,7 @@ def price_frontier(
     Raises:
         ProblemError: an unknown measure or a level that is none.
         InfeasibleError: no level can be kept.
+        UnsolvedError: time was up before prices were found that keep a level.
     """
     if measure not in MEASURES:
         raise ProblemError(f"measure is {measure!r}; allowed: {', '.join(MEASURES)}")

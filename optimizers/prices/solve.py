@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import PlanError, ProblemError
+from engine.errors import ProblemError, UnsolvedError
+from engine.proposal import N_
 from optimizers.prices import model as price_model
 from optimizers.prices.binding import binding_rules
 from optimizers.prices.incumbent import PriceProgress
@@ -34,6 +35,13 @@ Bools = npt.NDArray[np.bool_]
 
 ROUNDING = 1e-12
 """A bound closer to the objective than this share of today's revenue is the objective, but for rounding."""
+OUT_OF_TIME = N_(
+    "time was up before prices were found that satisfy the rules; give more seconds (pricing.seconds) or relax a rule"
+)
+OUT_OF_WORK = N_(
+    "the work that is allowed found no prices that satisfy the rules; "
+    "give more seconds (pricing.seconds) or relax a rule"
+)
 
 
 @dataclass(frozen=True)
@@ -181,7 +189,8 @@ def solve_prices(
         ProblemError: the problem, a row, the gap or the time limit is not well posed; the message names product or
             rule, and value.
         InfeasibleError: no prices satisfy the rules.
-        PlanError: today's prices break the rules, and time or the work that is allowed ended before others were found.
+        UnsolvedError: today's prices break the rules, and time or the work that is allowed ended before others were
+            found.
     """
     check_problem(problem)
     check_effort(gap, seconds)
@@ -238,8 +247,7 @@ def _plan(problem: PriceProblem, ladder: Ladder, search: PriceSearch, begun: flo
     """Read the plan off a search that has ended, its value by exact demand."""
     if search.choice is None:
         late = search.stopped in ("time_limit", "cancelled")
-        ended = "time was up before prices were found" if late else "the work that is allowed found no prices"
-        raise PlanError(f"{ended} that satisfy the rules; give more seconds or relax a rule")
+        raise UnsolvedError(OUT_OF_TIME if late else OUT_OF_WORK)
     families = price_model.Families.of(problem)
     choice = search.chosen
     price = ladder.price[np.arange(len(choice)), choice]

@@ -15,7 +15,7 @@ from api.frontier import frontier_of, nearest_point, render_frontier
 from api.price_choice import PriceChoice, PriceLimit
 from api.price_stage import PosedPrices
 from api.rule_stage import PriceRules
-from engine.errors import ConfigurationError
+from engine.errors import ConfigurationError, UnsolvedError
 from engine.progress import Silent
 from optimizers.budget.frontier import measure_prices
 from optimizers.prices import evaluate_prices
@@ -78,3 +78,16 @@ def test_a_point_that_is_not_there_and_an_unknown_measure_are_refused_by_name() 
         nearest_point(found, 0.5)
     with pytest.raises(ConfigurationError, match="'profit' is unknown"):
         frontier_of(shop, "profit", [], settings(), Silent())
+
+
+@pytest.mark.parametrize("measure", ["units", "revenue"])
+def test_no_time_to_find_prices_that_keep_a_level_is_refused_with_the_setting_that_gives_more(measure: str) -> None:
+    with pytest.raises(UnsolvedError, match=r"time was up .*pricing\.seconds") as caught:
+        frontier_of(posed(PriceRules()), measure, [0.05], settings("pricing.seconds=0"), Silent())
+    assert caught.value.exit_status == 2
+
+
+def test_no_time_where_today_keeps_every_level_leaves_today_with_a_gap_that_says_nothing_is_proven() -> None:
+    found = frontier_of(posed(PriceRules()), "index", [0.01], settings("pricing.seconds=0"), Silent())
+    assert found.points[0].gap > 0.5
+    assert found.points[0].value == 0.0
