@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from engine.proposal import CouponLine, PriceLine, State
+from api.line_figures import line_figures
+from engine.proposal import CouponLine, PriceLine, Reason, State
 from engine.store import AuditEvent, JobRun, Page, ProposalHeader
 
 
@@ -40,6 +41,50 @@ class ProposalOut(Model):
     summary: dict[str, Any] = Field(description="What summary.json holds.")
 
 
+class ReasonOut(Model):
+    """A sentence as a template and its values; a value may be such a sentence itself. `why` is the whole in English."""
+
+    code: str = Field(description="The template, in English; the catalogues of translations know it by this text.")
+    values: dict[str, ReasonOut | bool | Number | str]
+
+    @classmethod
+    def of(cls, reason: Reason) -> ReasonOut:
+        """Put a sentence into its form."""
+        return cls(
+            code=reason.code,
+            values={name: cls.of(one) if isinstance(one, Reason) else one for name, one in reason.values.items()},
+        )
+
+
+class ReliefOut(Model):
+    """What a little more of a rule would bring: its shadow price."""
+
+    rule: str = Field(description="A setting, such as pricing.index_band, or the name of a business rule.")
+    more: float = Field(
+        description="How much more of it: a share (0.001 of the index, 0.01 of what a rule measures), or 1 change."
+    )
+    gain: float = Field(description="Money over the horizon; of the whole plan where lines share the rule.")
+
+
+class NextBestOut(Model):
+    """The best other price that the rules permit."""
+
+    price: float
+    cost: float = Field(description="How much less the plan would gain with it, money over the horizon.")
+    elasticity: float | None = Field(description="From which on another price is best; null: none near the estimate.")
+
+
+class LineFiguresOut(Model):
+    """What the words of a line say, in numbers."""
+
+    bound_by: list[str] = Field(description="Settings and business rules that kept it from a better price.")
+    free_price: float | None = Field(description="The price without them, where known.")
+    rule_cost: float | None = Field(description="What they cost this line, money over the horizon; null: nothing.")
+    relief: list[ReliefOut]
+    next_best: NextBestOut | None
+    barred_by: list[str] = Field(description="Rules that leave no other price while the other lines stay.")
+
+
 class PriceLineOut(Model):
     """One product of a proposal; null: not estimated."""
 
@@ -59,6 +104,8 @@ class PriceLineOut(Model):
     elasticity_se: Number
     identified: bool
     why: str
+    reason: ReasonOut
+    figures: LineFiguresOut
 
 
 class CouponLineOut(Model):
@@ -179,7 +226,13 @@ def proposals_out(page: Page[ProposalHeader]) -> ProposalsOut:
 
 def price_lines_out(page: Page[PriceLine]) -> PriceLinesOut:
     """Put one page of price lines into its form."""
-    return PriceLinesOut(items=[PriceLineOut.model_validate(item) for item in page.items], **_place(page))
+    return PriceLinesOut(items=[_price_line_out(line) for line in page.items], **_place(page))
+
+
+def _price_line_out(line: PriceLine) -> PriceLineOut:
+    reason = line.reason
+    told = {"why": line.why, "reason": ReasonOut.of(reason), "figures": line_figures(reason)}
+    return PriceLineOut.model_validate({**vars(line), **told})
 
 
 def coupon_lines_out(page: Page[CouponLine]) -> CouponLinesOut:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 
 class State(StrEnum):
@@ -57,6 +57,11 @@ class Reason:
     code: str
     values: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, code: str, values: Mapping[str, Any]) -> Reason:
+        """Put a stored sentence together again: sentences inside it were stored as their `code` and `values`."""
+        return cls(code, {name: cls.of(**value) if _is_sentence(value) else value for name, value in values.items()})
+
     def english(self) -> str:
         """The sentence in English."""
         inner = {
@@ -64,6 +69,10 @@ class Reason:
             for name, value in self.values.items()
         }
         return self.code.format(**inner)
+
+
+def _is_sentence(value: object) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping) and value.keys() == {"code", "values"}
 
 
 class _Missing:

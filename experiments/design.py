@@ -357,7 +357,7 @@ def _part(name: str, value: Any) -> Any:  # noqa: ANN401 - one field of the reco
 
 
 def _reason_from(record: Mapping[str, Any]) -> Reason:
-    return Reason(record["code"], record["values"])
+    return Reason.of(record["code"], record["values"])
 
 
 def _split_from(record: Mapping[str, Any]) -> Split:

@@ -116,7 +116,7 @@ def read_price_line(row: Row[Any]) -> PriceLine:
         category=row.category,
         **{name: _back(getattr(row, name)) for name in _LINE_NUMBERS},
         identified=row.identified,
-        reason=Reason(row.reason_code, row.reason_values),
+        reason=Reason.of(row.reason_code, row.reason_values),
     )
 
 
