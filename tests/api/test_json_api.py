@@ -54,10 +54,11 @@ def assert_matches(value, schema, definitions):
     if "$ref" in schema:
         return assert_matches(value, definitions[schema["$ref"].rpartition("/")[2]], definitions)
     if "anyOf" in schema:
-        kinds = {"null": type(None), "number": (int, float), "string": str, "integer": int}
-        fitting = [part for part in schema["anyOf"] if isinstance(value, kinds[part["type"]])]
+        kinds = {"null": type(None), "number": (int, float), "string": str, "integer": int, "boolean": bool}
+        parts = [definitions[part["$ref"].rpartition("/")[2]] if "$ref" in part else part for part in schema["anyOf"]]
+        fitting = [part for part in parts if isinstance(value, kinds.get(part["type"], dict))]
         assert fitting, (value, schema)
-        return None
+        return assert_matches(value, fitting[0], definitions) if isinstance(value, dict) else None
     kind = schema.get("type")
     if kind == "object" and "properties" in schema:
         assert set(value) == set(schema["properties"])
