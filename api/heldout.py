@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.demand.judge import judge_plan
-from engine.demand.response import Response, estimate_response
+from engine.demand.response import Response, estimate_response, read_sales
 from engine.errors import InfeasibleError, PlanError, ProblemError
 from engine.panel import Panel
 from engine.proposal import N_, Reason
@@ -101,6 +101,23 @@ def _by_settings(problem: PriceProblem, gap: float, seconds: float) -> PricePlan
     return solve_prices(problem, gap=gap, seconds=seconds)
 
 
+@dataclass(frozen=True)
+class HalfResponses:
+    """The response of one half, told twice from one reading of its sales."""
+
+    blind: Response
+    """Without words: what the halves share must not make them agree."""
+    told: Response
+    """With words, as the whole shop's; plans are made from it."""
+
+
+def answer_half(half: Panel, settings: Settings, text: npt.NDArray[np.float32] | None) -> HalfResponses:
+    """Estimate the response of one half of the sales; `text` is (P, E)."""
+    reading = read_sales(half, settings.seed)
+    blind = estimate_response(half, settings, seed=settings.seed, reading=reading)
+    return HalfResponses(blind, estimate_response(half, settings, text=text, seed=settings.seed, reading=reading))
+
+
 def judge_halves(
     panel: Panel,
     halves: tuple[Panel, Panel],
@@ -108,17 +125,16 @@ def judge_halves(
     problem: PriceProblem,
     settings: Settings,
     *,
-    text: npt.NDArray[np.float32] | None,
+    responses: tuple[Response, Response],
     solve: Planner = _by_settings,
 ) -> Heldout | None:
-    """Plan on each half and judge on the other.
+    """Plan on each half by its own response and judge on the other.
 
     None where the held-out sales cannot tell any response, or the rules leave a half no plan.
     """
     first, second = halves
     plans: list[HalfPlan] = []
-    for own, other in ((first, second), (second, first)):
-        response = estimate_response(own, settings, text=text, seed=settings.seed)
+    for response, other in zip(responses, (second, first), strict=True):
         try:
             plans.append(plan_and_judge(pose_half(problem, response, settings), other, panel, settings, solve))
         except (ProblemError, InfeasibleError, PlanError):

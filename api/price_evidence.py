@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from api.heldout import Heldout, judge_halves
+from api.heldout import Heldout, answer_half, judge_halves
 from api.price_choice import PriceChoice
 from api.price_stage import Demand, buyers
 from engine.demand.backtest import LONG_HORIZON, TEST_WEEKS, Backtest, backtest
-from engine.demand.response import diagnose_response
+from engine.demand.response import diagnose_by_halves
 from engine.demand.sensitivity import Sensitivity, assess_sensitivity, measure_strength
 from engine.errors import InfeasibleError, PlanError
 from engine.panel import recent_units, split_panel
@@ -59,9 +59,16 @@ def gather_evidence(
 ) -> dict[str, Any]:
     """Everything the report draws from, as JSON types and records; what is planned anew is planned as the plan was."""
     first, second, split = split_panel(shop, demand.panel, settings, settings.seed)
-    checked = diagnose_response(demand.panel, first, second, demand.response, settings, seed=settings.seed)
+    one, other = (answer_half(half, settings, demand.features.text) for half in (first, second))
+    checked = diagnose_by_halves(demand.panel, second, demand.response, (one.blind, other.blind), seed=settings.seed)
     heldout = judge_halves(
-        demand.panel, (first, second), split, problem, settings, text=demand.features.text, solve=choice.try_out
+        demand.panel,
+        (first, second),
+        split,
+        problem,
+        settings,
+        responses=(one.told, other.told),
+        solve=choice.try_out,
     )
     return {
         "raw_predicted_gain": _gain_at_face_value(problem, demand.response.raw, choice, settings),
@@ -116,7 +123,9 @@ def _sensitivity(demand: Demand, problem: PriceProblem, plan: PricePlan) -> Sens
         biased = replace(problem, own=problem.own + bias * hurts)
         return float(evaluate_prices(biased, plan.price).gain.sum())
 
-    return assess_sensitivity(gain, measure_strength(demand.panel))
+    reading = demand.response.reading
+    fitted = (reading.channels, reading.fit) if reading else None
+    return assess_sensitivity(gain, measure_strength(demand.panel, fitted))
 
 
 def gain_at_margin(problem: PriceProblem, plan: PricePlan, factor: float) -> float:

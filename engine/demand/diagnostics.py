@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.demand.channels import EXPERIMENT, PROMOTION, REGULAR, Channels, split_prices
-from engine.demand.checks import Check, ResponseDiagnostics, covered, judged
+from engine.demand.checks import Check, covered, judged
 from engine.demand.counts import CountFit
 from engine.demand.fitting import fit_panel
 from engine.demand.placebo import borrowed_paths, calibration, draw_scores, placebo_scores
@@ -118,28 +118,3 @@ def _median(values: Floats, usable: Bools) -> Floats:
     for row in np.flatnonzero(usable.any(axis=1)):
         out[row] = np.median(values[row, usable[row]])
     return out
-
-
-def all_checks(
-    panel: Panel,
-    halves: tuple[Panel, Panel],
-    coefficients: tuple[Floats, Floats],
-    known: Bools,
-    rng: np.random.Generator,
-) -> ResponseDiagnostics:
-    """Every check.
-
-    Args:
-        panel: all the data.
-        halves: two independent halves of it.
-        coefficients: (P, K) posterior means by channel estimated on each half.
-        known: (P,) products that take part in the split-half correlation.
-        rng: draws the placebos.
-    """
-    channels = split_prices(panel)
-    fit = fit_panel(panel, channels)
-    target = channels.target
-    checks = [*coverage_checks(panel, channels, fit, rng)]
-    checks.append(agreement(coefficients[0][:, target], coefficients[1][:, target], known))
-    checks.extend(move_checks(halves[1], coefficients[0]))
-    return ResponseDiagnostics(tuple(checks))

@@ -7,6 +7,7 @@ The road: prices are split into channels (`channels`), the counts are explained 
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from engine.demand.checks import Check, ResponseDiagnostics
 from engine.demand.counts import CountFit
 from engine.demand.covariates import product_covariates
 from engine.demand.curvature import Curvature, estimate_curvature
-from engine.demand.diagnostics import all_checks
+from engine.demand.diagnostics import agreement, coverage_checks, move_checks
 from engine.demand.elasticities import LARGEST_SIZE, Elasticities, shrink_elasticities
 from engine.demand.fitting import fit_panel
 from engine.demand.identification import judge_products, price_range
@@ -56,6 +57,20 @@ class ResponseDraws:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What the sales of a panel say before anything is shrunk: the part of a response that needs no words."""
+
+    channels: Channels
+    fit: CountFit
+    estimate: Floats
+    """(P, K) unshrunken elasticities."""
+    precision: Floats
+    """(P, K, K) inverse noise covariance, calibrated by placebos."""
+    rng: np.random.Generator
+    """As the placebos left it."""
+
+
+@dataclass(frozen=True)
 class Response:
     """Own and cross response of P products to the everyday price; units: elasticities."""
 
@@ -90,6 +105,7 @@ class Response:
     notes: tuple[Reason, ...] = ()
     """Sentences that every proposal made with this response must print."""
     diagnostics: ResponseDiagnostics = field(default_factory=ResponseDiagnostics)
+    reading: Reading | None = field(default=None, repr=False)
     posterior: Elasticities | None = field(default=None, repr=False)
     substitution: Substitution | None = field(default=None, repr=False)
     rivals: RivalAnswers | None = field(default=None, repr=False)
@@ -121,6 +137,7 @@ def estimate_response(
     *,
     text: npt.NDArray[np.floating[Any]] | None = None,
     seed: int,
+    reading: Reading | None = None,
 ) -> Response:
     """Estimate the response of every product of the panel.
 
@@ -129,14 +146,14 @@ def estimate_response(
         settings: `demand.max_elasticity_se`, `demand.min_weeks_sold`, `pricing.max_change`.
         text: (P, E) embedding of each product's words; None: neighbours are the category alone.
         seed: of the placebos that calibrate the noise, and of the posterior's sampling.
+        reading: of this panel with this seed, where it is known already.
 
     Returns:
         a response for every product; where nothing can be learned, the prior's, with `identified` False.
     """
-    channels = split_prices(panel)
-    fit = fit_panel(panel, channels)
-    rng = np.random.default_rng([seed, 7001])
-    estimate, precision = estimates(panel, channels, fit, rng)
+    reading = reading or read_sales(panel, seed)
+    channels, fit, estimate, precision = reading.channels, reading.fit, reading.estimate, reading.precision
+    rng = deepcopy(reading.rng)
     words = None if text is None else np.asarray(text, dtype=np.float64)
     category = panel.category_code
     posterior = shrink_elasticities(
@@ -162,7 +179,16 @@ def estimate_response(
         regular_logged=panel.regular_logged,
         closing_weeks=CLOSING_WEEKS,
     )
-    return _assemble(panel, settings, channels, _Parts(posterior, substitution, rivals, curvature), notes)
+    return _assemble(panel, settings, channels, _Parts(reading, posterior, substitution, rivals, curvature), notes)
+
+
+def read_sales(panel: Panel, seed: int) -> Reading:
+    """Read the sales of a panel; what is told with and without words shares it."""
+    channels = split_prices(panel)
+    fit = fit_panel(panel, channels)
+    rng = np.random.default_rng([seed, 7001])
+    estimate, precision = estimates(panel, channels, fit, rng)
+    return Reading(channels, fit, estimate, precision, rng)
 
 
 def estimates(panel: Panel, channels: Channels, fit: CountFit, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -184,17 +210,40 @@ def diagnose_response(
         settings: as for `estimate_response`.
         seed: of the placebos and of the halves' responses.
     """
-    first = estimate_response(half_a, settings, seed=seed)
-    second = estimate_response(half_b, settings, seed=seed)
+    first, second = (estimate_response(half, settings, seed=seed) for half in (half_a, half_b))
+    return diagnose_by_halves(panel, half_b, response, (first, second), seed=seed)
+
+
+def diagnose_by_halves(
+    panel: Panel, judging: Panel, response: Response, halves: tuple[Response, Response], *, seed: int
+) -> ResponseDiagnostics:
+    """`diagnose_response` where the responses of both halves are known already.
+
+    Args:
+        panel: the data that the response was estimated on.
+        judging: the second half; it judges the response of the first.
+        response: what is judged.
+        halves: the responses of both halves, estimated without words, which both would share.
+        seed: of the placebos.
+    """
+    reading = response.reading or read_sales(panel, seed)
+    first, second = halves
     known = np.isfinite(response.raw_se) & np.isfinite(first.raw_se) & np.isfinite(second.raw_se)
-    rng = np.random.default_rng([seed, 7003])
-    return all_checks(panel, (half_a, half_b), (first.channel_mean, second.channel_mean), known, rng)
+    checks = (
+        *coverage_checks(panel, reading.channels, reading.fit, np.random.default_rng([seed, 7003])),
+        agreement(
+            first.channel_mean[:, reading.channels.target], second.channel_mean[:, reading.channels.target], known
+        ),
+        *move_checks(judging, first.channel_mean),
+    )
+    return ResponseDiagnostics(checks)
 
 
 @dataclass(frozen=True)
 class _Parts:
     """What a response is put together from."""
 
+    reading: Reading
     posterior: Elasticities
     substitution: Substitution
     rivals: RivalAnswers
@@ -241,6 +290,7 @@ def _assemble(
         shop_mean=posterior.shop_mean,
         shop_sd=posterior.shop_sd,
         notes=notes,
+        reading=parts.reading,
         posterior=posterior,
         substitution=substitution,
         rivals=rivals,

@@ -93,10 +93,15 @@ class Sensitivity:
     reason: Reason
 
 
-def measure_strength(panel: Panel) -> Strength:
-    """Residual spreads of price and demand, and the shift that each observed confounder makes when left out."""
-    channels = split_prices(panel)
-    fit = fit_panel(panel, channels)
+def measure_strength(panel: Panel, fitted: tuple[Channels, CountFit] | None = None) -> Strength:
+    """Residual spreads of price and demand, and the shift that each observed confounder makes when left out.
+
+    Args:
+        panel: weekly sales and prices.
+        fitted: its price channels and counts with nothing left out, where they are known already.
+    """
+    channels = fitted[0] if fitted else split_prices(panel)
+    fit = fitted[1] if fitted else fit_panel(panel, channels)
     whole = _shop_mean(channels, fit)
     names = [name for name in CONFOUNDERS if name in _present(fit)]
     found = [

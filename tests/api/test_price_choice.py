@@ -106,7 +106,7 @@ def test_halves_without_a_plan_under_the_rules_are_not_judged(monkeypatch: pytes
     def no_plan(*_: object) -> None:
         raise InfeasibleError("rules")
 
-    monkeypatch.setattr("api.heldout.estimate_response", lambda *_, **__: None)
     monkeypatch.setattr("api.heldout.pose_half", lambda *_: posed)
     half = Panel()
-    assert judge_halves(half, (half, half), "stores", posed, settings(), text=None, solve=no_plan) is None  # type: ignore[arg-type]
+    heldout = judge_halves(half, (half, half), "stores", posed, settings(), responses=(half, half), solve=no_plan)  # type: ignore[arg-type]
+    assert heldout is None
