@@ -21,6 +21,7 @@ from api import (  # noqa: F401 - they put their routes on the blueprint
     frontier_pages,
     json_api,
     week_api,
+    week_pages,
 )
 from api.access import protect_forms, the_store
 from api.exchange import api

@@ -57,8 +57,13 @@ def once(work: Callable[[], Response]) -> Response:
         return work()
     if not 1 <= len(key) <= 255:
         abort(HTTPStatus.BAD_REQUEST, f"Idempotency-Key has {len(key)} characters; take 1 to 255.")
+    return once_under(key, request.get_data(), work)
+
+
+def once_under(key: str, sent: bytes, work: Callable[[], Response]) -> Response:
+    """Do a write under a key of its caller, or repeat the answer it was given before to the same `sent`."""
     caller, answers = asker().name, the_store().answers
-    asked = hashlib.sha256(request.full_path.encode() + b"\0" + request.get_data()).hexdigest()
+    asked = hashlib.sha256(request.full_path.encode() + b"\0" + sent).hexdigest()
     known = answers.claim(caller, key, asked, now=current_time())
     if known is not None:
         return Response(known.body, known.status, {"Idempotent-Replay": "true"}, mimetype="application/json")

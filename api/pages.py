@@ -169,6 +169,7 @@ def proposal(proposal_id: str) -> str:
         margins=(evidence.get("prices") or {}).get("margins"),
         drawings=draw_proposal(header, store),
         weeks=_weeks(evidence),
+        may_replan=asker().role.covers(Role.ANALYST) and (evidence.get("weeks") or {}).get("weeks", 0) > 1,
         query=query,
         lines=store.price_lines(proposal_id, **query, page=page_number(), size=_LINES_ON_A_PAGE),
         coupons=store.coupon_lines(proposal_id, page=page_number("coupon_page"), size=20),

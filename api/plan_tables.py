@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from engine.errors import DataError, shown
+from engine.proposal import Reason
 from optimizers.markdown import MarkdownProblem, advance_week
 from optimizers.promotions import PromotionProblem, advance_calendar
 from optimizers.promotions.plan import evaluate_calendar
@@ -24,6 +25,13 @@ LEVEL_SE = 0.2
 """Relative standard error of expected units, where the table does not say."""
 LIFT_SE = 0.2
 """The same of a promotion's extra units: of an option over all products, and of a product beside it."""
+NO_COLUMN = "{table}: no column {columns}; it has {present}"
+NO_NUMBER = "{table}: column {column}, row {row}: {value} is no finite number; give one"
+NO_SUCH_OPTION = "{table}: week {week}: option {name!r} is unknown; there are {names}"
+NOT_THE_WEEKS = "{table}: column week holds {weeks}; give the weeks that are over, counted from 1"
+TWO_ROWS = "{table}: week {week} has two rows for product {product}; give one"
+NO_ROW = "{table}: week {week} has no row for product {product}; give one for each product"
+NO_RUNG = "{table}: week {week}, product {product}: {price} is not on its ladder"
 
 
 def read_frame(path: Path, needed: Sequence[str], key: str) -> pd.DataFrame:
@@ -37,10 +45,20 @@ def read_frame(path: Path, needed: Sequence[str], key: str) -> pd.DataFrame:
         frame = pd.read_parquet(path) if is_parquet else pd.read_csv(path, dtype={key: str}, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); give a CSV or Parquet table") from error
+    require_columns(frame, needed, path)
+    return frame
+
+
+def require_columns(frame: pd.DataFrame, needed: Sequence[str], path: Path) -> None:
+    """Refuse a table that lacks a column.
+
+    Raises:
+        DataError: naming what is missing and what there is.
+    """
     missing = [name for name in needed if name not in frame.columns]
     if missing:
-        raise DataError(f"{path}: no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
-    return frame
+        present = ", ".join(map(str, frame.columns))
+        raise DataError(Reason(NO_COLUMN, {"table": str(path), "columns": ", ".join(missing), "present": present}))
 
 
 @dataclass(frozen=True)
@@ -88,9 +106,8 @@ class PlanTable:
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
             row = int(wrong[0])
-            raise DataError(
-                f"{self.path}: column {column}, row {row + 1}: {shown(given.iat[row])} is no finite number; give one"
-            )
+            where = {"table": str(self.path), "column": column, "row": row + 1}
+            raise DataError(Reason(NO_NUMBER, where | {"value": shown(given.iat[row])}))
         return values
 
     def errors(self, column: str, default: float) -> Floats:
@@ -239,14 +256,15 @@ def after_promotions(
 
 def _option_number(rows: PlanTable, name: str, names: Sequence[str], week: int) -> int:
     if name and name not in names:
-        raise DataError(f"{rows.path}: week {week}: option {name!r} is unknown; there are {', '.join(names)}")
+        values = {"table": str(rows.path), "week": week, "name": name, "names": ", ".join(names)}
+        raise DataError(Reason(NO_SUCH_OPTION, values))
     return names.index(name) + 1 if name else 0
 
 
 def _weeks_over(table: PlanTable) -> int:
     weeks = sorted({int(week) for week in table.numbers("week")})
     if weeks != list(range(1, len(weeks) + 1)):
-        raise DataError(f"{table.path}: column week holds {weeks}; give the weeks that are over, counted from 1")
+        raise DataError(Reason(NOT_THE_WEEKS, {"table": str(table.path), "weeks": ", ".join(map(str, weeks))}))
     return len(weeks)
 
 
@@ -255,11 +273,11 @@ def _of_week(table: PlanTable, products: Sequence[str], week: int) -> PlanTable:
     mine = table.frame[table.numbers("week") == week]
     twice = mine["product_id"][mine["product_id"].duplicated()]
     if len(twice):
-        raise DataError(f"{table.path}: week {week} has two rows for product {twice.iloc[0]}; give one")
+        raise DataError(Reason(TWO_ROWS, {"table": str(table.path), "week": week, "product": str(twice.iloc[0])}))
     mine = mine.set_index("product_id")
     missing = [product for product in products if product not in mine.index]
     if missing:
-        raise DataError(f"{table.path}: week {week} has no row for product {missing[0]}; give one for each product")
+        raise DataError(Reason(NO_ROW, {"table": str(table.path), "week": week, "product": missing[0]}))
     return PlanTable(table.path, mine.loc[list(products)].reset_index())
 
 
@@ -270,7 +288,8 @@ def _after_week(problem: MarkdownProblem, table: PlanTable, week: int) -> Markdo
     off = np.abs(np.take_along_axis(problem.ladder, rung[:, None], axis=1)[:, 0] - price)
     if (off > 0.005).any():
         i = int(np.argmax(off))
-        raise DataError(f"{table.path}: week {week}, product {problem.product_ids[i]}: {price[i]} is not on its ladder")
+        values = {"table": str(table.path), "week": week, "product": problem.product_ids[i], "price": float(price[i])}
+        raise DataError(Reason(NO_RUNG, values))
     return advance_week(problem, rows.numbers("sold"), rows.numbers("stock"), rung)
 
 

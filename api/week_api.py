@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from flask import Response
 
 from api import week_schemas as schemas
@@ -11,13 +9,9 @@ from api.access import asker, current_time, needs, the_settings, the_store
 from api.exchange import PAGING, Operation, api, body, described, model_answer, once, paging
 from api.language import say
 from api.schemas import ProposalOut, ProposalsOut, proposals_out
-from engine.errors import DataError, NotFoundError
+from engine.errors import NotFoundError
 from engine.proposal import Reason
 from engine.store import Role
-
-if TYPE_CHECKING:
-    from api.plan_tables import PlanTable
-    from api.week_plans import KeptPlan
 
 
 @api.get("/week-plans")
@@ -58,34 +52,16 @@ def replan_weeks(proposal_id: str) -> Response:
     asked = body(schemas.ReplanIn)
 
     def work() -> Response:
-        from api.week_planning import plan_again
-        from api.week_plans import kept_plan, week_proposal
+        import pandas as pd
 
-        before = kept_plan(the_store().proposal(proposal_id))
-        planned = plan_again(before, _sold(asked, before), seconds=asked.seconds)
-        made_of = (planned.plan, planned.inputs, planned.sold, the_settings())
-        draft = week_proposal(*made_of, replaces=proposal_id, now=current_time(), created_by=asker().name)
+        from api.week_planning import draft_again, sold_rows
+        from api.week_plans import kept_plan
+
+        before = the_store().proposal(proposal_id)
+        sold = sold_rows(pd.DataFrame(asked.sold), kept_plan(before).kind)
+        now, by = current_time(), asker().name
+        draft = draft_again(before, sold, the_settings(), seconds=asked.seconds, now=now, created_by=by)
         the_store().save_proposal(draft)
         return model_answer(ProposalOut.model_validate(the_store().header(draft.proposal_id)))
 
     return once(work)
-
-
-def _sold(asked: schemas.ReplanIn, before: KeptPlan) -> PlanTable:
-    """What sold, as a table.
-
-    Raises:
-        DataError: a column is missing.
-    """
-    from pathlib import Path
-
-    import pandas as pd
-
-    from api.plan_tables import PlanTable
-    from api.week_planning import NEEDED
-
-    frame = pd.DataFrame(asked.sold)
-    missing = [name for name in NEEDED[before.kind] if name not in frame]
-    if missing:
-        raise DataError(f"sold: no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
-    return PlanTable(Path("sold"), frame.assign(product_id=frame["product_id"].astype(str).to_numpy(dtype=object)))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from api.plan_tables import PROMOTED, SOLD, PlanTable, after_promotions, after_sales
+import pandas as pd
+
+from api.plan_tables import PROMOTED, SOLD, PlanTable, after_promotions, after_sales, require_columns
 from api.week_plans import (
     CalendarInputs,
     KeptPlan,
@@ -14,8 +20,13 @@ from api.week_plans import (
     MarkdownInputs,
     WeekPlan,
     calendar_week_plan,
+    kept_plan,
     markdown_week_plan,
+    week_proposal,
 )
+from engine.errors import DataError
+from engine.proposal import Proposal, Reason
+from engine.settings import Settings
 from optimizers.markdown import plan_markdown
 from optimizers.markdown.check import check_markdown_plan
 from optimizers.promotions import plan_promotions
@@ -23,6 +34,9 @@ from optimizers.promotions.check import check_promotion_plan
 
 NEEDED: Mapping[Kind, tuple[str, ...]] = {"markdown": SOLD, "promotions": PROMOTED}
 """Columns of what sold."""
+NO_TABLE = "what sold cannot be read as a table ({why}); give CSV with the columns {columns}"
+_SENT = Path("sold")
+"""What messages call a table that was sent, not read from a file."""
 
 
 @dataclass(frozen=True)
@@ -105,3 +119,73 @@ def plan_again(before: KeptPlan, newest: PlanTable, *, seconds: float) -> Planne
     inputs = CalendarInputs.of(before.inputs)
     over = before.sold_with(before.with_options(newest, inputs))
     return plan_calendar(inputs, before, over, seconds=seconds)
+
+
+def draft_again(
+    proposal: Proposal, newest: PlanTable, settings: Settings, *, seconds: float, now: datetime, created_by: str
+) -> Proposal:
+    """The plan of the weeks that are left of a stored proposal, as a draft that takes its place.
+
+    Args:
+        proposal: it holds a plan over weeks.
+        newest: what sold since.
+        settings: of the store.
+        seconds: time limit of the search.
+        now: time of the draft, UTC.
+        created_by: who asked, for the audit.
+
+    Raises:
+        NotFoundError: it holds none.
+        As `plan_again`.
+    """
+    planned = plan_again(kept_plan(proposal), newest, seconds=seconds)
+    made_of = (planned.plan, planned.inputs, planned.sold, settings)
+    return week_proposal(*made_of, replaces=proposal.proposal_id, now=now, created_by=created_by)
+
+
+def sold_rows(frame: pd.DataFrame, kind: Kind) -> PlanTable:
+    """What sold, as it was sent.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    require_columns(frame, NEEDED[kind], _SENT)
+    return PlanTable(_SENT, frame.assign(product_id=frame["product_id"].astype(str).to_numpy(dtype=object)))
+
+
+def sold_text(text: str, kind: Kind) -> PlanTable:
+    """What sold, as it was pasted or uploaded: CSV, or what a spreadsheet copies (tabs, semicolons).
+
+    Raises:
+        DataError: it is no table, or a column is missing.
+    """
+    text = text.removeprefix("\ufeff").strip()
+    head = text.partition("\n")[0]
+    separator = max(",\t;", key=head.count)
+    try:
+        frame = pd.read_csv(io.StringIO(text), sep=separator, dtype={"product_id": str}, skipinitialspace=True)
+    except ValueError as error:
+        columns = ", ".join(NEEDED[kind])
+        raise DataError(Reason(NO_TABLE, {"why": str(error).strip(), "columns": columns})) from error
+    return sold_rows(frame.rename(columns=str.strip), kind)
+
+
+def next_week(proposal: Proposal) -> str:
+    """CSV with a row for each product in the first week of a plan, to be filled in with what sold.
+
+    Raises:
+        NotFoundError: the proposal holds no plan over weeks.
+    """
+    kept, week = kept_plan(proposal), int(proposal.evidence["weeks"]["first_week"])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if kept.kind == "markdown":
+        writer.writerow(SOLD)
+        writer.writerows([*line[:3], "", ""] for line in kept.lines if line[1] == week)
+    else:
+        inputs = CalendarInputs.of(kept.inputs)
+        names, planned = ("", *inputs.names), kept.planned(inputs)[:, week - 1]
+        writer.writerow((*PROMOTED, "option"))
+        products = inputs.products.texts("product_id")
+        writer.writerows((product, week, "", names[option]) for product, option in zip(products, planned, strict=True))
+    return text.getvalue()
