@@ -20,6 +20,7 @@ short vectors.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,7 @@ COVARIATE_SD = 0.15
 """Log points that one standard deviation of a covariate may explain before the data speak."""
 WARM_UP = 400
 THIN = 3
+PRODUCT_STEPS = 2
 SPREAD_STEPS = 2
 """Metropolis rounds of the spreads for each pass over the products; they cost next to nothing."""
 LARGEST_LOG = 3.0
@@ -84,6 +86,32 @@ def sample_hierarchy(
     return Sampled(kept, shop)
 
 
+@dataclass(frozen=True)
+class _Spread:
+    """Sigma = root root' and omega, with what every step asks of them."""
+
+    at: Floats
+    """(log sqrt D, L below the diagonal, log omega)."""
+    root: Floats
+    """(K, K) Cholesky factor."""
+    unroot: Floats
+    """Its inverse."""
+
+    @cached_property
+    def inverse(self) -> Floats:
+        """(K, K) inverse of Sigma."""
+        return np.asarray(self.unroot.T @ self.unroot, dtype=np.float64)
+
+    @property
+    def omega(self) -> float:
+        """Spread of categories over that of products."""
+        return float(np.exp(self.at[-1]))
+
+    def distance(self, squares: Floats) -> float:
+        """Trace of Sigma^-1 times `squares`."""
+        return float(((self.unroot @ squares) * self.unroot).sum())
+
+
 class _Chain:
     """Where the chain stands, and its steps."""
 
@@ -110,19 +138,20 @@ class _Chain:
         self.shop = self.log_size.mean(axis=1)
         self.middle = np.repeat(self.shop[:, None], self.n_categories, axis=1)
         self.slope = np.zeros((k, len(self.covariates)))
+        self.explained = self.slope @ self.covariates
         self.below = np.tril_indices(k, -1)
         self.spread_mean = np.concatenate([prior.log_sd, prior.slope[self.below], [LOG_OMEGA[0]]])
         self.spread_sd = np.concatenate([prior.log_sd_sd, prior.slope_sd[self.below], [LOG_OMEGA[1]]])
-        self.spread = self.spread_mean.copy()
+        self.spread = self._spread(self.spread_mean)
         self.likelihood = self._likelihood(self.log_size)
         self.product_step: Floats = np.ones(n)
         self.category_step: Floats = np.full(self.n_categories, 0.1)
         self.shop_step = 0.05
-        self.spread_step, self.scale_step = np.full(len(self.spread), 0.1), np.full((2, len(self.spread) - 1), 0.1)
+        spreads = len(self.spread_mean)
+        self.spread_step, self.scale_step = np.full(spreads, 0.1), np.full((2, spreads - 1), 0.1)
 
     def step(self, tuning: float) -> None:
         """One pass over everything; step sizes move by up to `tuning` in logs."""
-        self._move_products(tuning)
         self._move_products(tuning)
         self._shift_categories(tuning)
         self._shift_shop(tuning)
@@ -135,7 +164,7 @@ class _Chain:
 
     def shop_mean(self) -> Floats:
         """(K,) mean elasticity of a product of the shop."""
-        variance = (self._root(self.spread) ** 2).sum(axis=1) * (1 + np.exp(2 * self.spread[-1]))
+        variance = (self.spread.root**2).sum(axis=1) * (1 + np.exp(2 * self.spread.at[-1]))
         return np.asarray(-np.exp(np.minimum(self.shop + variance / 2, LARGEST_LOG)))
 
     def _likelihood(self, log_size: Floats) -> Floats:
@@ -144,20 +173,18 @@ class _Chain:
 
     def _expected(self) -> Floats:
         """(K, P) mean of the products' logs given everything above them."""
-        return np.asarray(self.middle[:, self.category] + self.offset + self.slope @ self.covariates)
-
-    def _inverse(self) -> tuple[Floats, float]:
-        """Inverse of Sigma, and omega."""
-        inverse = np.linalg.inv(self._root(self.spread))
-        return np.asarray(inverse.T @ inverse, dtype=np.float64), float(np.exp(self.spread[-1]))
+        return np.asarray(self.middle[:, self.category] + self.offset + self.explained)
 
     def _accept(self, log_ratio: Floats) -> npt.NDArray[np.bool_]:
         return np.asarray(np.log(self.rng.random(log_ratio.shape)) < log_ratio)
 
     def _move_products(self, tuning: float) -> None:
         """Metropolis: each product by itself, in the directions that its data leave open."""
-        inverse, _ = self._inverse()
-        packed, expected = _packed(inverse[None]), self._expected()
+        packed, expected = _packed(self.spread.inverse[None]), self._expected()
+        for _ in range(PRODUCT_STEPS):
+            self._move_product_each(packed, expected, tuning)
+
+    def _move_product_each(self, packed: dict[tuple[int, int], Floats], expected: Floats, tuning: float) -> None:
         normal = self.rng.standard_normal(self.log_size.shape)
         away = np.stack([sum(self.root[i, j] * normal[j] for j in range(i + 1)) for i in range(self.k)])
         new = self.log_size + self.product_step * away
@@ -173,8 +200,7 @@ class _Chain:
 
     def _shift_categories(self, tuning: float) -> None:
         """Metropolis: each category's mean together with all its products."""
-        inverse, omega = self._inverse()
-        packed = _packed(inverse[None] / omega**2)
+        packed = _packed(self.spread.inverse[None] / self.spread.omega**2)
         shift = self.category_step * self.rng.standard_normal(self.middle.shape)
         new = self.log_size + shift[:, self.category]
         likelihood = self._likelihood(new)
@@ -200,24 +226,25 @@ class _Chain:
         if np.log(self.rng.random()) < ratio:
             self.shop, self.middle = self.shop + shift, self.middle + shift[:, None]
             self.log_size, self.likelihood = new, likelihood
-        self.shop_step *= float(_tuned(np.array(ratio), JOINT_TARGET, tuning))
+        self.shop_step *= _tuned_one(ratio, JOINT_TARGET, tuning)
 
     def _draw_slopes(self) -> None:
         """Gibbs: the slopes of the covariates, all channels at once."""
         n = self.slope.size
         if n == 0:
             return
-        inverse, _ = self._inverse()
+        inverse = self.spread.inverse
         rest = self.log_size - self.middle[:, self.category] - self.offset
         information = np.kron(inverse, self.covariates @ self.covariates.T) + np.eye(n) / COVARIATE_SD**2
         linear = (inverse @ rest @ self.covariates.T).ravel()
         self.slope = _normal(information, linear, self.rng).reshape(self.slope.shape)
+        self.explained = self.slope @ self.covariates
 
     def _draw_middles(self) -> None:
         """Gibbs: the categories' means, then the shop's."""
-        inverse, omega = self._inverse()
-        upper = inverse / omega**2
-        rest = self.log_size - self.offset - self.slope @ self.covariates
+        inverse = self.spread.inverse
+        upper = inverse / self.spread.omega**2
+        rest = self.log_size - self.offset - self.explained
         total = np.stack([np.bincount(self.category, part, self.n_categories) for part in rest])
         information = upper[None] + self.count[:, None, None] * inverse[None]
         linear = (upper @ self.shop)[None] + (inverse @ total).T
@@ -232,40 +259,39 @@ class _Chain:
         between = self.middle - self.shop[:, None]
         squares = within @ within.T, between @ between.T
         now = self._spread_density(self.spread, *squares)
-        for j in range(len(self.spread)):
-            new = self.spread.copy()
-            new[j] += self.spread_step[j] * self.rng.standard_normal()
+        for j in range(len(self.spread_step)):
+            new = self._moved(j, self.spread_step[j])
             density = self._spread_density(new, *squares)
             ratio = density - now
             if np.log(self.rng.random()) < ratio:
                 self.spread, now = new, density
-            self.spread_step[j] *= float(_tuned(np.array(ratio), SINGLE_TARGET, tuning))
+            self.spread_step[j] *= _tuned_one(ratio, SINGLE_TARGET, tuning)
 
-    def _spread_density(self, spread: Floats, within: Floats, between: Floats) -> float:
+    def _moved(self, j: int, step: float) -> _Spread:
+        """The spreads with parameter `j` moved at random."""
+        new = self.spread.at.copy()
+        new[j] += step * self.rng.standard_normal()
+        return self._spread(new)
+
+    def _spread_density(self, spread: _Spread, within: Floats, between: Floats) -> float:
         """Log density of the spreads given the sums of squares (K, K) of products and categories."""
-        half_log_det = float(spread[: self.k].sum())
-        products = -self.log_size.shape[1] * half_log_det - 0.5 * self._distance(spread, within)
+        half_log_det = float(spread.at[: self.k].sum())
+        products = -self.log_size.shape[1] * half_log_det - 0.5 * spread.distance(within)
         return float(products + self._between_density(spread, between) + self._spread_prior(spread))
 
-    def _between_density(self, spread: Floats, between: Floats) -> float:
+    def _between_density(self, spread: _Spread, between: Floats) -> float:
         """Log density of the categories' means about the shop's, given their sums of squares (K, K)."""
-        half_log_det = float(spread[: self.k].sum()) + self.k * float(spread[-1])
-        squares = self._distance(spread, between) * float(np.exp(-2 * spread[-1]))
+        half_log_det = float(spread.at[: self.k].sum()) + self.k * float(spread.at[-1])
+        squares = spread.distance(between) * float(np.exp(-2 * spread.at[-1]))
         return float(-self.n_categories * half_log_det - 0.5 * squares)
 
-    def _distance(self, spread: Floats, squares: Floats) -> float:
-        """Trace of Sigma^-1 times `squares`."""
-        inverse = np.linalg.inv(self._root(spread))
-        return float(((inverse @ squares) * inverse).sum())
+    def _spread_prior(self, spread: _Spread) -> float:
+        return float(-0.5 * (((spread.at - self.spread_mean) / self.spread_sd) ** 2).sum())
 
-    def _spread_prior(self, spread: Floats) -> float:
-        return float(-0.5 * (((spread - self.spread_mean) / self.spread_sd) ** 2).sum())
-
-    def _root(self, spread: Floats) -> Floats:
-        """Cholesky factor of Sigma from (log sqrt D, L below the diagonal, log omega)."""
-        root = np.diag(np.exp(spread[: self.k]))
-        root[self.below] = spread[self.k : -1] * root.diagonal()[self.below[1]]
-        return root
+    def _spread(self, at: Floats) -> _Spread:
+        root = np.diag(np.exp(at[: self.k]))
+        root[self.below] = at[self.k : -1] * root.diagonal()[self.below[1]]
+        return _Spread(at, root, np.linalg.inv(root))
 
     def _rescale(self, tuning: float, *, categories: bool) -> None:
         """Metropolis: each parameter of Sigma together with the products, and the categories if asked for.
@@ -273,27 +299,26 @@ class _Chain:
         Their standardised places stay, and so does, nearly, the mean elasticity of the shop.
         """
         step = self.scale_step[int(categories)]
-        for j in range(len(self.spread) - 1):
-            new = self.spread.copy()
-            new[j] += step[j] * self.rng.standard_normal()
-            old_root, new_root = self._root(self.spread), self._root(new)
-            turn = new_root @ np.linalg.inv(old_root)
-            shift = ((old_root**2).sum(axis=1) - (new_root**2).sum(axis=1)) / 2
+        within = self.log_size - self._expected()
+        for j in range(len(step)):
+            new, old = self._moved(j, step[j]), self.spread
+            turn = new.root @ old.unroot
+            shift = ((old.root**2).sum(axis=1) - (new.root**2).sum(axis=1)) / 2
             between = self.middle - self.shop[:, None]
             shop = self.shop + shift
             middle = shop[:, None] + (turn @ between if categories else between)
-            within = self.log_size - self._expected()
-            log_size = middle[:, self.category] + self.offset + self.slope @ self.covariates + turn @ within
+            log_size = middle[:, self.category] + self.offset + self.explained + turn @ within
             likelihood = self._likelihood(log_size)
             ratio = float((likelihood - self.likelihood).sum()) + self._shop_prior(shop) - self._shop_prior(self.shop)
-            ratio += self._spread_prior(new) - self._spread_prior(self.spread)
+            ratio += self._spread_prior(new) - self._spread_prior(old)
             if not categories:
                 square = between @ between.T
-                ratio += self._between_density(new, square) - self._between_density(self.spread, square)
+                ratio += self._between_density(new, square) - self._between_density(old, square)
             if np.log(self.rng.random()) < ratio:
                 self.spread, self.shop, self.middle = new, shop, middle
                 self.log_size, self.likelihood = log_size, likelihood
-            step[j] *= float(_tuned(np.array(ratio), SINGLE_TARGET, tuning))
+                within = log_size - self._expected()
+            step[j] *= _tuned_one(ratio, SINGLE_TARGET, tuning)
 
     def _shop_prior(self, shop: Floats) -> float:
         away = shop - self.prior.mean
@@ -316,6 +341,10 @@ def _tuned(log_ratio: Floats, target: float, tuning: float) -> Floats:
     if tuning == 0.0:
         return np.ones_like(log_ratio)
     return np.asarray(np.exp(tuning * (np.exp(np.minimum(log_ratio, 0.0)) - target)))
+
+
+def _tuned_one(log_ratio: float, target: float, tuning: float) -> float:
+    return 1.0 if tuning == 0.0 else float(_tuned(np.array(log_ratio), target, tuning))
 
 
 def _normal(information: Floats, linear: Floats, rng: np.random.Generator) -> Floats:
