@@ -175,7 +175,7 @@ def line_chart(
 
 
 def _draw_marks(frame: Frame, marks: Sequence[Mark]) -> None:
-    """Vertical lines with their words above; words that would run into those before them stand beside their line."""
+    """Vertical lines with their words above, clear of the axis; where they would run into those before, beside."""
     free_from = -math.inf
     for mark in sorted(marks, key=lambda mark: mark.x):
         px, half = frame.px(mark.x), _width(mark.label) / 2
@@ -183,9 +183,10 @@ def _draw_marks(frame: Frame, marks: Sequence[Mark]) -> None:
             f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{TOP + 6}" y2="{frame.height - BOTTOM}" '
             f'stroke="var(--{mark.colour})" stroke-dasharray="3 3"><title>{escape(mark.label)}</title></line>'
         )
-        if px - half >= free_from:
-            frame.parts.append(_text(px, TOP + 3, mark.label, colour=mark.colour, size=10))
-            free_from = px + half + 4
+        middle = min(max(px, frame.left + half), max(frame.width - half, frame.left + half))
+        if middle - half >= free_from:
+            frame.parts.append(_text(middle, TOP + 3, mark.label, colour=mark.colour, size=10))
+            free_from = middle + half + 4
         else:
             frame.parts.append(_text(px + 4, TOP + 16, mark.label, "start", mark.colour, size=10))
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
 from api.experiment_plots import plot_interval_over_time
 from api.plots import plot_elasticities, plot_moves, plot_promise
 from api.words import word
+from engine.proposal import PriceLine
 from engine.store import ProposalHeader, Store, StoredExperiment
 
-_MOST_LINES = 5000
 _BIGGEST = 12
 
 
-def draw_proposal(header: ProposalHeader, store: Store) -> Mapping[str, Markup]:
+def draw_proposal(header: ProposalHeader, everything: Sequence[PriceLine], store: Store) -> Mapping[str, Markup]:
     """Draw what there are figures for; nothing where a proposal has none."""
-    everything = store.price_lines(header.proposal_id, size=_MOST_LINES).items
     biggest = store.price_lines(header.proposal_id, size=_BIGGEST, order="gain", descending=True, shown="changed").items
     drawn = {
         "promise": plot_promise(header.summary, header.currency, word),

@@ -50,6 +50,18 @@ def say(reason: object, translate: Callable[[str], str]) -> str:
     return translate(str(reason)) if reason else ""
 
 
+def closed(sentence: str) -> str:
+    """End a sentence with a full stop where it has none."""
+    if not sentence or sentence[-1] in ".!?…。！？":
+        return sentence
+    return sentence + ("。" if any(sign > "\u2e7f" for sign in sentence) else ".")
+
+
+def first_capital(sentence: str) -> str:
+    """Begin a sentence with a capital letter where it stands between others."""
+    return sentence[:1].upper() + sentence[1:]
+
+
 def _filled(code: str, values: Mapping[str, Any], translate: Callable[[str], str]) -> str:
     """Fill a template; a value that is a word of ours, such as the name of a check, is translated too."""
     template, named = translate(code), _named(code)

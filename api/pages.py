@@ -22,9 +22,11 @@ from flask import (
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.access import asker, current_account, current_time, local_path, needs, needs_role, the_settings, the_store
+from api.answer import doubts, gain_sources, leading_product, to_do
 from api.drawings import draw_experiments, draw_proposal
 from api.experiment_forms import form_values
 from api.language import LANGUAGES
+from api.report import UNJUDGED, compared_models
 from api.words import COOKIE, tell, word
 from engine.errors import ConflictError, InputError, StateError
 from engine.proposal import TRANSITIONS, Reason, State
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 pages = Blueprint("pages", __name__)
 _LINES_ON_A_PAGE = 25
+_MOST_LINES = 5000
+"""Lines that plots are drawn from; of a larger proposal nothing is said that speaks of all of them."""
 _YEAR_SECONDS = 365 * 24 * 3600
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
 
@@ -160,14 +164,19 @@ def proposal(proposal_id: str) -> str:
     header = store.header(proposal_id)
     query = _line_query()
     evidence = store.evidence(proposal_id)
+    drawn = store.price_lines(proposal_id, size=_MOST_LINES)
+    everything, whole = drawn.items, drawn.pages <= 1
     return render_template(
         "pages/proposal.html",
         proposal=header,
         summary=header.summary,
         evidence=evidence,
-        caveats=_caveats(evidence),
-        margins=(evidence.get("prices") or {}).get("margins"),
-        drawings=draw_proposal(header, store),
+        to_do=to_do(everything, header.summary) if whole else None,
+        sources=gain_sources(header.summary),
+        doubts=doubts(evidence, leading_product(everything) if whole else None),
+        drawings=draw_proposal(header, everything, store),
+        unjudged=UNJUDGED,
+        compared=compared_models(evidence.get("prices") or {}),
         weeks=_weeks(evidence),
         may_replan=asker().role.covers(Role.ANALYST) and (evidence.get("weeks") or {}).get("weeks", 0) > 1,
         query=query,
@@ -262,15 +271,6 @@ def _testable(header: ProposalHeader, account: Account) -> list[str]:
     price, coupons = header.summary.get("price") or {}, header.summary.get("coupons") or {}
     changes = {"prices": price.get("changed"), "coupons": coupons.get("sent")}
     return [part for part, count in changes.items() if count and account.role.covers(Role.ANALYST)]
-
-
-def _caveats(evidence: Mapping[str, Any]) -> list[Any]:
-    """Collect the sentences that somebody must have read before they approve."""
-    prices, coupons = evidence.get("prices") or {}, evidence.get("coupons") or {}
-    parts = [prices.get(name) or {} for name in ("sensitivity", "heldout")]
-    lists = [evidence.get("notes"), prices.get("caveats"), prices.get("warnings")]
-    told = [sentence for sentences in lists for sentence in sentences or ()]
-    return [*told, *(part["reason"] for part in parts if part.get("reason")), *filter(None, [coupons.get("reason")])]
 
 
 def _weeks(evidence: Mapping[str, Any]) -> WeekView | None:

@@ -10,8 +10,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from api import charts
-from api.language import LANGUAGES, say, translations
+from api.answer import doubts, gain_sources, leading_product, to_do
+from api.language import LANGUAGES, closed, first_capital, say, translations
 from api.plots import Words, plot_elasticities, plot_moves, plot_promise
+from engine.demand.checks import TOO_FEW, WIDE
 from engine.files import plain
 from engine.proposal import N_, PriceLine, Proposal
 
@@ -27,6 +29,8 @@ STATUSES = {
     "no_history": N_("no history"),
 }
 """Why a solver stopped, as people say it."""
+UNJUDGED = {TOO_FEW: N_("too few to judge from"), WIDE: N_("passed, with intervals wider than needed")}
+"""Why a check of the response neither passed nor failed."""
 
 
 @cache
@@ -43,6 +47,8 @@ def environment(language: str) -> Environment:
     made.install_gettext_translations(translations(language), newstyle=False)  # type: ignore[attr-defined]
     made.filters["money"] = money
     made.filters["percent"] = percent
+    made.filters["part"] = part
+    made.filters.update(closed=closed, first_capital=first_capital)
     words = translations(language).gettext
     made.globals["say"] = partial(say, translate=words)
     made.filters["status"] = lambda status: words(STATUSES[status])
@@ -57,6 +63,11 @@ def money(value: float | None, digits: int = 0) -> str:
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as a percentage with its sign spelled out; a dash where there is none."""
     return "–" if value is None else f"{100 * value:+.{digits}f} %"
+
+
+def part(value: float | None) -> str:
+    """A small share as a percentage with two significant digits, such as 0.0014 %; a dash where there is none."""
+    return "–" if value is None else f"{float(f'{100 * value:.2g}'):.12f}".rstrip("0").rstrip(".") + " %"
 
 
 def render_report(proposal: Proposal, *, language: str = "en") -> str:
@@ -80,7 +91,12 @@ def render_body(proposal: Proposal, language: str) -> str:
         proposal=proposal,
         summary=plain(proposal.summary),
         evidence=evidence,
+        to_do=to_do(proposal.prices, proposal.summary),
+        sources=gain_sources(proposal.summary),
+        doubts=doubts(evidence, leading_product(proposal.prices)),
         biggest=biggest_moves(proposal.prices),
+        unjudged=UNJUDGED,
+        compared=compared_models(evidence.get("prices") or {}),
         charts=_charts(proposal, evidence, language),
         language=language,
     )
@@ -90,6 +106,14 @@ def biggest_moves(lines: Sequence[PriceLine], count: int = _BIGGEST) -> list[Pri
     """The moves that promise most or risk most: changed lines by the size of their expected gain."""
     moved = [line for line in lines if line.proposed_price != line.current_price]
     return sorted(moved, key=lambda line: -abs(line.profit_proposed - line.profit_current))[:count]
+
+
+def compared_models(prices: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the backtest over all products, each with XGBoost's difference to it and the interval of that."""
+    tested = prices.get("backtest") or {}
+    against = {(found["other"], found["horizon"]): found for found in tested.get("intervals") or ()}
+    rows = [row for row in tested.get("rows") or () if row["segment"] == "all"]
+    return [{**row, "against": against.get((row["model"], row["horizon"]))} for row in rows]
 
 
 def _charts(proposal: Proposal, evidence: Mapping[str, Any], language: str) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 from flask import Flask, current_app, g, request
 
 from api import language
-from api.language import LANGUAGES, translations
+from api.language import LANGUAGES, closed, first_capital, translations
 from api.problems import wants_json
-from api.report import money, percent
+from api.report import money, part, percent
 from engine.proposal import Sentence, english
 
 COOKIE = "offerwright_language"
@@ -47,7 +47,9 @@ def set_up_words(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     # Old style: there a per cent sign in a message is only a per cent sign.
     app.jinja_env.install_gettext_callables(word, _plural, newstyle=False)  # type: ignore[attr-defined]
-    app.jinja_env.filters.update(money=money, percent=percent, number=_number)
+    app.jinja_env.filters.update(
+        money=money, percent=percent, number=_number, closed=closed, first_capital=first_capital, part=part
+    )
     app.jinja_env.globals.update(say=say, languages=LANGUAGES)
     app.context_processor(_language)
 
