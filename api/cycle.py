@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api.ahead import Ahead, compiling_ahead
+from api.beside import Beside, working_beside
 from api.fingerprints import code_fingerprint, configuration_fingerprint
 from engine.errors import ConfigurationError, InfeasibleError
 from engine.files import plain
@@ -24,6 +25,7 @@ from engine.shop import Shop
 
 if TYPE_CHECKING:
     from api.coupon_stage import CouponResult
+    from api.price_evidence import AskedEvidence
     from api.price_stage import PosedPrices, PriceResult
 
 PARTS = ("prices", "coupons")
@@ -57,12 +59,12 @@ def run_cycle(
 
     parts = _parts(only)
     watch = Stopwatch(progress or Silent())
-    with compiling_ahead() if "prices" in parts else nullcontext(Ahead()) as ahead:
+    with compiling_ahead() if "prices" in parts else nullcontext(Ahead()) as ahead, working_beside(settings) as beside:
         with watch.stage("load"):
             shop = open_shop(settings.data.source, settings, watch.listener)
             store = open_store(settings.store_url, upgrade=True)
         try:
-            prices, coupons = _plans(shop, settings, watch, parts, ahead)
+            prices, coupons = _plans(shop, settings, watch, parts, ahead, beside)
         except InfeasibleError as error:
             store.save_proposal(_infeasible(shop, settings, error, now=now, created_by=created_by))
             raise
@@ -110,28 +112,39 @@ def _parts(only: Iterable[str]) -> tuple[str, ...]:
 
 
 def _plans(
-    shop: Shop, settings: Settings, watch: Stopwatch, parts: tuple[str, ...], ahead: Ahead
+    shop: Shop, settings: Settings, watch: Stopwatch, parts: tuple[str, ...], ahead: Ahead, beside: Beside
 ) -> tuple[PriceResult | None, CouponResult | None]:
-    """Propose what was asked for. Coupons, which no price depends on, are decided while the price kernels compile."""
-    posed = _posed_prices(shop, settings, watch) if "prices" in parts else None
-    coupons = _coupon_part(shop, settings, watch) if "coupons" in parts else None
+    """Propose what was asked for.
+
+    Coupons, which no price depends on, are decided while the price kernels compile and the evidence that no plan is
+    needed for is gathered.
+    """
+    posed, asked = _posed_prices(shop, settings, watch, beside) if "prices" in parts else (None, None)
+    coupons = _coupon_part(shop, beside.share(settings), watch) if "coupons" in parts else None
     if ahead.busy:
         with watch.stage("compile"):
             ahead.wait()
-    return (_price_part(shop, settings, watch, posed) if posed else None), coupons
+    return (_price_part(shop, settings, watch, posed, asked) if posed else None), coupons
 
 
-def _posed_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PosedPrices:
+def _posed_prices(
+    shop: Shop, settings: Settings, watch: Stopwatch, beside: Beside
+) -> tuple[PosedPrices, AskedEvidence]:
+    from api.price_evidence import ask_evidence
     from api.price_stage import pose_prices
 
-    return pose_prices(shop, settings, watch)
+    posed = pose_prices(shop, settings, watch, beside)
+    with watch.stage("evidence"):
+        return posed, ask_evidence(shop, settings, posed.demand, beside)
 
 
-def _price_part(shop: Shop, settings: Settings, watch: Stopwatch, posed: PosedPrices) -> PriceResult:
+def _price_part(
+    shop: Shop, settings: Settings, watch: Stopwatch, posed: PosedPrices, asked: AskedEvidence | None
+) -> PriceResult:
     from api.price_choice import price_choice
     from api.price_stage import choose_posed
 
-    return choose_posed(shop, settings, watch, posed, price_choice(posed.rules, settings))
+    return choose_posed(shop, settings, watch, posed, price_choice(posed.rules, settings), asked)
 
 
 def _coupon_part(shop: Shop, settings: Settings, watch: Stopwatch) -> CouponResult:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from api.heldout import Heldout, answer_half, judge_halves
+from api.beside import Asked, Beside
+from api.heldout import HalfResponses, Heldout, answer_half, judge_halves
 from api.price_choice import PriceChoice
 from api.price_stage import Demand, buyers
 from engine.demand.backtest import LONG_HORIZON, TEST_WEEKS, Backtest, backtest
 from engine.demand.response import diagnose_by_halves
-from engine.demand.sensitivity import Sensitivity, assess_sensitivity, measure_strength
+from engine.demand.sensitivity import Sensitivity, Strength, assess_sensitivity, measure_strength
 from engine.errors import InfeasibleError, PlanError
-from engine.panel import recent_units, split_panel
-from engine.progress import Progress
+from engine.panel import Panel, recent_units, split_panel
 from engine.proposal import Reason
 from engine.settings import Settings
 from engine.shop import Shop
@@ -47,24 +47,45 @@ _CURVES = 12
 _CURVE_POINTS = 13
 
 
+@dataclass(frozen=True)
+class AskedEvidence:
+    """The evidence that no plan is needed for, asked for before there is one."""
+
+    split: str
+    """How the sales were halved."""
+    panels: tuple[Panel, Panel]
+    halves: tuple[Asked[HalfResponses], Asked[HalfResponses]]
+    backtest: Asked[Backtest] | None
+    strength: Asked[Strength]
+
+
+def ask_evidence(shop: Shop, settings: Settings, demand: Demand, beside: Beside) -> AskedEvidence:
+    """Ask for the responses of both halves, the backtest and the strength of what is observed."""
+    first, second, split = split_panel(shop, demand.panel, settings, settings.seed)
+    one, other = (beside.ask(answer_half, half, settings, demand.features.text) for half in (first, second))
+    reading = demand.response.reading
+    fitted = (reading.channels, reading.fit) if reading else None
+    strength = beside.ask(measure_strength, demand.panel, fitted)
+    return AskedEvidence(split, (first, second), (one, other), _ask_backtest(shop, demand, settings, beside), strength)
+
+
 def gather_evidence(
-    shop: Shop,
     settings: Settings,
     demand: Demand,
     problem: PriceProblem,
     plan: PricePlan,
-    progress: Progress,
     choice: PriceChoice,
     points: Sequence[tuple[Band, PricePlan | None]],
+    asked: AskedEvidence,
 ) -> dict[str, Any]:
     """Everything the report draws from, as JSON types and records; what is planned anew is planned as the plan was."""
-    first, second, split = split_panel(shop, demand.panel, settings, settings.seed)
-    one, other = (answer_half(half, settings, demand.features.text) for half in (first, second))
-    checked = diagnose_by_halves(demand.panel, second, demand.response, (one.blind, other.blind), seed=settings.seed)
+    one, other = (half.answer() for half in asked.halves)
+    blind = one.blind, other.blind
+    checked = diagnose_by_halves(demand.panel, asked.panels[1], demand.response, blind, seed=settings.seed)
     heldout = judge_halves(
         demand.panel,
-        (first, second),
-        split,
+        asked.panels,
+        asked.split,
         problem,
         settings,
         responses=(one.told, other.told),
@@ -76,7 +97,7 @@ def gather_evidence(
         "margins": {f"{factor:g}": gain_at_margin(problem, plan, factor) for factor in MARGIN_FACTORS},
         "frontier": frontier_figures(problem, points),
         "curves": curves(demand, problem, plan),
-        "backtest": _backtest(shop, demand, settings, progress),
+        "backtest": asked.backtest.answer() if asked.backtest else None,
         "heldout": heldout,
         "caveats": list(demand.panel.price_caveats),
         "warnings": [
@@ -86,25 +107,25 @@ def gather_evidence(
             *_judged(heldout),
         ],
         "diagnostics": list(checked.checks),
-        "sensitivity": _sensitivity(demand, problem, plan),
+        "sensitivity": _sensitivity(problem, plan, asked.strength.answer()),
     }
 
 
-def _backtest(shop: Shop, demand: Demand, settings: Settings, progress: Progress) -> Backtest | None:
+def _ask_backtest(shop: Shop, demand: Demand, settings: Settings, beside: Beside) -> Asked[Backtest] | None:
     """The forecast judged on the last weeks, with the buyers' profile as known before the first of its origins."""
     if not settings.demand.backtest:
         return None
     panel = demand.panel
     held = TEST_WEEKS + min(LONG_HORIZON, settings.demand.horizon_weeks)
     known = int(panel.weeks[max(len(panel.weeks) - held - 1, 0)])
-    return backtest(
+    return beside.ask(
+        backtest,
         panel,
-        settings,
+        beside.share(settings),
         profile_mix=buyers(shop, panel, settings, known),
         profile_week=known,
         text=demand.features.text,
         seed=settings.seed,
-        progress=progress,
     )
 
 
@@ -115,7 +136,7 @@ def _promotion_note(demand: Demand, settings: Settings) -> tuple[Reason, ...]:
     return (Reason(PROMOTIONS_OUTSIDE, {"share": share}),) if share > NOTICEABLE_SHARE else ()
 
 
-def _sensitivity(demand: Demand, problem: PriceProblem, plan: PricePlan) -> Sensitivity:
+def _sensitivity(problem: PriceProblem, plan: PricePlan, strength: Strength) -> Sensitivity:
     """How strong a hidden confounder would have to be to void the promise."""
     hurts = -np.sign(plan.price - problem.current_price)
 
@@ -123,9 +144,7 @@ def _sensitivity(demand: Demand, problem: PriceProblem, plan: PricePlan) -> Sens
         biased = replace(problem, own=problem.own + bias * hurts)
         return float(evaluate_prices(biased, plan.price).gain.sum())
 
-    reading = demand.response.reading
-    fitted = (reading.channels, reading.fit) if reading else None
-    return assess_sensitivity(gain, measure_strength(demand.panel, fitted))
+    return assess_sensitivity(gain, strength)
 
 
 def gain_at_margin(problem: PriceProblem, plan: PricePlan, factor: float) -> float:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from api.beside import Beside
 from api.line_words import line_reasons
 from api.price_choice import PriceChoice, risk_of_lines
 from api.rule_stage import PriceRules, price_rules, rule_evidence, under_rules
@@ -23,6 +24,9 @@ from engine.shop import Shop
 from engine.text import embed_texts
 from optimizers.prices import PriceOutcome, PricePlan, PriceProblem, evaluate_prices
 from optimizers.prices.robust import RobustPlan
+
+if TYPE_CHECKING:
+    from api.price_evidence import AskedEvidence
 
 Floats = npt.NDArray[np.float64]
 
@@ -76,7 +80,7 @@ class PosedPrices:
     rules: PriceRules
 
 
-def pose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PosedPrices:
+def pose_prices(shop: Shop, settings: Settings, watch: Stopwatch, beside: Beside | None = None) -> PosedPrices:
     """Estimate demand and pose the price problem with its rules.
 
     Raises:
@@ -88,11 +92,16 @@ def pose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PosedPrices
         rules = price_rules(shop, panel, settings)
     with watch.stage("features"):
         features = describe_products(shop, panel, settings)
+    if beside is None:
+        beside = Beside()
+    else:
+        beside.open(panel.units.size)
+    asked = beside.ask(estimate_response, panel, settings, text=features.text, seed=settings.seed)
     with watch.stage("demand level"):
         price = current_prices(panel)
         model = fit_level(
             panel,
-            settings,
+            beside.share(settings),
             horizon=settings.demand.horizon_weeks,
             profile_mix=features.profile_mix,
             text=features.text,
@@ -100,21 +109,28 @@ def pose_prices(shop: Shop, settings: Settings, watch: Stopwatch) -> PosedPrices
         )
         level = forecast(model, panel, price)
     with watch.stage("price response"):
-        response = estimate_response(panel, settings, text=features.text, seed=settings.seed)
+        response = asked.answer()
     demand = Demand(panel, price, level, response, features)
     return PosedPrices(demand, under_rules(price_problem(demand, settings), rules), rules)
 
 
 def choose_posed(
-    shop: Shop, settings: Settings, watch: Stopwatch, posed: PosedPrices, choice: PriceChoice
+    shop: Shop,
+    settings: Settings,
+    watch: Stopwatch,
+    posed: PosedPrices,
+    choice: PriceChoice,
+    asked: AskedEvidence | None = None,
 ) -> PriceResult:
     """Choose prices and gather what speaks for and against them.
+
+    What was not asked for before is gathered here.
 
     Raises:
         InfeasibleError: no price vector satisfies the rules.
     """
     from api.frontier_plans import index_plans
-    from api.price_evidence import gather_evidence, index_frontier
+    from api.price_evidence import ask_evidence, gather_evidence, index_frontier
 
     demand, problem = posed.demand, choice.pose(posed.problem)
     with watch.stage("price plan"):
@@ -125,7 +141,8 @@ def choose_posed(
     lines = price_lines(demand, problem, plan.price, line_reasons(demand.response, problem, chosen), outcome, current)
     with watch.stage("evidence"):
         points = index_frontier(problem, settings, choice)
-        evidence = gather_evidence(shop, settings, demand, problem, plan, watch.listener, choice, points)
+        asked = asked or ask_evidence(shop, settings, demand, Beside())
+        evidence = gather_evidence(settings, demand, problem, plan, choice, points, asked)
         evidence["rules"] = rule_evidence(posed.rules, chosen.ruled)
     return PriceResult(
         demand, problem, plan, outcome, current, lines, evidence, chosen.robust, index_plans(problem, points)

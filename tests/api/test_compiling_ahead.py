@@ -10,6 +10,7 @@ import pytest
 
 from api import ahead, cycle
 from api.ahead import Ahead, compiling_ahead
+from api.beside import Beside
 from engine.settings import load_settings
 from engine.simulation import simulate_shop
 from optimizers import compiling
@@ -130,14 +131,14 @@ def test_prices_wait_for_their_kernels_while_coupons_are_decided(monkeypatch):
         def wait(self, seconds=0.0):
             told.append("wait")
 
-    monkeypatch.setattr(cycle, "_posed_prices", lambda *_: told.append("pose") or "posed")
+    monkeypatch.setattr(cycle, "_posed_prices", lambda *_: told.append("pose") or ("posed", None))
     monkeypatch.setattr(cycle, "_coupon_part", lambda *_: told.append("coupons"))
     monkeypatch.setattr(cycle, "_price_part", lambda *_: told.append("prices"))
     from engine.progress import Stopwatch
 
     watch = Stopwatch()
-    cycle._plans(None, load_settings(None, []), watch, ("prices", "coupons"), Busy())
+    cycle._plans(None, load_settings(None, []), watch, ("prices", "coupons"), Busy(), Beside())
     assert told == ["pose", "coupons", "wait", "prices"]
     assert "compile" in watch.seconds
-    cycle._plans(None, load_settings(None, []), watch, ("coupons",), Ahead())
+    cycle._plans(None, load_settings(None, []), watch, ("coupons",), Ahead(), Beside())
     assert told[4:] == ["coupons"]
