@@ -1,8 +1,9 @@
 """The master: which column (a choice of rungs for one whole group) each group takes, under the rules between groups.
 
 Declared once in Pyomo with the rules, the groups and one column each; columns that are found later are appended to the
-compiled model, and HiGHS goes on afresh. Rules between groups are elastic, at a fine that no real gain
-outweighs where they are hard, so that the master always has an answer to price the next columns with.
+compiled model, and HiGHS goes on afresh. Rules between groups are elastic in the relaxation, at a fine that no real
+gain outweighs where they are hard, so that the master always has an answer to price the next columns with. Whole
+choices keep hard rules as they stand: a millionth of an index would cost less than the next choice gives up.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Master:
         self.columns = start
         self.unit = max(float(np.abs(start.value).max(initial=0.0)), hard / 1e4, 1e-9)
         begun = time.perf_counter()
-        compiled, self._coupling, self._groups, self._take = self._declare()
+        compiled, self._coupling, self._groups, self._take, self._slack = self._declare()
         self.build_seconds = time.perf_counter() - begun
         self._model = solver.GrowingModel(compiled)
         self._first_added = len(compiled.columns)
@@ -139,7 +140,19 @@ class Master:
     def _integer(
         self, open_columns: Ints, clear: Ints, *, gap: float, seconds: float, nodes: int
     ) -> tuple[Ints | None, float | None]:
-        """Solve the integer model in which the columns `clear` are taken and only `open_columns` may be besides."""
+        """Solve the integer model in which the columns `clear` are taken and only `open_columns` may be besides.
+
+        Where they hold no choice that keeps the hard rules, one that nearly does: moves of single products may mend it.
+        """
+        chosen, bound = self._whole(open_columns, clear, self._slack, gap=gap, seconds=seconds, nodes=nodes)
+        if chosen is None and bound is None and len(self._slack):
+            chosen, _ = self._whole(open_columns, clear, self._slack[:0], gap=gap, seconds=seconds, nodes=nodes)
+        return chosen, bound
+
+    def _whole(
+        self, open_columns: Ints, clear: Ints, closed: Ints, *, gap: float, seconds: float, nodes: int
+    ) -> tuple[Ints | None, float | None]:
+        """`_integer` with the model's columns `closed` at zero."""
         base = self._model.compiled
         integer = np.zeros(len(base.columns), dtype=np.bool_)
         high, low = base.column_high.copy(), base.column_low.copy()
@@ -148,6 +161,7 @@ class Master:
         high[place], low[place] = 0.0, 0.0
         high[place[open_columns]] = 1.0
         low[place[clear]], high[place[clear]] = 1.0, 1.0
+        high[closed] = 0.0
         compiled = replace(base, integer=integer, column_low=low, column_high=high)
         solution = solver.solve(compiled, gap=gap, seconds=seconds, nodes=nodes)
         bound = None if solution.bound is None else solution.bound * self.unit
@@ -234,8 +248,11 @@ class Master:
         found.eliminate_zeros()
         return found
 
-    def _declare(self) -> tuple[solver.CompiledModel, list[Ints], Ints, Ints]:
-        """Compiled model, its rows for each coupling row, its row for each group, its column for each first column."""
+    def _declare(self) -> tuple[solver.CompiledModel, list[Ints], Ints, Ints, Ints]:
+        """Compiled model, and in it rows of each coupling row, row of each group, columns of first columns and slack.
+
+        Slack is that of hard rows.
+        """
         import pyomo.environ as pyo
 
         rows, start = self.rows, self.columns
@@ -263,7 +280,9 @@ class Master:
             place.setdefault(id(row), []).append(number)
         coupling = [np.array(place[id(model.coupled[r])], dtype=np.int64) for r in range(len(rows.low))]
         groups = np.array([place[id(model.one[n])][0] for n in range(len(start.group))], dtype=np.int64)
-        return compiled, coupling, groups, compiled.positions(model.take.values())
+        hard = np.flatnonzero(np.isinf(rows.penalty)).tolist()
+        slack = compiled.positions([part[r] for part in (model.over, model.under) for r in hard])
+        return compiled, coupling, groups, compiled.positions(model.take.values()), slack[slack >= 0]
 
 
 def keeps(rows: RowArrays, activity: Floats) -> bool:
