@@ -13,6 +13,8 @@ from html import escape
 
 WIDTH, HEIGHT = 560, 260
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 18, 40
+DASHES = ("5 4", "1 4", "12 4", "12 3 2 3", "3 8")
+"""Strokes that are told apart without their colour."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Line:
     colour: str = "accent"
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
-    dashed: bool = False
+    dash: str = ""
+    """Lengths of strokes and gaps in pixels; empty: one stroke."""
 
 
 @dataclass(frozen=True)
@@ -131,18 +134,25 @@ def _draw_line(frame: Frame, line: Line) -> None:
     if line.low is not None and line.high is not None:
         outline = _path(frame, [*line.x, *reversed(line.x)], [*line.high, *reversed(line.low)]) + "Z"
         frame.parts.append(f'<path d="{outline}" fill="var(--{line.colour})" opacity=".16"/>')
-    dash = ' stroke-dasharray="5 4"' if line.dashed else ""
-    frame.parts.append(
-        f'<path d="{_path(frame, line.x, line.y)}" fill="none" stroke="var(--{line.colour})" stroke-width="2"{dash}>'
-        f"<title>{escape(line.label)}</title></path>"
-    )
+    drawn, told = _path(frame, line.x, line.y), escape(line.label)
+    frame.parts.append(f'<path d="{drawn}" fill="none" {_stroke(line)}><title>{told}</title></path>')
+
+
+def _stroke(line: Line) -> str:
+    dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
+    return f'stroke="var(--{line.colour})" stroke-width="2"{dash}'
 
 
 def _legend(frame: Frame, lines: Sequence[Line]) -> None:
-    place = frame.width - RIGHT
-    for line in reversed([line for line in lines if line.label]):
-        place -= 20 + 7 * sum(2 if ord(sign) > 0x2E80 else 1 for sign in line.label)
-        frame.parts.append(_text(place, 11, f"■ {line.label}", "start", line.colour))
+    """A stroke and a name for each line, from the right; names are cut to what is left beside the axis's own."""
+    named = [line for line in lines if line.label]
+    place = float(frame.width - RIGHT)
+    room = (place - 1.1 * _width(frame.y_name) - 16) / max(len(named), 1) - 40
+    for line in reversed(named):
+        label = _shortened(line.label, int(room) + 16)
+        place -= 40 + 1.1 * _width(label)
+        frame.parts.append(f'<line x1="{place:.1f}" x2="{place + 22:.1f}" y1="7" y2="7" {_stroke(line)}/>')
+        frame.parts.append(_text(place + 26, 11, label, "start", line.colour))
 
 
 def line_chart(

@@ -29,8 +29,8 @@ _TOO_FEW_WEEKS = (
     "{data} has fewer than {weeks} weeks of transactions; hand in a table of customers with their profit instead"
 )
 _OTHER_DATA = (
-    "proposal {proposal} was made from {data}, the settings name {settings}; give its data with --set data.source=…, "
-    "or a HISTORY file"
+    "proposal {proposal} was made from {data}, which cannot be opened from here; the settings name {settings}. Set "
+    "data.source to its data, or hand in past weeks as a table"
 )
 
 
@@ -81,7 +81,7 @@ def history_of_stores(settings: Settings, proposal: Proposal) -> StoreHistory:
     from engine.panel import build_panel
     from experiments.proposal_stores import StoreHistory
 
-    panel = build_panel(_shop_of(settings, proposal), settings)
+    panel = build_panel(shop_of(settings, proposal), settings)
     stores, place = np.unique(panel.series_store.astype(str), return_inverse=True)
     if stores.size < 2:
         raise DataError(Reason(_NO_STORES, {"data": proposal.data}))
@@ -103,7 +103,7 @@ def history_of_products(settings: Settings, proposal: Proposal) -> WeeklyHistory
     from engine.panel import build_panel
     from experiments.proposal_design import WeeklyHistory
 
-    panel = build_panel(_shop_of(settings, proposal), settings)
+    panel = build_panel(shop_of(settings, proposal), settings)
     cost = panel.products["unit_cost"].to_numpy(dtype=np.float64)[panel.series_product]
     cells = panel.units * (panel.price - cost[:, None])
     rows = panel.series_product.max() + 1
@@ -138,7 +138,7 @@ def history_of_customers(settings: Settings, proposal: Proposal) -> CustomerHist
     from engine.frames import open_backend
     from engine.panel.read import Reader, Scope
 
-    shop = _shop_of(settings, proposal)
+    shop = shop_of(settings, proposal)
     if not shop.has("transactions"):
         raise DataError(Reason(_NO_TRANSACTIONS, {"data": shop.name}))
     with open_backend(settings) as backend:
@@ -195,16 +195,23 @@ def outcome_of(table: pd.DataFrame, asked: Mapping[str, Any]) -> Outcome:
     return with_clusters(outcome, linear, table[asked["cluster"]].to_numpy()) if asked["cluster"] else outcome
 
 
-def _shop_of(settings: Settings, proposal: Proposal) -> Shop:
-    """Open the data that the proposal was made from.
+def shop_of(settings: Settings, proposal: Proposal) -> Shop:
+    """Open the data that the proposal was made from: from where it was read then, or where the settings say.
 
     Raises:
-        DataError: the settings name other data.
+        DataError: neither holds them, or what the settings name cannot be read.
     """
     from engine.sources import open_shop
 
-    shop = open_shop(settings.data.source, settings)
-    if shop.name != proposal.data:
-        values = {"proposal": proposal.proposal_id, "data": proposal.data, "settings": shop.name}
-        raise DataError(Reason(_OTHER_DATA, values))
-    return shop
+    then = (proposal.evidence.get("settings") or {}).get("data", {}).get("source")
+    for source in dict.fromkeys(filter(None, (then, settings.data.source))):
+        try:
+            shop = open_shop(source, settings)
+        except InputError:
+            if source == settings.data.source:
+                raise
+            continue
+        if shop.name == proposal.data:
+            return shop
+    values = {"proposal": proposal.proposal_id, "data": proposal.data, "settings": settings.data.source}
+    raise DataError(Reason(_OTHER_DATA, values))

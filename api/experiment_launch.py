@@ -155,7 +155,10 @@ def render_launch(reading: LaunchReading, metric: str, words: Words, language: s
     places = [float(place) for place in range(len(path))]
     begin = float(reading.periods.index(reading.start))
     drawn = charts.line_chart(
-        [charts.Line([0.0, places[-1]], [0.0, 0.0], "", "mute", dashed=True), charts.Line(places, path, metric)],
+        [
+            charts.Line([0.0, places[-1]], [0.0, 0.0], "", "mute", dash=charts.DASHES[0]),
+            charts.Line(places, path, metric),
+        ],
         words("Launched regions less the mix of the others"),
         marks=[charts.Mark(begin, words("launch"))],
         x_name=f"{reading.periods[0]} … {reading.periods[-1]}",

@@ -42,7 +42,7 @@ def plot_interval_over_time(readings: Sequence[Mapping[str, Any]], metric: str, 
         intervals = [charts.Interval(label, y[0], low[0], high[0])]
         return charts.interval_chart(intervals, metric, x_name=words("effect for each unit"), label_width=90)
     line = charts.Line(x, y, metric, low=low, high=high)
-    nothing = charts.Line([x[0], x[-1]], [0.0, 0.0], "", "mute", dashed=True)
+    nothing = charts.Line([x[0], x[-1]], [0.0, 0.0], "", "mute", dash=charts.DASHES[0])
     return charts.line_chart(
         [nothing, line],
         words("The interval that was valid at each look"),

@@ -55,7 +55,7 @@ def _plot(
     if len(levels) < 2:
         return ""
     lines = [
-        charts.Line(levels, bounds, words(N_("bound")), "second", dashed=True),
+        charts.Line(levels, bounds, words(N_("at most possible")), "second", dash=charts.DASHES[0]),
         charts.Line(levels, values, words(N_("gain"))),
     ]
     return charts.line_chart(

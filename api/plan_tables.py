@@ -27,6 +27,7 @@ LIFT_SE = 0.2
 """The same of a promotion's extra units: of an option over all products, and of a product beside it."""
 NO_COLUMN = "{table}: no column {columns}; it has {present}"
 NO_NUMBER = "{table}: column {column}, row {row}: {value} is no finite number; give one"
+EMPTY = "{table}: column {column}, row {row} is empty; give a number"
 NO_SUCH_OPTION = "{table}: week {week}: option {name!r} is unknown; there are {names}"
 NOT_THE_WEEKS = "{table}: column week holds {weeks}; give the weeks that are over, counted from 1"
 TWO_ROWS = "{table}: week {week} has two rows for product {product}; give one"
@@ -107,6 +108,8 @@ class PlanTable:
         if len(wrong):
             row = int(wrong[0])
             where = {"table": str(self.path), "column": column, "row": row + 1}
+            if given.isna().iat[row]:
+                raise DataError(Reason(EMPTY, where))
             raise DataError(Reason(NO_NUMBER, where | {"value": shown(given.iat[row])}))
         return values
 

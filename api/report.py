@@ -163,7 +163,7 @@ def _backtest_chart(tested: Mapping[str, Any], words: Words) -> str:
     model = weeks[0]["forecast"]
     for name, colour in zip([name for name in model if name.startswith("XGBoost, ")], colours, strict=False):
         shown = words("forecast, {weeks} week(s) ahead").format(weeks=name.split()[1])
-        drawn.append(charts.Line(x, [week["forecast"][name] for week in weeks], shown, colour, dashed=True))
+        drawn.append(charts.Line(x, [week["forecast"][name] for week in weeks], shown, colour, dash=charts.DASHES[0]))
     caption = words("Units sold and forecast in the held-out weeks")
     return charts.line_chart(drawn, caption, x_name=words("week"), y_format="{:,.0f}", zero=True)
 

@@ -81,7 +81,8 @@ def plot_weeks(plan: WeekPlan, words: Words) -> str:
     shares = _shares(plan)
     mean = [sum(path[w] for path in shares.values()) / len(shares) for w in range(plan.weeks)]
     edges = [float(edge) for week in _weeks(plan) for edge in (week, week + 1)]
-    lines = [charts.Line(edges, _steps(shares[name]), name, "second", dashed=True) for name in _foremost(plan)]
+    named = zip(_foremost(plan), charts.DASHES, strict=False)
+    lines = [charts.Line(edges, _steps(shares[name]), name, "mute", dash=dash) for name, dash in named]
     drawn = [*lines, charts.Line(edges, _steps(mean), words(ALL))]
     name, share = words(PATHS[plan.kind]), words(PRICE_SHARE)
     return charts.line_chart(drawn, name, x_name=words(WEEK), y_name=share, y_format="{:.0%}", height=300)

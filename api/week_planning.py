@@ -181,7 +181,7 @@ def next_week(proposal: Proposal) -> str:
     writer = csv.writer(text, lineterminator="\n")
     if kept.kind == "markdown":
         writer.writerow(SOLD)
-        writer.writerows([*line[:3], "", ""] for line in kept.lines if line[1] == week)
+        writer.writerows([*line[:2], f"{line[2]:.2f}", "", ""] for line in kept.lines if line[1] == week)
     else:
         inputs = CalendarInputs.of(kept.inputs)
         names, planned = ("", *inputs.names), kept.planned(inputs)[:, week - 1]

@@ -7,6 +7,7 @@ import io
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,9 @@ from serving import serving
 from store_examples import PASSWORD, make_proposal, price_line
 from test_browser import fits, follow, set_width
 
-from api.experiment_history import CustomerHistory
+from api.experiment_history import CustomerHistory, shop_of
 from api.experiments import assign_units
+from engine.errors import DataError
 from engine.proposal import CouponLine
 from engine.store import ExperimentState, Exposure, UnitOutcome, open_store
 from experiments.proposal_design import WeeklyHistory
@@ -127,6 +129,32 @@ def test_a_design_that_is_refused_says_why_and_stores_nothing(people, store, clo
     assert answer.status_code == 302
     assert said in people["analyst"].get("/proposals/P1").text
     assert store.experiments.page().total == 1
+
+
+@pytest.mark.parametrize(
+    ("at", "opened"),
+    [
+        ({"then": "corner", "now": "elsewhere"}, "then"),
+        ({"now": "corner"}, "now"),
+        ({"then": "elsewhere", "now": "corner"}, "now"),
+    ],
+    ids=["where it was", "moved", "other data there by now"],
+)
+def test_a_proposal_is_tested_on_the_data_that_it_was_made_from(settings, monkeypatch, at, opened):
+    def open_shop(source, _):
+        if source not in at:
+            raise DataError(f"{source} is gone")
+        return SimpleNamespace(name=at[source], source=source)
+
+    monkeypatch.setattr("engine.sources.open_shop", open_shop)
+    made = repriced()
+    made.evidence["settings"] = {"data": {"source": "then"}}
+    given = settings.model_copy(update={"data": settings.data.model_copy(update={"source": "now"})})
+    assert shop_of(given, made).source == opened
+    at["now"] = "elsewhere"
+    if opened == "now":
+        with pytest.raises(DataError, match="made from corner.* the settings name now"):
+            shop_of(given, made)
 
 
 def test_the_draw_is_read_as_a_table_while_the_experiment_runs(people, store, clock, monkeypatch):
