@@ -85,9 +85,20 @@ def _everyday(panel: Panel, price: Floats, random: Bools, usable: Bools) -> Floa
     """(S, T) log everyday price, without discounts and without random moves."""
     if not panel.regular_logged:
         return closing(_log_filled(panel.price, usable & ~random))
-    moves_along = random & (np.abs(panel.regular_price - panel.price) < 0.005 * panel.price)
-    known = usable & ~random if moves_along.sum() > 0.5 * random.sum() else usable
-    return _log_filled(panel.regular_price, known)
+    between = _log_filled(panel.regular_price, usable & ~random)
+    logged = _log_filled(panel.regular_price, usable)
+    return between if _moves_along(price, logged, between, random) else logged
+
+
+def _moves_along(price: Floats, logged: Floats, between: Floats, random: Bools) -> bool:
+    """Whether the logged everyday price takes part in random moves: it then lies nearer to the price than they reach.
+
+    Medians over the random cells, as prices of stores may wobble by a hundredth about what is logged.
+    """
+    if not random.any():
+        return False
+    apart, reach = np.abs(price - logged)[random], np.abs(price - between)[random]
+    return bool(np.median(apart) < 0.5 * np.median(reach))
 
 
 def closing(log_price: Floats, weeks: int = CLOSING_WEEKS) -> Floats:

@@ -123,6 +123,16 @@ def test_a_regular_price_that_follows_the_experiment_is_not_taken_for_everyday()
     assert same.mean() > 0.95
 
 
+def test_prices_that_wobble_about_a_regular_price_that_follows_keep_the_random_moves():
+    panel, _ = make_panel(6, products=10, experiments=0.2)
+    noise = np.exp(np.random.default_rng(1).normal(0, 0.01, panel.price.shape))
+    follows = np.where(panel.experiment > 0, panel.price, panel.regular_price)
+    wobbling = split_prices(replace(panel, price=panel.price * noise, regular_price=follows))
+    random = panel.experiment > 0
+    kept = split_prices(panel).column("experiment")[random]
+    assert np.abs(wobbling.column("experiment")[random] - kept).mean() < 0.02
+
+
 def test_price_levels_need_more_than_a_wobble():
     price = np.tile([2.0, 2.001], (1, 20))
     price = np.vstack([price, np.tile([2.0, 1.8], (1, 20)), np.full((1, 40), 3.0)])
