@@ -153,7 +153,7 @@ def test_a_proposal_is_tested_on_the_data_that_it_was_made_from(settings, monkey
     assert shop_of(given, made).source == opened
     at["now"] = "elsewhere"
     if opened == "now":
-        with pytest.raises(DataError, match="made from corner.* the settings name now"):
+        with pytest.raises(DataError, match=r"made from corner.* the settings name now"):
             shop_of(given, made)
 
 
