@@ -56,4 +56,4 @@ lock: $(VENV)/.dev  ## resolve the dependencies anew
 
 clean:            ## remove what the tools left behind (not the data)
 	rm -rf build dist *.egg-info .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find engine optimizers experiments api -name '*.nb[ci]' -delete  # numba takes no notice of a kernel changed in another file
+	find engine optimizers experiments api -name '*.nb[ci]' -delete  # compiled kernels

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from optimizers.compiled import source_stamp
 from optimizers.coupons import CouponProblem, allocate_coupons
 from optimizers.prices import PriceProblem, solve_prices
 from optimizers.prices.kernels import measure_columns
@@ -27,7 +28,7 @@ LONGEST: Sequence[Any] = (begin, explore, verdict, measure_columns, improve_grou
 
 
 def kernels_compiled() -> bool:
-    """Tell whether the disk holds the machine code of all kernels that take long, none older than its source."""
+    """Tell whether the disk holds the machine code of all kernels that take long, made from the source as it is."""
     return all(_kept(kernel) for kernel in LONGEST)
 
 
@@ -35,9 +36,11 @@ def _kept(kernel: Any) -> bool:  # noqa: ANN401 - a numba dispatcher
     if not hasattr(kernel, "stats"):
         return True  # NUMBA_DISABLE_JIT: there is nothing to compile
     source, name = Path(kernel.py_func.__code__.co_filename), kernel.py_func.__name__
-    written = source.stat().st_mtime
+    if kernel.stats.cache_path is None:
+        return True  # no folder could keep it: compiling in another process would be for nothing
+    stamp = source_stamp(source).encode()
     indexes = Path(kernel.stats.cache_path).glob(f"{source.stem}.{name}-*.nbi")
-    return any(index.stat().st_mtime >= written for index in indexes)
+    return any(stamp in index.read_bytes() for index in indexes)
 
 
 def compile_kernels() -> None:
@@ -82,3 +85,4 @@ def _end_with_the_caller() -> None:
 if __name__ == "__main__":
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
     compile_kernels()
+    os._exit(0)  # at once: the thread that waits still holds standard input

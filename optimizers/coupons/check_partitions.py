@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from optimizers.compiled import compiled
 from optimizers.coupons.check import TOLERANCE, CouponPlanError
 
 Floats = npt.NDArray[np.float64]
@@ -173,7 +173,7 @@ def _bound(best: float, limits: Limits, prices: Prices) -> float:
     return math.fsum([*parts, *(price * limit for price, limit in priced if 0 < price < math.inf)])
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _look(
     profit: Array,
     cost: Array,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from optimizers.compiled import compiled
 
 Array = Any
 """NumPy arrays; numba compiles for the types it meets."""
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def best_offer(profit: Array, cost: Array, i: int, price: float, toll: Array) -> tuple[int, float]:
     """Offer with the best score of row `i`, and the score; 0 wins ties, then the lowest number."""
     best = 0.0
@@ -24,7 +25,7 @@ def best_offer(profit: Array, cost: Array, i: int, price: float, toll: Array) ->
     return pick, best
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def sum_responses(
     profit: Array,
     cost: Array,
@@ -59,14 +60,14 @@ def sum_responses(
             sent[s, pick] += n
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def best_responses(profit: Array, cost: Array, segment: Array, price: Array, toll: Array, choice: Array) -> None:
     """Fill `choice` (T,) with the best offer of each row."""
     for i in range(profit.shape[0]):
         choice[i], _ = best_offer(profit, cost, i, price[segment[i]], toll)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def sum_choices(
     profit: Array,
     cost: Array,
@@ -103,7 +104,7 @@ def sum_choices(
             sent[s, o] += n
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def screen_rows(
     profit: Array,
     cost: Array,
@@ -153,7 +154,7 @@ def screen_rows(
             sent[s, pick] += n
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def next_best(
     profit: Array, cost: Array, row: Array, segment: Array, price: Array, toll: Array, choice: Array, loss: Array
 ) -> None:
@@ -170,7 +171,7 @@ def next_best(
         loss[i] = held - best
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def group_rows(
     profit_bits: Array, cost_bits: Array, segment: Array, table: Array, first: Array, member: Array, count: Array
 ) -> int:
@@ -215,7 +216,7 @@ def group_rows(
     return kinds
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _same_row(profit_bits: Array, cost_bits: Array, segment: Array, i: int, j: int) -> bool:
     if segment[i] != segment[j]:
         return False
@@ -225,7 +226,7 @@ def _same_row(profit_bits: Array, cost_bits: Array, segment: Array, i: int, j: i
     return True
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def first_of_kind(member: Array, choice: Array, n_offers: int, most: int, seen: Array, out: Array) -> int:
     """List the first `most` customers of each kind (row and offer held).
 
@@ -250,7 +251,7 @@ def first_of_kind(member: Array, choice: Array, n_offers: int, most: int, seen: 
     return found
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def draw_in_turn(
     chance: Array,
     cost: Array,
@@ -296,7 +297,7 @@ def draw_in_turn(
             coupons[-1] -= 1
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def add_curvature(
     profit: Array,
     cost: Array,
@@ -348,7 +349,7 @@ def add_curvature(
                 out[rules[a], rules[b]] += weight * use[a] * use[b]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def descend(model: Array, slope: Array, low: Array, high: Array, sweeps: int, step: Array) -> None:
     """Fill `step` (R,) with the least of slope·x + x·model·x / 2 between `low` and `high`, by coordinate descent."""
     for _ in range(sweeps):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from optimizers.compiled import compiled
 
 Array = Any
 """NumPy arrays; numba compiles for the types it meets."""
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def take_up(slack: Array, group: int, total: int, money: float, held: int, to: int, sign: int) -> None:
     """Subtract what one move uses (`sign` 1), or give it back (-1)."""
     slack[group] -= sign * money
@@ -29,7 +30,7 @@ def take_up(slack: Array, group: int, total: int, money: float, held: int, to: i
         slack[total + 1 + held] += sign
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def touched(out: Array, total: int, group_a: int, held_a: int, to_a: int, group_b: int, held_b: int, to_b: int) -> int:
     """List the rules that two moves touch, each once."""
     n = 0
@@ -44,7 +45,7 @@ def touched(out: Array, total: int, group_a: int, held_a: int, to_a: int, group_
     return n
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def best_exchange(
     who: Array,
     gain: Array,
@@ -110,7 +111,7 @@ def best_exchange(
     return best, first, second
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def best_set(  # noqa: PLR0915 - a call for each set costs more than trying it
     who: Array,
     gain: Array,
@@ -208,7 +209,7 @@ def best_set(  # noqa: PLR0915 - a call for each set costs more than trying it
         limit *= 2.0
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _new(who: Array, stack: Array, level: int, i: int) -> bool:
     """Whether none of the first `level` moves of the stack is of the same customer as move `i`."""
     new = True
@@ -217,7 +218,7 @@ def _new(who: Array, stack: Array, level: int, i: int) -> bool:
     return new
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _kept(left: Array, total: int, stack: Array, level: int, group: Array, to: Array) -> bool:
     if left[total] < 0 or left[-1] < 0 or left[-2] < 0:
         return False

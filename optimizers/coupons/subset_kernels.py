@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from optimizers.compiled import compiled
 
 Array = Any
 """NumPy arrays; numba compiles for the types it meets."""
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def list_sets(
     who: Array,
     loss: Array,
@@ -67,7 +68,7 @@ def list_sets(
     return many
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def join_within(
     first: Array, second: Array, slack: float, price: float, most: float, nodes: int, cost: Array, pairs: Array
 ) -> int:
@@ -108,7 +109,7 @@ def join_within(
     return many
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def join_cheapest(
     spent: Array,
     room: Array,
@@ -184,7 +185,7 @@ def join_cheapest(
     return best, beginning, np.inf
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _last_within(sums: Array, low: int, high: int, room: float) -> int:
     """Place of the last set from `low` to before `high`, by money, that fits the room; `low` - 1: none."""
     while low < high:

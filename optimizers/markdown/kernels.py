@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from optimizers.compiled import compiled
 
 # numba compiles for the types it meets, so array parameters are not annotated further.
 Array = Any
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def value_paths(units: Array, margin: Array, stock: float, weight: Array, paths: Array, value: Array) -> Array:
     """Value every path under every draw.
 
@@ -44,7 +45,7 @@ def value_paths(units: Array, margin: Array, stock: float, weight: Array, paths:
     return best
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def potential(units: Array, margin: Array, stock: float, cells: int, falling: bool) -> Array:
     """Most that can still be earned by someone who knows the draw, over a grid of stock, limits on changes left out.
 
@@ -82,7 +83,7 @@ def potential(units: Array, margin: Array, stock: float, cells: int, falling: bo
     return table
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def sell_path(units: Array, stock: float, weight: Array, path: Array, sales: Array) -> tuple[float, float]:
     """Fill `sales` (W,) with expected units sold along one path; return expected units left and P(sold out)."""
     left_over, gone = 0.0, 0.0
@@ -98,7 +99,7 @@ def sell_path(units: Array, stock: float, weight: Array, path: Array, sales: Arr
     return left_over, gone
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def solve_policy(
     chance: Array, price: Array, salvage: float, falling: bool, pause: int, steps: int, spend: int
 ) -> Array:
@@ -130,7 +131,7 @@ def solve_policy(
     return table
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def policy_rungs(chance: Array, price: Array, table: Array, falling: bool, spend: int) -> Array:
     """Read the best rung of every state off the value table: (W, S + 1, K, pause, steps + 1)."""
     weeks, size, rungs, pause, steps = table.shape
@@ -145,7 +146,7 @@ def policy_rungs(chance: Array, price: Array, table: Array, falling: bool, spend
     return choice
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _look_ahead(chance: Array, price: Array, later: Array) -> Array:
     """(S + 1, K, pause, steps + 1) expected money when rung k is charged this week and the state after it is (…)."""
     rungs, size = chance.shape
@@ -160,7 +161,7 @@ def _look_ahead(chance: Array, price: Array, later: Array) -> Array:
     return ahead
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _best(ahead: Array, k: int, held: int, left: int, falling: bool, spend: int) -> tuple[float, int]:
     """Value and rung of the best choice with rung k in force for held + 1 weeks (or more) and `left` changes left."""
     pause = ahead.shape[1]

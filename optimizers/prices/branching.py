@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from optimizers.compiled import compiled
 from optimizers.prices.kernels import Array, copy_line, copy_table
 from optimizers.prices.nodes import MIDDLE, Desk, Ledger, Nodes, Question, free_slot, rungs_left
 from optimizers.prices.relaxation import lagrangian, rung_values, unevenness
@@ -13,7 +13,7 @@ STILL = 0.1
 """Today's rung is parted from the others where it was taken in more than this share of the answers."""
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def branch(question: Question, nodes: Nodes, desk: Desk, ledger: Ledger, slot: int, excess: float) -> bool:
     """Split a node whose bound lies `excess` above the target; False: there is no room for another node.
 
@@ -47,7 +47,7 @@ def branch(question: Question, nodes: Nodes, desk: Desk, ledger: Ledger, slot: i
     return True
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _rises(question: Question, desk: Desk, mask: Array, low: Array, high: Array) -> None:
     """Fill `desk.parts[MIDDLE]` with how far each family's Lagrangian at the ends lies above that in the middle."""
     tables, rows, place, price = question.tables, question.rows, question.place, desk.best_here
@@ -61,7 +61,7 @@ def _rises(question: Question, desk: Desk, mask: Array, low: Array, high: Array)
         parts[MIDDLE, f] = max(max(parts[0, f], parts[1, f]) - parts[MIDDLE, f], 0.0)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _widest(rise: Array, low: Array, high: Array) -> int:
     """The family whose Lagrangian sags most between the ends of its interval; -1: none has any width."""
     found, largest = -1, 0.0
@@ -71,7 +71,7 @@ def _widest(rise: Array, low: Array, high: Array) -> int:
     return found
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _undecided(taken: Array, mask: Array) -> int:
     """The product whose answers changed most from step to step; -1: none did."""
     found, most = -1, 1e-6
@@ -85,7 +85,7 @@ def _undecided(taken: Array, mask: Array) -> int:
     return found
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _last_open(mask: Array) -> int:
     """The last product with more than one rung left; -1: none has."""
     for n in range(mask.shape[0] - 1, -1, -1):
@@ -94,7 +94,7 @@ def _last_open(mask: Array) -> int:
     return -1
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _part_rungs(log_move: Array, taken: Array, one: Array, other: Array) -> None:
     """Share a product's rungs (K,) out between two nodes.
 

@@ -15,10 +15,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from optimizers.compiled import compiled
 from optimizers.prices.kernels import TIGHT, Array, RowArrays
 from optimizers.prices.listed import ListedFamilies
 
@@ -206,7 +206,7 @@ def _extended(
     )
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def _fits(one: Array, other: Array, low: Array, high: Array) -> bool:
     """Whether the sum of two activities lies within all sides."""
     for r in range(low.shape[0]):
@@ -216,7 +216,7 @@ def _fits(one: Array, other: Array, low: Array, high: Array) -> bool:
     return True
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _count(
     loss: Array, activity: Array, more: Array, moves: Array, depth: float, low: Array, high: Array, most: int
 ) -> int:
@@ -233,7 +233,7 @@ def _count(
     return found
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _fill(
     loss: Array,
     activity: Array,
@@ -290,7 +290,7 @@ def _key_row(rows: RowArrays, activity: Floats) -> int:
     return int(np.argmin(open_share)) if len(open_share) and open_share.min() < 1e9 else -1
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _pair(
     loss: Array,
     activity: Array,
@@ -340,7 +340,7 @@ def _pair(
     return first, second, best, True
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def _slack(one: Array, other: Array, low: Array, high: Array, penalty: Array, price: Array) -> float:
     """What a plan loses by its rows: slack at their multipliers, fines beyond; infinite where a hard one breaks."""
     lost = 0.0

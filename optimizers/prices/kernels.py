@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
+
+from optimizers.compiled import compiled
 
 # numba compiles for the types it meets, so array parameters are not annotated further. It takes a constant for a type
 # of its own and compiles once more for each: `np.int64(1)` stands where an argument would be one.
@@ -62,7 +63,7 @@ class RowArrays(NamedTuple):
     """(R,) 1: coefficients multiply expected units, 0: they are added."""
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def copy_line(found: Array, into: Array) -> None:
     """Copy (n,) numbers.
 
@@ -73,7 +74,7 @@ def copy_line(found: Array, into: Array) -> None:
         into[n] = found[n]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def copy_table(found: Array, into: Array) -> None:
     """Copy (n, m) numbers."""
     for n in range(into.shape[0]):
@@ -81,7 +82,7 @@ def copy_table(found: Array, into: Array) -> None:
             into[n, m] = found[n, m]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def polynomial(coefficient: Array, t: float) -> float:
     """Horner's rule."""
     value = coefficient[-1]
@@ -90,19 +91,19 @@ def polynomial(coefficient: Array, t: float) -> float:
     return float(value)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def position(tables: Tables, i: int, rest: float) -> float:
     """Where product i stands on its table, t, when the rest of its family has moved by `rest` = S - share · x."""
     return float((rest * tables.inverse[i] - tables.middle[i]) * tables.stretch[i])
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def violation(low: float, high: float, activity: float) -> float:
     """How far an activity lies outside [low, high]."""
     return max(activity - high, low - activity, 0.0)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def spread(tables: Tables, first: int, last: int, choice: Array, moved: Array) -> None:
     """Fill `moved` (F,) with the weighted log move S of the families of products first … last - 1."""
     for i in range(first, last):
@@ -111,7 +112,7 @@ def spread(tables: Tables, first: int, last: int, choice: Array, moved: Array) -
         moved[tables.family[i]] += tables.share[i] * tables.log_move[i, choice[i]]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def evaluate(
     tables: Tables, rows: RowArrays, worth: Array, first: int, last: int, choice: Array, state: Array
 ) -> float:
@@ -133,7 +134,7 @@ def evaluate(
     return value
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def fines(rows: RowArrays, activity: Array, first: int, last: int, hard: float) -> float:
     """Money that the violations of rows first … last - 1 cost, hard ones at `hard` per scaled unit."""
     total = 0.0
@@ -142,7 +143,7 @@ def fines(rows: RowArrays, activity: Array, first: int, last: int, hard: float) 
     return total
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def broken(rows: RowArrays, activity: Array, first: int, last: int, tolerance: float) -> bool:
     """Whether a hard row is violated by more than the tolerance."""
     for r in range(first, last):
@@ -151,7 +152,7 @@ def broken(rows: RowArrays, activity: Array, first: int, last: int, tolerance: f
     return False
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def measure_columns(
     tables: Tables,
     rows: RowArrays,

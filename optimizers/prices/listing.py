@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
+from optimizers.compiled import compiled
 from optimizers.prices.kernels import TIGHT, Array, RowArrays, Tables, copy_table
 from optimizers.prices.nodes import BEST, LEFT_OUT, POOLED, Desk, Ledger, Question, appraise, note, target_of
 
@@ -26,7 +26,7 @@ class Reach(NamedTuple):
     """(2, nf) bound of each family's Lagrangian at the ends."""
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def fill_ranges(
     tables: Tables, rows: RowArrays, place: Array, low: Array, high: Array, units: Array, least: Array, most: Array
 ) -> None:
@@ -50,7 +50,7 @@ def fill_ranges(
                     most[b - block, k] = max(factor * few, factor * many)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _ends(one: Array, other: Array, left: Array) -> tuple[float, float]:
     """Least of one and most of the other (K,) over the rungs left."""
     small, large = np.inf, -np.inf
@@ -60,7 +60,7 @@ def _ends(one: Array, other: Array, left: Array) -> tuple[float, float]:
     return small, large
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def row_reach(rows: RowArrays, place: Array, mask: Array, least: Array, most: Array, reach: Array) -> None:
     """Fill in least and most of each row (m, 2) over the rungs left."""
     block = rows.start[place[0]]
@@ -72,7 +72,7 @@ def row_reach(rows: RowArrays, place: Array, mask: Array, least: Array, most: Ar
             reach[rows.row[b] - place[3], 1] += large
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def drop_by_ranges(rows: RowArrays, place: Array, mask: Array, least: Array, most: Array, reach: Array) -> bool:
     """Drop rungs that break a hard row whatever the others do; False: nothing is left. `reach` is that of the rows."""
     block = rows.start[place[0]]
@@ -93,7 +93,7 @@ def drop_by_ranges(rows: RowArrays, place: Array, mask: Array, least: Array, mos
     return True
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def choices_left(mask: Array) -> float:
     """How many choices a node holds."""
     found = 1.0
@@ -105,7 +105,7 @@ def choices_left(mask: Array) -> float:
     return found
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _dearest_first(mask: Array, asked: Array, top: Array) -> Array:
     """(n,) products, those first whose rungs give up most on average against their best."""
     loss = np.zeros(mask.shape[0])
@@ -119,7 +119,7 @@ def _dearest_first(mask: Array, asked: Array, top: Array) -> Array:
     return np.argsort(-loss)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _hold(
     tables: Tables,
     rows: RowArrays,
@@ -148,7 +148,7 @@ def _hold(
     after.moves[f, 1] += share * (tables.log_move[i, rung] - large)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _possible(rows: RowArrays, place: Array, low: Array, high: Array, reach: Reach) -> bool:
     """Whether the intervals and hard rows can still be kept."""
     for f in range(low.shape[0]):
@@ -162,7 +162,7 @@ def _possible(rows: RowArrays, place: Array, low: Array, high: Array, reach: Rea
     return True
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _reach_of(question: Question, desk: Desk, mask: Array) -> Any:  # noqa: ANN401
     """Reach of every depth, (n + 1, …); that of depth 0, where nothing is held, is filled."""
     tables, rows, place = question.tables, question.rows, question.place
@@ -179,7 +179,7 @@ def _reach_of(question: Question, desk: Desk, mask: Array) -> Any:  # noqa: ANN4
     return by_row, moves, parts
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def try_all(question: Question, desk: Desk, ledger: Ledger, mask: Array, low: Array, high: Array, rest: float) -> Any:  # noqa: ANN401
     """Try the choices of a node, whose `desk.asked`, `top` and `parts` are those of `ask_all`.
 
@@ -234,7 +234,7 @@ def try_all(question: Question, desk: Desk, ledger: Ledger, mask: Array, low: Ar
     return True, visits
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _forget(pool_value: Array, count: Array, before: int) -> None:
     """Take choices out of the pool that were put in since it held so many: they will be met again."""
     for place in range(before, min(count[POOLED], pool_value.shape[0])):

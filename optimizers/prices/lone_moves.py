@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from optimizers.compiled import compiled
 from optimizers.prices.kernels import TIGHT, Array, RowArrays, Tables, evaluate, polynomial, position, violation
 from optimizers.prices.model import own_move, risk_value
 from optimizers.prices.system import PriceSystem
@@ -49,7 +49,7 @@ def _values(problem: PriceProblem, system: PriceSystem, members: Ints, taken: In
     return risk_value(units * system.margin[members, taken] - today[:, None], problem.risk)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def weigh_moves(
     tables: Tables, rows: RowArrays, worth: Array, choice: Array, gain: Array, fine: Array, broken: Array
 ) -> None:
@@ -80,7 +80,7 @@ def weigh_moves(
             fine[i, k], broken[i, k] = _settle(tables, rows, i, activity, change)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _add(
     tables: Tables,
     rows: RowArrays,
@@ -113,7 +113,7 @@ def _add(
     return value
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _settle(tables: Tables, rows: RowArrays, i: int, activity: Array, change: Array) -> tuple[float, int]:
     """Fines by which a change of the rows (R,) is dearer, and the hard row that it breaks most; `change` is cleared."""
     f = tables.family[i]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from optimizers.compiled import compiled
 from optimizers.prices.kernels import Array, RowArrays, Tables, evaluate, fines, polynomial, position, violation
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def slopes(tables: Tables, worth: Array, f: int, choice: Array, moved: Array, slope: Array) -> None:
     """Fill `slope` (P, 2) for family f with first and second derivative of each product's value in S."""
     for j in range(tables.first[f], tables.first[f + 1]):
@@ -29,7 +29,7 @@ def slopes(tables: Tables, worth: Array, f: int, choice: Array, moved: Array, sl
         slope[j, 1] = second * rate * rate
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def shift(
     tables: Tables, rows: RowArrays, worth: Array, i: int, k: int, choice: Array, state: Array, value: Array
 ) -> float:
@@ -61,7 +61,7 @@ def shift(
     return gain
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def foreseen(
     tables: Tables,
     rows: RowArrays,
@@ -94,7 +94,7 @@ def foreseen(
     return float(gain)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _sum_slopes(tables: Tables, f: int, slope: Array, total: Array) -> None:
     total[f, 0] = 0.0
     total[f, 1] = 0.0
@@ -103,7 +103,7 @@ def _sum_slopes(tables: Tables, f: int, slope: Array, total: Array) -> None:
         total[f, 1] += slope[j, 1]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def improve(  # noqa: PLR0912 - one loop over moves; calls cost more than they tell
     tables: Tables,
     rows: RowArrays,
@@ -186,7 +186,7 @@ def improve(  # noqa: PLR0912 - one loop over moves; calls cost more than they t
     return float(score)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _pairs(  # noqa: PLR0912
     tables: Tables,
     rows: RowArrays,
@@ -250,7 +250,7 @@ def _pairs(  # noqa: PLR0912
     return money, score
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def single_moves(tables: Tables, rows: RowArrays, worth: Array, choice: Array, hard: float, gain: Array) -> None:
     """Fill `gain` (P, K) with what moving each product alone would bring (`foreseen`), nan where it may not."""
     moved, activity = np.zeros(tables.first.shape[0]), np.zeros(rows.low.shape[0])
@@ -267,7 +267,7 @@ def single_moves(tables: Tables, rows: RowArrays, worth: Array, choice: Array, h
                 gain[i, k] = foreseen(tables, rows, worth, i, k, choice, state, slope, total, hard)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled(nogil=True)
 def improve_groups(
     tables: Tables,
     rows: RowArrays,

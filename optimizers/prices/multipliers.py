@@ -6,9 +6,9 @@ Steps aim at the value that would prune the node (Polyak, USSR Computational Mat
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from optimizers.compiled import compiled
 from optimizers.prices.kernels import Array, RowArrays, Tables, copy_line
 from optimizers.prices.nodes import BEST, Desk, Ledger, Question, offer, target_of
 from optimizers.prices.relaxation import lagrangian, larger_ends, row_sides, rung_values, subgradient, unevenness
@@ -20,7 +20,7 @@ FADING, FRESH = 0.9, 0.1
 """What is left, a step later, of the weight of an answer; and that of a new one."""
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def look_up(question: Question, desk: Desk, mask: Array, low: Array, high: Array) -> None:
     """Fill the desk with the rungs' values and units at both ends of the intervals."""
     tables, worth, place = question.tables, question.worth, question.place
@@ -30,7 +30,7 @@ def look_up(question: Question, desk: Desk, mask: Array, low: Array, high: Array
         rung_values(tables, worth, place, mask, desk.ends[e], desk.values[e], desk.units[e])
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def fixed_part(
     tables: Tables, rows: RowArrays, dent: Array, place: Array, mask: Array, low: Array, high: Array, price: Array
 ) -> float:
@@ -39,13 +39,13 @@ def fixed_part(
     return float(sides + unevenness(tables, rows, dent, place, mask, low, high, price))
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def _larger(parts: Array, f: int) -> int:
     """At which end the Lagrangian of a family is larger."""
     return 1 if parts[1, f] > parts[0, f] else 0
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def _read_answer(
     family: Array, parts: Array, answers: Array, units: Array, answer: Array, sold: Array, taken: Array
 ) -> None:
@@ -60,7 +60,7 @@ def _read_answer(
             sold[n] = units[end, n, answer[n]]
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def _deflect(slope: Array, course: Array) -> float:
     """Bend the course towards the subgradient; return its squared length."""
     norm = 0.0
@@ -70,7 +70,7 @@ def _deflect(slope: Array, course: Array) -> float:
     return norm
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def _step(rows: RowArrays, row_first: int, families: int, here: Array, course: Array, length: float) -> None:
     """Move multipliers along the course, within the signs and fines of the rows; a change of sign stops at 0."""
     for d in range(here.shape[0]):
@@ -87,7 +87,7 @@ def _step(rows: RowArrays, row_first: int, families: int, here: Array, course: A
         here[d] = moved
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def descend(
     question: Question, desk: Desk, ledger: Ledger, mask: Array, low: Array, high: Array, price: Array, steps: int
 ) -> float:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from optimizers.compiled import compiled
 from optimizers.prices.kernels import TIGHT, Array, RowArrays, Tables, broken, evaluate, fines
 
 
@@ -136,13 +136,13 @@ LOOKED, USED, POOLED = 0, 1, 2
 """Places in `Ledger.count`."""
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def target_of(margin: Array, best: float) -> float:
     """Money below which nothing is looked for, given the value of the best choice."""
     return float(best + margin[0] + margin[1] * abs(best)) if best > -np.inf else -1e300
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def appraise(question: Question, desk: Desk) -> float:
     """Value of the choice in `desk.full`, fines of soft rows taken off; -inf: it breaks a hard row."""
     first, last, _, row_first, row_last = question.place
@@ -154,7 +154,7 @@ def appraise(question: Question, desk: Desk) -> float:
     return float(money - fines(rows, desk.activity, row_first, row_last, question.hard))
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def note(question: Question, desk: Desk, ledger: Ledger, money: float) -> None:
     """Put the choice in `desk.full` into the pool, and hold it if it is the best."""
     first, count = question.place[0], ledger.choice.shape[0]
@@ -169,7 +169,7 @@ def note(question: Question, desk: Desk, ledger: Ledger, money: float) -> None:
             ledger.choice[n] = desk.full[first + n]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def offer(question: Question, desk: Desk, ledger: Ledger, answer: Array) -> None:
     """Hold the choice `answer` (n,) if it keeps the hard rows and is better than the best one."""
     first = question.place[0]
@@ -180,7 +180,7 @@ def offer(question: Question, desk: Desk, ledger: Ledger, answer: Array) -> None
         note(question, desk, ledger, money)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def free_slot(bound: Array, count: Array) -> int:
     """A slot for one more node, given `Nodes.bound` and `Ledger.count`; -1: there is none."""
     for s in range(count[USED]):
@@ -192,7 +192,7 @@ def free_slot(bound: Array, count: Array) -> int:
     return -1
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def rungs_left(mask: Array, n: int) -> int:
     """How many rungs product n of a node has left."""
     left = 0

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from optimizers.compiled import compiled
 from optimizers.prices.branching import branch
 from optimizers.prices.kernels import Array, copy_line
 from optimizers.prices.listing import choices_left, drop_by_ranges, fill_ranges, row_reach, try_all
@@ -45,7 +45,7 @@ VISITS = 200
 """Rungs that are tried one by one for the work of one node."""
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled(nogil=True)
 def begin(question: Question, start: Array, price: Array, slots: int, pool: Array, pool_value: Array) -> Any:  # noqa: ANN401
     """Open the root, with the start as the first incumbent: nodes, desk and ledger for `explore`.
 
@@ -107,7 +107,7 @@ def begin(question: Question, start: Array, price: Array, slots: int, pool: Arra
     return nodes, desk, ledger
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _polish(question: Question, desk: Desk, ledger: Ledger, pairs: bool, sweeps: int) -> None:
     """Improve the choice in `desk.full` by moves, and note it where it keeps the hard rows."""
     first, last, _, row_first, row_last = question.place
@@ -129,7 +129,7 @@ def _polish(question: Question, desk: Desk, ledger: Ledger, pairs: bool, sweeps:
         note(question, desk, ledger, money)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled(nogil=True)
 def explore(question: Question, nodes: Nodes, desk: Desk, ledger: Ledger, until: int) -> bool:
     """Look at open nodes, the one of the largest bound first, until so many were; True: there are more to look at."""
     while ledger.count[LOOKED] < until:
@@ -143,7 +143,7 @@ def explore(question: Question, nodes: Nodes, desk: Desk, ledger: Ledger, until:
     return True
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def look_at(question: Question, nodes: Nodes, desk: Desk, ledger: Ledger, slot: int) -> bool:
     """Close a node, shrink it, or split it; False: there is no room for what it would be split into."""
     mask, low, high = nodes.mask[slot], nodes.low[slot], nodes.high[slot]
@@ -170,7 +170,7 @@ def look_at(question: Question, nodes: Nodes, desk: Desk, ledger: Ledger, slot: 
     return bool(branch(question, nodes, desk, ledger, slot, bound - target))
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def _reachable(question: Question, desk: Desk, mask: Array, low: Array, high: Array) -> bool:
     """Drop rungs that no choice of the node can take, and look the others up; False: nothing is left."""
     tables, rows, place = question.tables, question.rows, question.place
@@ -185,7 +185,7 @@ def _reachable(question: Question, desk: Desk, mask: Array, low: Array, high: Ar
     return bool(drop_by_ranges(rows, place, mask, desk.least, desk.most, reach))
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def _keep_root(question: Question, desk: Desk, ledger: Ledger) -> None:
     """Keep the root's multipliers, and make a choice of its answer."""
     copy_line(desk.best_here, ledger.price)
@@ -195,7 +195,7 @@ def _keep_root(question: Question, desk: Desk, ledger: Ledger) -> None:
     _polish(question, desk, ledger, np.bool_(True), np.int64(40))
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def _shrink(
     question: Question, desk: Desk, ledger: Ledger, mask: Array, low: Array, high: Array, target: float
 ) -> float:
@@ -217,7 +217,7 @@ def _shrink(
     return float(kept)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def verdict(question: Question, nodes: Nodes, ledger: Ledger) -> Any:  # noqa: ANN401
     """Read off what is held and proven.
 

@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from optimizers.compiled import compiled
 from optimizers.prices.kernels import TIGHT, Array, RowArrays, Tables, polynomial, position
 
 SWEEPS = 3
 """How often dropped rungs are let drop others."""
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def narrow(tables: Tables, rows: RowArrays, place: Array, mask: Array, low: Array, high: Array) -> bool:
     """Drop rungs that no choice within the intervals and linear rows can take; False: nothing is left."""
     families = low.shape[0]
@@ -42,7 +42,7 @@ def narrow(tables: Tables, rows: RowArrays, place: Array, mask: Array, low: Arra
     return True
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _reaches(
     tables: Tables,
     rows: RowArrays,
@@ -70,7 +70,7 @@ def _reaches(
     return True
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def _span(coefficient: Array, left: Array) -> tuple[float, float]:
     """Least and largest coefficient of the rungs left."""
     small, large = np.inf, -np.inf
@@ -80,7 +80,7 @@ def _span(coefficient: Array, left: Array) -> tuple[float, float]:
     return small, large
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _drop_by_move(
     tables: Tables, place: Array, mask: Array, n: int, low: Array, high: Array, least: Array, most: Array
 ) -> bool:
@@ -99,7 +99,7 @@ def _drop_by_move(
     return changed
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _drop_by_rows(rows: RowArrays, place: Array, mask: Array, n: int, row_least: Array, row_most: Array) -> bool:
     """Drop a product's rungs that break a hard linear row whatever the others do."""
     i, row_first = place[0] + n, place[3]
@@ -118,7 +118,7 @@ def _drop_by_rows(rows: RowArrays, place: Array, mask: Array, n: int, row_least:
     return changed
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def extended(coefficient: Array, t: float) -> float:
     """Polynomial on [-1, 1], continued by its tangents: a rung may be out of reach at an end of the interval."""
     value = polynomial(coefficient, t)
@@ -131,7 +131,7 @@ def extended(coefficient: Array, t: float) -> float:
     return float(polynomial(coefficient, edge) + rate * (t - edge))
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def rung_values(tables: Tables, worth: Array, place: Array, mask: Array, at: Array, value: Array, units: Array) -> None:
     """Fill in `value` and `units` (n, K) of each rung left where the log moves of the families are `at` (nf,)."""
     first, _, family, _, _ = place
@@ -146,7 +146,7 @@ def rung_values(tables: Tables, worth: Array, place: Array, mask: Array, at: Arr
                     units[n, k] = extended(tables.units[i, k], t)
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def tolled(
     tables: Tables, rows: RowArrays, place: Array, n: int, value: Array, units: Array, price: Array, asked: Array
 ) -> None:
@@ -168,7 +168,7 @@ def tolled(
                 asked[k] -= toll * rows.coefficient[b, k]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def lagrangian(
     tables: Tables,
     rows: RowArrays,
@@ -196,7 +196,7 @@ def lagrangian(
         part[tables.family[first + n] - family] += best
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def unevenness(
     tables: Tables, rows: RowArrays, dent: Array, place: Array, mask: Array, low: Array, high: Array, price: Array
 ) -> float:
@@ -220,7 +220,7 @@ def unevenness(
     return total
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def row_sides(rows: RowArrays, place: Array, families: int, price: Array) -> float:
     """Σ nu · side of the rows."""
     row_first, row_last = place[3], place[4]
@@ -234,7 +234,7 @@ def row_sides(rows: RowArrays, place: Array, families: int, price: Array) -> flo
     return total
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def subgradient(
     tables: Tables, rows: RowArrays, place: Array, at: Array, units: Array, answer: Array, price: Array, found: Array
 ) -> None:
@@ -256,7 +256,7 @@ def subgradient(
         found[n] = _side(rows.low[r], rows.high[r], price[n], found[n]) - found[n]
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def _side(low: float, high: float, toll: float, activity: float) -> float:
     """The side of a row that its multiplier presses on; at 0 the activity itself, or the side that it breaks."""
     if toll > 0:
@@ -266,7 +266,7 @@ def _side(low: float, high: float, toll: float, activity: float) -> float:
     return min(max(activity, low), high)
 
 
-@numba.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled(inline="always")
 def larger_ends(parts: Array) -> float:
     """Σ over families of the larger of the Lagrangians `parts` (2, nf) at the ends."""
     total = 0.0

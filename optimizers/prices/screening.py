@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from optimizers.compiled import compiled
 from optimizers.prices.kernels import Array, RowArrays, Tables
 from optimizers.prices.relaxation import larger_ends, tolled
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def ask_all(
     tables: Tables,
     rows: RowArrays,
@@ -42,7 +42,7 @@ def ask_all(
             parts[e, tables.family[place[0] + n] - place[2]] += top[e, n]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def screen(
     family: Array,
     mask: Array,
@@ -81,7 +81,7 @@ def screen(
     return min(kept, after / max(before, 1)), max(left_out, cut_off)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _cut_intervals(low: Array, high: Array, parts: Array, total: float, target: float) -> Any:  # noqa: ANN401
     """Cut off the ends of the intervals where the chord lies below the target; the result is as that of `screen`."""
     kept, left_out = 1.0, -np.inf

@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from optimizers.compiled import compiled
 
 Floats = npt.NDArray[np.float64]
 Array = Any
@@ -51,7 +52,7 @@ def chebyshev(nodes: int) -> tuple[Floats, Floats]:
     return at, np.asarray(weight @ powers)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def tabulate(own: Array, cross: Array, scale: Array, log_move: Array, at: Array, found: Array) -> None:
     """Mean over draws of scale · exp(own · x) · exp(cross · y).
 
@@ -82,7 +83,7 @@ def tabulate(own: Array, cross: Array, scale: Array, log_move: Array, at: Array,
                 found[i, k, m] = total / draws
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def tabulate_lower(
     own: Array, cross: Array, scale: Array, log_move: Array, at: Array, margin: Array, quantile: float, found: Array
 ) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from optimizers.compiled import compiled
 
 # numba compiles for the types it meets, so array parameters are not annotated further.
 Array = Any
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def longest_tails(worth: Array, most: int) -> Array:
     """Most that can still be gained from each promotion on.
 
@@ -34,7 +35,7 @@ def longest_tails(worth: Array, most: int) -> Array:
     return tails
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def trace_path(worth: Array, tails: Array) -> Array:
     """Nodes of a best path from node 0; the shortest, then the earliest, of those that tie."""
     count = worth.shape[0]
@@ -53,7 +54,7 @@ def trace_path(worth: Array, tails: Array) -> Array:
     return path[:length]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def best_through(worth: Array, tails: Array) -> Array:
     """(E,) gain of the best path that passes each promotion."""
     most, count = tails.shape[0] - 1, worth.shape[0]

@@ -1,6 +1,5 @@
 """Kernels compile beside a cycle: never a second time, never after it, and never to its harm."""
 
-import os
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from api.beside import Beside
 from engine.settings import load_settings
 from engine.simulation import simulate_shop
 from optimizers import compiling
+from optimizers.compiled import source_stamp
 from optimizers.prices import moves
 
 # A cycle after `compile_kernels` in one process: what types it brings besides is what the little problems missed.
@@ -52,7 +52,7 @@ def test_a_cycle_brings_no_types_that_were_not_compiled_ahead(tmp_path):
     assert told == [f"{kernel.py_func.__name__} []" for kernel in compiling.LONGEST]
 
 
-def test_a_kernel_is_compiled_when_the_disk_holds_it_and_it_is_not_older_than_its_source(tmp_path, monkeypatch):
+def test_a_kernel_is_compiled_when_the_disk_holds_it_as_its_source_is_now(tmp_path, monkeypatch):
     class Kernel:
         py_func = moves.improve.py_func
 
@@ -61,13 +61,13 @@ def test_a_kernel_is_compiled_when_the_disk_holds_it_and_it_is_not_older_than_it
 
     monkeypatch.setattr(compiling, "LONGEST", (Kernel,))
     assert not compiling.kernels_compiled()
-    index = tmp_path / "moves.improve-110.py311.nbi"
-    index.touch()
-    assert compiling.kernels_compiled()
-
-    source = Path(moves.__file__).stat().st_mtime
-    os.utime(index, (source - 10, source - 10))
+    index = tmp_path / "moves.improve-kernel.py311.nbi"
+    index.write_bytes(b"other" + b"0" * 64)
     assert not compiling.kernels_compiled()
+    index.write_bytes(b"some" + source_stamp(Path(moves.__file__)).encode() + b"more")
+    assert compiling.kernels_compiled()
+    monkeypatch.setattr(Kernel.stats, "cache_path", None)  # no folder could keep it
+    assert compiling.kernels_compiled()
     monkeypatch.setattr(compiling, "LONGEST", (moves.improve.py_func,))  # NUMBA_DISABLE_JIT
     assert compiling.kernels_compiled()
 
