@@ -10,9 +10,9 @@ from typing import Any
 from engine.proposal import N_, PriceLine, Reason
 
 DO = {
-    "prices": "raise {raised:,} prices, lower {lowered:,}, keep {kept:,}",
-    "keep": "keep all {kept:,} prices",
-    "coupons": "send a coupon to {sent:,} customers",
+    "prices": "prices: raise {raised:,}, lower {lowered:,}, keep {kept:,}",
+    "keep": "prices: keep all {kept:,}",
+    "coupons": "coupons: send to {sent:,} customers",
 }
 BOTH = N_("{first}; {second}")
 PARTS = "new prices bring {prices:,.0f}, coupons {coupons:,.0f}"

@@ -290,34 +290,6 @@ def interval_chart(
     return frame.svg(description)
 
 
-def bar_chart(
-    labels: Sequence[str],
-    values: Sequence[float],
-    description: str,
-    *,
-    x_name: str = "",
-    x_format: str = "{:g}",
-    highlight: str = "",
-    label_width: int = 190,
-) -> str:
-    """Horizontal bars from zero; the one labelled `highlight` stands out."""
-    height = TOP + BOTTOM + 24 * len(labels)
-    low, high = min([0.0, *values]), max([0.0, *values]) * 1.12 or 1.0
-    frame = Frame(low, high, 0, max(len(labels), 1), WIDTH, height, label_width, x_name, "", x_format)
-    _axes(frame, y_labels=False)
-    for i, (label, value) in enumerate(zip(labels, values, strict=True)):
-        py = TOP + 24 * i
-        start, end = sorted([frame.px(0), frame.px(value)])
-        colour = "accent" if label == highlight else "second"
-        frame.parts.append(_text(label_width - 8, py + 16, _shortened(label, label_width), "end", "ink"))
-        frame.parts.append(
-            f'<rect x="{start:.1f}" y="{py + 4}" width="{max(end - start, 1):.1f}" height="16" fill="var(--{colour})">'
-            f"<title>{escape(label)}: {x_format.format(value)}</title></rect>"
-        )
-        frame.parts.append(_text(end + 4, py + 16, x_format.format(value), "start"))
-    return frame.svg(description)
-
-
 def _shortened(words: str, width: int) -> str:
     """Cut a label to what fits: about 6 px a small letter, 8 px a capital, 12 px a Chinese sign."""
     room = width - 16.0

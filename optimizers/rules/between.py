@@ -9,14 +9,13 @@ import numpy as np
 
 from engine.errors import ConfigurationError
 from optimizers.rules.basis import Basis, Limit, linear_limit
-from optimizers.rules.record import Floats, Ints, Rule, Scope
+from optimizers.rules.record import Floats, Ints, Rule
 from optimizers.rules.scope import column_of, groups, members
 from optimizers.rules.single import PERCENT
 
 MOST_PAIRS = 10_000
 """Pairs of packs in one group."""
 RowRule = Callable[[Rule, Basis, Ints], Iterator[Limit]]
-_BRANDS = Scope((("private_label", ("0",)),))
 _PRIVATE_LABEL = "private_label"
 
 

@@ -58,7 +58,6 @@ POINT_OF_TODAY = "one percentage point of today's price, for each product"
 PRODUCT = "one product"
 PRODUCTS = N_("product(s)")
 CHANGES = N_("change(s)")
-PER_CENT = N_("per cent")
 
 _BY = Parameter("by", "column", "one limit for each value of this column; none: one for the whole scope")
 _AGREE = "products are compared that agree in these columns"

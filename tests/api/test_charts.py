@@ -29,8 +29,7 @@ def test_every_chart_is_well_formed_whatever_the_numbers(values):
     x = [float(i) for i in range(len(values))]
     parsed(charts.line_chart([charts.Line(x, values, "a & b <c>", low=values, high=values)], "d", points=True))
     parsed(charts.histogram(values, "d", low=-1, high=1, marks=[charts.Mark(0, "<0>")]))
-    parsed(charts.interval_chart([charts.Interval("a<b", v, v - 1, v + 1) for v in values], "d"))
-    parsed(charts.bar_chart([f"名{i}" for i in range(len(values))], values, 'a "quoted" name'))
+    parsed(charts.interval_chart([charts.Interval("名<b", v, v - 1, v + 1) for v in values], 'a "quoted" name'))
 
 
 def test_a_higher_value_is_drawn_higher():
@@ -61,3 +60,31 @@ def test_words_of_marks_that_stand_close_do_not_run_into_each_other():
 
     assert len(heights(0.5)) == 2
     assert len(heights(9.0)) == 1
+
+
+def texts(drawn, name):
+    return [one for one in parsed(drawn).iter() if one.tag.endswith("text") and one.text == name]
+
+
+@pytest.mark.parametrize("at", [0.0, 0.5, 10.0])
+def test_the_word_over_a_mark_stays_beside_the_axis_and_on_the_picture(at):
+    word = "promised price"
+    line = charts.Line([0.0, 10.0], [100.0, 200.0])
+    (label,) = texts(charts.line_chart([line], "d", marks=[charts.Mark(at, word)]), word)
+    half = 5.6 * len(word) / 2
+    assert float(label.get("x")) - half + 1e-6 >= charts.LEFT
+    assert float(label.get("x")) + half <= charts.WIDTH + 1e-6
+
+
+def test_lines_are_told_apart_without_colour_and_their_names_fit():
+    names = [f"a rather long name of product {i}" for i in range(5)]
+    lines = [
+        charts.Line([0.0, 1.0], [i, i + 1.0], name, "mute", dash=dash)
+        for i, (name, dash) in enumerate(zip(names, charts.DASHES, strict=True))
+    ]
+    drawn = charts.line_chart(lines, "d", y_name="price")
+    strokes = {one.get("stroke-dasharray") for one in parsed(drawn).iter() if one.tag.endswith("path")}
+    assert strokes == set(charts.DASHES)
+    ends = [one for one in parsed(drawn).iter() if one.tag.endswith("text") and (one.text or "").startswith("a r")]
+    assert len(ends) == 5
+    assert min(float(one.get("x")) for one in ends) > 5.6 * len("price")
