@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from engine.errors import ConfigurationError
 
@@ -48,6 +48,14 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, field: ValidationInfo) -> object:
+        """Python counts true as 1: a budget of `true` would be one unit of money."""
+        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation is not bool:
+            raise ValueError("true and false are no numbers")
+        return value
+
 
 class DataSettings(Section):
     """Where the data come from and where what is derived from them is kept."""
@@ -59,7 +67,7 @@ class DataSettings(Section):
     max_quarantined_share: Share = 0.05
     default_margin: Annotated[float, Field(gt=0, lt=1)] | Annotated[None, Optional_] = 0.28
     margin_by_department: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
-    currency: str = "USD"
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$", description="three capital letters, such as EUR")] = "USD"
 
 
 class StoreSettings(Section):
@@ -85,7 +93,7 @@ class PricingSettings(Section):
     """The rules of the price plan."""
 
     max_change: Annotated[float, Field(gt=0, le=0.5)] = 0.10
-    step: Annotated[float, Field(gt=0, le=0.25)] = 0.025
+    step: Annotated[float, Field(ge=0.001, le=0.25)] = 0.025
     index_band: Annotated[float, Field(ge=0, le=0.5)] | Annotated[None, Optional_] = 0.002
     min_margin: Annotated[float, Field(ge=-1, lt=1)] | Annotated[None, Optional_] = 0.0
     max_changed: Annotated[int, Field(ge=0)] | Annotated[None, Optional_] = None
@@ -206,6 +214,7 @@ def _one_allowed(choice: Mapping[str, Any]) -> str:
         return "none"
     words = {"number": "a number", "integer": "a whole number", "string": "text", "boolean": "true or false"}
     text = words.get(str(choice.get("type")), "a list" if choice.get("type") == "array" else "")
+    text = str(choice.get("description", text))
     bounds = [
         f"{word} {choice[name]:g}"
         for name, word in (
@@ -268,9 +277,19 @@ def load_settings(path: Path | None = None, overrides: Iterable[str] = ()) -> Se
         keys, value = parse_override(text)
         _put(tree, keys, value, text)
     try:
-        return Settings.model_validate(tree)
+        settings = Settings.model_validate(tree)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, origin)) from error
+    _check_ladder(settings.pricing, origin)
+    return settings
+
+
+def _check_ladder(pricing: PricingSettings, origin: str) -> None:
+    if pricing.step > pricing.max_change:
+        raise ConfigurationError(
+            f"{origin}: pricing.step = {pricing.step:g} is refused, since no price of such a ladder lies within "
+            f"pricing.max_change = {pricing.max_change:g}; allowed: at most {pricing.max_change:g}"
+        )
 
 
 def _read_tree(path: Path | None) -> tuple[dict[str, Any], str]:
