@@ -13,7 +13,7 @@ from api.week_lines import CALENDAR_COLUMNS, calendar_lines
 from engine.proposal import N_, Reason
 from optimizers.budget.joint import JointPlan, Stage, word_shadow_price
 from optimizers.promotions import PromotionProblem
-from optimizers.promotions.plan import PromotionPlan
+from optimizers.promotions.calendar import PromotionPlan
 
 BUDGET_TITLE = N_("One budget for prices, coupons and promotions")
 BUDGET_APART = N_("Each way of spending is counted as if the others were not there: give each product to one of them.")

@@ -14,7 +14,7 @@ from engine.errors import DataError, shown
 from engine.proposal import Reason
 from optimizers.markdown import MarkdownProblem, advance_week
 from optimizers.promotions import PromotionProblem, advance_calendar
-from optimizers.promotions.plan import evaluate_calendar
+from optimizers.promotions.calendar import evaluate_calendar
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from optimizers.markdown import MarkdownPlan, MarkdownProblem
 from optimizers.markdown.gains import sales_quantiles
 from optimizers.promotions import PromotionProblem
+from optimizers.promotions.calendar import PromotionPlan
 from optimizers.promotions.gains import CalendarDraws, draw_calendar
-from optimizers.promotions.plan import PromotionPlan
 
 Floats = npt.NDArray[np.float64]
 

@@ -34,8 +34,9 @@ from optimizers.budget.joint import round_amount
 from optimizers.markdown import MarkdownPlan, MarkdownProblem
 from optimizers.markdown.gains import draw_gains
 from optimizers.promotions import PromotionProblem
+from optimizers.promotions.calendar import PromotionPlan
 from optimizers.promotions.gains import draw_calendar
-from optimizers.promotions.plan import PromotionPlan, word_budget_price
+from optimizers.promotions.plan import word_budget_price
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -13,7 +13,8 @@ from optimizers.budget.joint import PricedPoint, StagePoint
 from optimizers.coupons.allocate import CouponProblem, allocate_coupons
 from optimizers.prices.rows import LinearRow, PriceRows
 from optimizers.prices.solve import PriceProblem, evaluate_prices, problem_ladder, solve_prices
-from optimizers.promotions.plan import PromotionProblem, plan_promotions
+from optimizers.promotions.plan import plan_promotions
+from optimizers.promotions.problem import PromotionProblem
 
 Floats = npt.NDArray[np.float64]
 

@@ -2,12 +2,12 @@
 
 from optimizers.markdown.plan import (
     MarkdownPlan,
-    MarkdownProblem,
     advance_week,
     draw_noise,
     expect_path,
     plan_markdown,
     replan,
 )
+from optimizers.markdown.problem import MarkdownProblem
 
 __all__ = ["MarkdownPlan", "MarkdownProblem", "advance_week", "draw_noise", "expect_path", "plan_markdown", "replan"]

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 
 from engine.errors import PlanError
-from optimizers.markdown.plan import MarkdownPlan, MarkdownProblem
+from optimizers.markdown.plan import MarkdownPlan
+from optimizers.markdown.problem import MarkdownProblem
 
 MONEY = 1e-6
 """Relative tolerance on sums of money."""

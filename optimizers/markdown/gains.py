@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimizers.markdown.plan import Floats, Ints, MarkdownProblem
+from optimizers.markdown.problem import Floats, Ints, MarkdownProblem
 
 
 def draw_gains(problem: MarkdownProblem, rung: Ints, rng: np.random.Generator) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optimizers.markdown.kernels import potential, value_paths
-from optimizers.markdown.plan import MarkdownProblem
+from optimizers.markdown.problem import MarkdownProblem
 from optimizers.prices.column_selection import Answer, Column
 
 Floats = npt.NDArray[np.float64]

@@ -20,84 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
+from optimizers.markdown.problem import MarkdownProblem
 from optimizers.prices.column_selection import select_columns
 from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class MarkdownProblem:
-    """P products, W weeks until the date, K columns of the ladder, D draws of demand.
-
-    Demand of product i in week w at price p under draw d:
-        week_units_wi · base_scale_di · noise_dwi · (p / reference_price_i)^own_di
-
-    Raises:
-        ProblemError: a shape, a NaN, a stock below 0, a ladder that does not ascend; the product, the value and the
-            remedy are named.
-    """
-
-    product_ids: tuple[str, ...]
-    stock: Floats
-    """(P,) units to be sold, 0 or more."""
-    ladder: Floats
-    """(P, K) prices that may be charged, money per unit, ascending; NaN where there is no rung."""
-    current_rung: Ints
-    """(P,) column of the price in force."""
-    week_units: Floats
-    """(W, P) expected demand at the reference price in each week left: decay and season are in it."""
-    reference_price: Floats
-    """(P,) money per unit."""
-    own: Floats
-    """(D, P) draws of the own-price elasticity."""
-    base_scale: Floats
-    """(D, P) draws of the level's relative error, mean 1."""
-    unit_cost: Floats
-    """(P,) money that each unit sold still costs (handling, consignment); 0 where the stock is paid for."""
-    salvage: Floats
-    """(P,) money for each unit left at the date; negative: its disposal costs money."""
-    noise: Floats | None = None
-    """(D, W, P) relative noise of the weeks within each draw, mean 1 (`draw_noise`); None: none."""
-    weight: Floats | None = None
-    """(D, P) probability of each draw for each product, columns add up to 1; None: all alike."""
-    dispersion: float = 0.0
-    """Overdispersion of weekly sales: variance = mean + dispersion · mean²; what `replan` weighs draws by."""
-    non_increasing: bool = True
-    """Prices never rise again."""
-    max_steps: Ints | None = None
-    """(P,) most changes of price that each product has left; None: no limit."""
-    min_weeks_between: int = 1
-    """Weeks from one change of a product to its next, at least."""
-    weeks_held: Ints | None = None
-    """(P,) weeks that the price in force has stood; None: long enough."""
-    max_changed: int | None = None
-    """Most products whose price changes in one week; None: no limit."""
-
-    def __post_init__(self) -> None:
-        from optimizers.markdown.check_input import check_markdown_problem
-
-        check_markdown_problem(self)
-
-    @property
-    def weeks(self) -> int:
-        """W."""
-        return len(self.week_units)
-
-    def probability(self) -> Floats:
-        """(D, P) probability of each draw for each product."""
-        draws = len(self.own)
-        return np.full(self.own.shape, 1.0 / draws) if self.weight is None else self.weight
-
-    def demand(self, product: int) -> Floats:
-        """(D, W, K) demand of one product in units; NaN where the ladder has no rung."""
-        ratio = self.ladder[product] / self.reference_price[product]
-        response = ratio[None, :] ** self.own[:, product, None] * self.base_scale[:, product, None]
-        weeks = np.broadcast_to(self.week_units[None, :, product], (len(self.own), self.weeks))
-        if self.noise is not None:
-            weeks = weeks * self.noise[:, :, product]
-        return np.asarray(weeks[:, :, None] * response[:, None, :])
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
-from optimizers.markdown.plan import MarkdownProblem
+from optimizers.markdown.problem import MarkdownProblem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

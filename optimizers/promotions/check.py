@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator
 
 from engine.errors import PlanError
-from optimizers.promotions.plan import PromotionPlan, PromotionProblem
+from optimizers.promotions.calendar import PromotionPlan
+from optimizers.promotions.problem import PromotionProblem
 
 MONEY = 1e-6
 """Relative tolerance on sums of money."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from optimizers.prices.column_selection import Answer, Column
 from optimizers.promotions.kernels import best_through, longest_tails, trace_path
-from optimizers.promotions.plan import PromotionProblem
+from optimizers.promotions.problem import PromotionProblem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

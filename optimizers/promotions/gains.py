@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import ProblemError
-from optimizers.promotions.plan import Floats, Ints, PromotionProblem
+from optimizers.promotions.problem import Floats, Ints, PromotionProblem
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from optimizers.promotions.plan import PromotionProblem
+from optimizers.promotions.problem import PromotionProblem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

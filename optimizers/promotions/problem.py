@@ -1,16 +1,96 @@
-"""What a promotion problem must be before it is planned."""
+"""A promotion calendar as it is asked: products, responses and rules, and what they must be before it is planned."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
 
-if TYPE_CHECKING:
-    from optimizers.promotions.plan import PromotionProblem
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+SHORT = (
+    "together, promotions of one week would take more from a product of the category than it sells; "
+    "lower `takes` or `dip`, or set max_per_category"
+)
+
+
+@dataclass(frozen=True)
+class PromotionProblem:
+    """P products, W weeks, O kinds of promotion, S kinds of slot, dips of L weeks. Option 0 is no promotion.
+
+    Units of product i in week w under option o, if its promotion before was option o' and l weeks ago:
+        base_units_wi · (lift_io - dip_il · (lift_io' - 1) - Σ_j takes_j,o(j))
+    lift is 1 for no promotion; the dip is that of the latest promotion only and ends after L weeks; j runs over the
+    other products of the category that are promoted in that week.
+
+    Raises:
+        ProblemError: a shape, a NaN, a depth out of range, units that would fall below 0; names product and remedy.
+    """
+
+    product_ids: tuple[str, ...]
+    price: Floats
+    """(P,) everyday price, money per unit."""
+    unit_cost: Floats
+    """(P,) money per unit."""
+    base_units: Floats
+    """(W, P) expected units without any promotion."""
+    category: Ints
+    """(P,) category (substitution group) 0…C-1."""
+    depth: Floats
+    """(O,) share off the price; 0 for a display at full price."""
+    lift: Floats
+    """(P, O) expected units in the week of the promotion, as a multiple of those without."""
+    takes: Floats
+    """(P, O) share of their base units that each other product of the category loses in that week."""
+    dip: Floats
+    """(P, L) share of the extra units that is missing in each of the next L weeks; L may be 0."""
+    fixed_cost: Floats
+    """(O,) money for each promotion: page, display, labels."""
+    slot: Ints
+    """(O,) kind of slot that the option takes one of, 0…S-1; -1: none."""
+    slots: Floats
+    """(S, W) slots there are in each week; infinite: no limit."""
+    min_gap: int = 1
+    """Weeks from one promotion of a product to its next, at least."""
+    max_promotions: Ints | None = None
+    """(P,) most promotions of each product; None: no limit."""
+    max_per_category: int | None = None
+    """Most products of one category promoted in one week; None: no limit."""
+    budget: float | None = None
+    """Money for the whole calendar: discounts given on the units sold on promotion, before what other promotions take
+    from them, and fixed costs; None: no limit."""
+    money_price: float = 0.0
+    """What each unit of money that counts against the budget is charged beyond itself: the price of a budget that is
+    shared with others. The objective is the gain less this."""
+    last_week: Ints | None = None
+    """(P,) week of the latest promotion before the calendar, -1 for the week before it, -2 …; 0: none."""
+    last_option: Ints | None = None
+    """(P,) its option 1…O."""
+    level_draws: Floats | None = None
+    """(D, P) draws of the relative error of base units, mean 1; None: what is uncertain is not known."""
+    lift_draws: Floats | None = None
+    """(D, P, O) draws of the relative error of extra units (lift - 1), mean 1. Plans are made for expected units; the
+    draws say how far what comes may be from that (`gains.draw_calendar`)."""
+
+    def __post_init__(self) -> None:
+        check_promotion_problem(self)
+
+    @property
+    def weeks(self) -> int:
+        """W."""
+        return len(self.base_units)
+
+    def most_together(self, week: int) -> int:
+        """Most promotions that one category can have in a week, by its own limit and the slots."""
+        most = len(self.product_ids) if self.max_per_category is None else self.max_per_category
+        if (self.slot >= 0).all() and len(self.slot):
+            used = np.unique(self.slot)
+            most = int(min(most, self.slots[used, week].sum()))
+        return most
 
 
 def check_promotion_problem(problem: PromotionProblem) -> None:
@@ -117,8 +197,6 @@ def _check_draws(problem: PromotionProblem) -> None:
 
 def _check_units(problem: PromotionProblem) -> None:
     """Units must not fall below 0 under any permitted calendar."""
-    from optimizers.promotions.plan import SHORT
-
     extra = np.maximum(problem.lift - 1, 0).max(axis=1, initial=0.0)
     lowest = np.minimum(problem.lift.min(axis=1, initial=1.0), 1.0) - problem.dip.max(axis=1, initial=0.0) * extra
     most = problem.takes.max(axis=1, initial=0.0)
