@@ -9,7 +9,7 @@ from engine.errors import PlanError
 from optimizers.budget.joint import JointPlan, Stage
 from optimizers.budget.stages import CouponStage, PriceStage, PromotionStage
 from optimizers.prices.check import exact_gain
-from optimizers.prices.solve import PriceProblem
+from optimizers.prices.problem import PriceProblem
 from optimizers.promotions.check import calendar_money
 
 MONEY = 1e-6

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from engine.errors import InfeasibleError, ProblemError
 from optimizers.budget.joint import PricedPoint, StagePoint
 from optimizers.coupons.allocate import CouponProblem, allocate_coupons
+from optimizers.prices.problem import PriceProblem, problem_ladder
 from optimizers.prices.rows import LinearRow, PriceRows
-from optimizers.prices.solve import PriceProblem, evaluate_prices, problem_ladder, solve_prices
+from optimizers.prices.solve import evaluate_prices, solve_prices
 from optimizers.promotions.plan import plan_promotions
 from optimizers.promotions.problem import PromotionProblem
 

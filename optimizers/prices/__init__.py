@@ -1,5 +1,6 @@
 """Which price each product takes, under the rules, so that expected profit is largest.
 
+problem     what is asked and answered
 ladder      the prices that a product may take
 rows        rules between prices, as a mask and rows over the ladders
 solve       the way in: problem in, plan out
@@ -13,15 +14,8 @@ explain     why this price, what bound it, what would change it
 check       independent re-check
 """
 
-from optimizers.prices.solve import (
-    PriceOutcome,
-    PricePlan,
-    PriceProblem,
-    evaluate_prices,
-    problem_ladder,
-    raw_predicted_gain,
-    solve_prices,
-)
+from optimizers.prices.problem import PriceOutcome, PricePlan, PriceProblem, problem_ladder
+from optimizers.prices.solve import evaluate_prices, raw_predicted_gain, solve_prices
 
 __all__ = [
     "PriceOutcome",

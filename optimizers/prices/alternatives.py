@@ -10,8 +10,8 @@ import numpy.typing as npt
 from optimizers.prices.ladder import Ladder
 from optimizers.prices.lone_moves import weigh_by_draws, weigh_moves
 from optimizers.prices.model import Families, own_move, rest_effect
+from optimizers.prices.problem import PricePlan, PriceProblem, problem_ladder
 from optimizers.prices.rows import PriceRows
-from optimizers.prices.solve import PricePlan, PriceProblem, problem_ladder
 from optimizers.prices.system import all_rows, build_system
 
 Floats = npt.NDArray[np.float64]

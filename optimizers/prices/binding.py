@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from optimizers.prices.ladder import LADDER_RULES, Ladder, LadderRules, candidates
 from optimizers.prices.model import RungModel, index_parts
-
-if TYPE_CHECKING:
-    from optimizers.prices.solve import PriceProblem
+from optimizers.prices.problem import PriceProblem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import PlanError
+from optimizers.prices.problem import PricePlan, PriceProblem, problem_ladder
 from optimizers.prices.rows import LinearRow, PriceRows
-from optimizers.prices.solve import PricePlan, PriceProblem, problem_ladder
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.proposal import Reason
 from optimizers.prices.model import own_move
-from optimizers.prices.solve import PricePlan, PriceProblem, problem_ladder
+from optimizers.prices.problem import PricePlan, PriceProblem, problem_ladder
 
 HELD = {
     "not_movable": "held at today's price: this product is not to be moved",

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from engine.errors import ProblemError
 from engine.proposal import Reason
 from optimizers.prices.column_selection import Answer, Column, select_columns
-from optimizers.prices.solve import PriceProblem, problem_ladder
+from optimizers.prices.problem import PriceProblem, problem_ladder
 from optimizers.prices.well_posed import check_problem
 
 Floats = npt.NDArray[np.float64]

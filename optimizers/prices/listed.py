@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +16,9 @@ import numpy.typing as npt
 from optimizers.prices.kernels import TIGHT, RowArrays, Tables, measure_columns
 from optimizers.prices.listed_choices import leeway
 from optimizers.prices.model import Families, own_move, risk_value
+from optimizers.prices.problem import PriceProblem
 from optimizers.prices.row_set import RowSet, row_set
 from optimizers.prices.system import PriceSystem, lower_values
-
-if TYPE_CHECKING:
-    from optimizers.prices.solve import PriceProblem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

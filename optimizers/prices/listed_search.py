@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +18,7 @@ from optimizers.prices.joining import Joined, bound_at, join
 from optimizers.prices.listed import ListedFamilies, OwnRows
 from optimizers.prices.master import Columns, Master
 from optimizers.prices.model import Families, exact_value
-
-if TYPE_CHECKING:
-    from optimizers.prices.solve import PriceProblem
+from optimizers.prices.problem import PriceProblem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

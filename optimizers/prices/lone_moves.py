@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from optimizers.compiled import compiled
 from optimizers.prices.kernels import TIGHT, Array, RowArrays, Tables, evaluate, polynomial, position, violation
 from optimizers.prices.model import own_move, risk_value
+from optimizers.prices.problem import PriceProblem
 from optimizers.prices.system import PriceSystem
-
-if TYPE_CHECKING:
-    from optimizers.prices.solve import PriceProblem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

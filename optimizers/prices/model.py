@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from optimizers import solver
 from optimizers.prices.ladder import Ladder
-
-if TYPE_CHECKING:
-    from optimizers.prices.solve import PriceProblem
+from optimizers.prices.problem import PriceProblem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

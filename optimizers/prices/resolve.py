@@ -20,9 +20,10 @@ from engine.errors import InfeasibleError, ProblemError
 from optimizers.prices import model as price_model
 from optimizers.prices.binding import binding_rules
 from optimizers.prices.ladder import Ladder
+from optimizers.prices.problem import PricePlan, PriceProblem, problem_ladder
 from optimizers.prices.rows import LinearRow, PriceRows, check_rows
 from optimizers.prices.search import PriceSearch
-from optimizers.prices.solve import PricePlan, PriceProblem, problem_ladder, solve_prices
+from optimizers.prices.solve import solve_prices
 from optimizers.prices.system import all_rows
 from optimizers.prices.well_posed import check_effort, check_problem
 from optimizers.solver import relative_gap

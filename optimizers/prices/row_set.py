@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +11,8 @@ import numpy.typing as npt
 from engine.errors import InfeasibleError
 from optimizers.prices.kernels import TIGHT, RowArrays, Tables
 from optimizers.prices.ladder import Ladder
+from optimizers.prices.problem import PriceProblem
 from optimizers.prices.rows import LinearRow
-
-if TYPE_CHECKING:
-    from optimizers.prices.solve import PriceProblem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -29,13 +28,11 @@ from optimizers.prices.listed import list_families
 from optimizers.prices.listed_search import ListedShop
 from optimizers.prices.master import Columns, Master, Mixture
 from optimizers.prices.nodes import SHORT_WORK, WHOLE_WORK, WORK
+from optimizers.prices.problem import PriceProblem
 from optimizers.prices.rounding import neighbours, roundings
 from optimizers.prices.row_set import narrow_rows
 from optimizers.prices.rows import PriceRows
 from optimizers.prices.system import PriceSystem, build_system, cheap_bound, joint_rows, nearest_to_today, priced
-
-if TYPE_CHECKING:
-    from optimizers.prices.solve import PriceProblem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

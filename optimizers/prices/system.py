@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +17,9 @@ from optimizers.prices import tables as price_tables
 from optimizers.prices.kernels import Tables, evaluate
 from optimizers.prices.ladder import Ladder
 from optimizers.prices.model import INDEX_SLACK, LOWER_QUANTILE, Families, index_parts, own_move
+from optimizers.prices.problem import PriceProblem
 from optimizers.prices.row_set import RawRow, RowSet, expanded_rows, row_set, split_fines
 from optimizers.prices.rows import LinearRow, PriceRows
-
-if TYPE_CHECKING:
-    from optimizers.prices.solve import PriceProblem
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
 from optimizers.prices.ladder import LadderRules
-
-if TYPE_CHECKING:
-    from optimizers.prices.solve import PriceProblem
+from optimizers.prices.problem import PriceProblem
 
 Floats = npt.NDArray[np.float64]
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from optimizers.prices.solve import PriceProblem, evaluate_prices
+from optimizers.prices.problem import PriceProblem
+from optimizers.prices.solve import evaluate_prices
 
 Floats = npt.NDArray[np.float64]
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from optimizers.prices.ladder import Ladder
+from optimizers.prices.problem import PriceProblem
 from optimizers.prices.rows import LinearRow, Measure
 from optimizers.rules.record import Facts, Floats, Ints, Rule
-
-if TYPE_CHECKING:
-    from optimizers.prices.solve import PriceProblem
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from engine.errors import PlanError
 from optimizers.prices.check import bent
-from optimizers.prices.solve import PriceProblem
+from optimizers.prices.problem import PriceProblem
 from optimizers.rules.record import Facts, Rule, Scope
 
 Floats = npt.NDArray[np.float64]

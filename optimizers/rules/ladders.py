@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from optimizers.prices.ladder import LadderRules, ending_prices, packed
+from optimizers.prices.problem import PriceProblem
 from optimizers.rules.record import Facts, Floats, Rule
 from optimizers.rules.scope import products_of
-
-if TYPE_CHECKING:
-    from optimizers.prices.solve import PriceProblem
 
 
 def asked_prices(problem: PriceProblem, facts: Facts, rules: Sequence[Rule]) -> Floats:

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from engine.errors import InfeasibleError, PlanError
 from engine.proposal import Reason
+from optimizers.prices.problem import PricePlan, PriceProblem, problem_ladder
 from optimizers.prices.rows import PriceRows
-from optimizers.prices.solve import PricePlan, PriceProblem, problem_ladder, solve_prices
+from optimizers.prices.solve import solve_prices
 from optimizers.rules.basis import Basis
 from optimizers.rules.binding import Bound, bound_by, breaks, breaks_today
 from optimizers.rules.check import check_rules, fines
