@@ -235,6 +235,14 @@ def test_the_check_catches_a_plan_that_lies(changes, says):
         check_coupons(problem, tampered(plan, **changes))
 
 
+@pytest.mark.parametrize("over", [1e-9, 1e-3])
+def test_the_check_lets_nothing_over_the_budget_however_little(over):
+    plan = allocate_coupons(CouponProblem(GOOD, GOOD, 9.0))
+    check_coupons(CouponProblem(GOOD, GOOD, plan.spend), plan)
+    with pytest.raises(CouponPlanError, match="over the budget"):
+        check_coupons(CouponProblem(GOOD, GOOD, plan.spend * (1 - over)), plan)
+
+
 def test_the_check_catches_a_floor_a_segment_and_an_offer_that_is_not_made():
     offered = np.array([[True, False], [True, True]])
     base = {"profit": GOOD, "cost": GOOD, "budget": 9.0}

@@ -9,7 +9,7 @@ import pytest
 from price_cases import small_problem
 
 from engine.errors import PlanError
-from optimizers.prices import problem_ladder, solve_prices
+from optimizers.prices import evaluate_prices, problem_ladder, solve_prices
 from optimizers.prices.check import check_price_plan
 from optimizers.prices.rows import LinearRow, Measure, PriceRows
 
@@ -30,6 +30,18 @@ def test_a_floor_that_the_plan_breaks_is_named(measure: Measure) -> None:
     check_price_plan(PROBLEM, FREE, measured(measure, low=1e-3))
     with pytest.raises(PlanError, match="the rule 'floor' allows 1e"):
         check_price_plan(PROBLEM, FREE, measured(measure, low=1e9))
+
+
+@pytest.mark.parametrize("measure", ["units", "revenue", "profit", "margin"])
+def test_a_floor_is_held_to_a_hundred_thousandth(measure: Measure) -> None:
+    made = evaluate_prices(PROBLEM, FREE.price)
+    revenue = float((made.units * FREE.price).sum())
+    sums = {"units": float(made.units.sum()), "revenue": revenue, "profit": float(made.profit.sum())}
+    reached = sums.get(measure, sums["profit"] / revenue)
+    check_price_plan(PROBLEM, FREE, measured(measure, low=reached * (1 - 1e-9)))
+    slack = 1e-5 * max(reached, 1.0)
+    with pytest.raises(PlanError, match="the rule 'floor' allows"):
+        check_price_plan(PROBLEM, FREE, measured(measure, low=reached + slack))
 
 
 @pytest.mark.parametrize("measure", ["units", "revenue", "profit", "margin"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from price_cases import small_problem, value_of
 
 from optimizers.prices import PriceProblem, problem_ladder, solve_prices
-from optimizers.prices.alternatives import Alternative, Barred, best_alternatives
+from optimizers.prices.alternatives import REACH, TRIED, Alternative, Barred, best_alternatives
 from optimizers.prices.check import price_index_change
 from optimizers.prices.rows import LinearRow, PriceRows
 
@@ -46,6 +46,31 @@ def test_at_the_turning_elasticity_another_price_is_best() -> None:
         own = problem.own.copy()
         own[:, i] += found.elasticity - own[:, i].mean()
         assert solve_prices(replace(problem, own=own), gap=1e-7).price[i] != plan.price[i]
+    assert turning >= 3
+
+
+def test_the_turning_elasticity_counts_what_a_move_does_to_the_family() -> None:
+    """One step of the search before it the planned price is still the best lone move, at it no more."""
+    problem = small_problem(8, 6, step=0.025, cross=0.9, family=np.zeros(6, dtype=np.int64))
+    plan = solve_prices(problem, gap=1e-7)
+    step = 2 * REACH / (TRIED - 1)
+    turning = 0
+    for i, found in enumerate(best_alternatives(problem, plan)):
+        if not isinstance(found, Alternative) or found.elasticity is None:
+            continue
+        turning += 1
+        shift = found.elasticity - float(problem.own[:, i].mean())
+        row = problem_ladder(problem).price[i]
+        for size, turned in ((shift, True), (shift - np.sign(shift) * step, False)):
+            own = problem.own.copy()
+            own[:, i] += size
+            worth = {}
+            for price in row[np.isfinite(row)]:
+                moved = plan.price.copy()
+                moved[i] = price
+                worth[float(price)] = value_of(replace(problem, own=own), moved)
+            best = max(worth.values())
+            assert (worth[float(plan.price[i])] < best - 1e-9 * abs(best)) == turned
     assert turning >= 3
 
 
