@@ -10,12 +10,15 @@ from api import charts
 from api.plan_files import csv_text
 from api.plan_page import Section, Words, render_plan_page
 from api.week_plans import WeekPlan
-from engine.proposal import N_, Sentence
+from engine.proposal import N_, Reason, Sentence
 
 TITLES = {"markdown": N_("Selling a stock by a date"), "promotions": N_("The promotion calendar")}
 PRODUCT_HEADER = (N_("product"), N_("stock"), N_("left at the date"), N_("chance to sell out"), N_("money from sales"))
 PRODUCT = N_("product")
 WEEK = N_("week")
+WEEK_NUMBER = "week {number}"
+WHAT_IS_LEFT = N_("What sells, and what is left")
+WEEK_BY_WEEK = N_("Prices week by week")
 PRICE_SHARE = N_("price, as a share of today's")
 PATHS = {
     "markdown": N_("Prices week by week: the mean of all products, and the products with the largest stock"),
@@ -53,7 +56,7 @@ def view_weeks(plan: WeekPlan, words: Words) -> WeekView:
         title=TITLES[plan.kind],
         paths=PATHS[plan.kind],
         plot=plot_weeks(plan, words),
-        header=(PRODUCT, *map(str, _weeks(plan))),
+        header=_header(plan),
         rows=_rows(plan),
         product_rows=_product_rows(plan),
     )
@@ -63,8 +66,8 @@ def week_page(plan: WeekPlan, notes: Sequence[Sentence], *, language: str) -> st
     """The plan as a page of its own; `notes` stand above it."""
     sections = [
         Section(sentences=(*notes, PATHS[plan.kind]), draw=lambda words: plot_weeks(plan, words)),
-        Section(header=PRODUCT_HEADER, rows=_product_rows(plan)),
-        Section(header=(PRODUCT, *map(str, _weeks(plan))), rows=_rows(plan)),
+        Section(title=WHAT_IS_LEFT if plan.products else "", header=PRODUCT_HEADER, rows=_product_rows(plan)),
+        Section(title=WEEK_BY_WEEK, header=_header(plan), rows=_rows(plan)),
     ]
     return render_plan_page(TITLES[plan.kind], sections, language=language)
 
@@ -91,6 +94,10 @@ def plot_weeks(plan: WeekPlan, words: Words) -> str:
 def _steps(path: Sequence[float]) -> list[float]:
     """A price holds from the beginning of its week to the next."""
     return [value for value in path for _ in range(2)]
+
+
+def _header(plan: WeekPlan) -> tuple[Sentence, ...]:
+    return (PRODUCT, *(Reason(WEEK_NUMBER, {"number": week}) for week in _weeks(plan)))
 
 
 def _weeks(plan: WeekPlan) -> range:

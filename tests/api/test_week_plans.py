@@ -161,6 +161,7 @@ def test_a_plan_over_weeks_has_a_page_a_report_a_table_and_a_life(folder, store,
     text = people["analyst"].get(page).text
     assert text.count("<svg viewBox") >= 2, "the head's sign and the paths"
     assert "weeks.csv" in text
+    assert ("week 1<" if language == "en" else "第 1 周<") in text
     assert "<svg" in people["analyst"].get(f"{page}/report").text
     assert people["analyst"].get("/proposals").status_code == 200
     table = pd.read_csv(io.StringIO(people["analyst"].get(f"{page}/weeks.csv").text), dtype={"product_id": str})
