@@ -29,9 +29,9 @@ import numpy.typing as npt
 from api.price_stage import PosedPrices, pose_prices, price_problem
 from benchmarks.known_truth import Case, simulate
 from benchmarks.oracle import best_prices
-from engine.demand.channels import split_prices
-from engine.demand.fitting import fit_panel
-from engine.demand.response import estimates
+from benchmarks.referee_shops import RefereeTruth
+from engine.demand.counts import CountFit
+from engine.demand.response import read_sales
 from engine.panel import Panel
 from engine.progress import Stopwatch
 from engine.settings import Settings, load_settings
@@ -104,9 +104,8 @@ def read_with(known: Known, estimate: Floats, precision: Floats, draws: int, rng
     return -np.exp(kept)
 
 
-def exact_counts(panel: Panel, elasticity: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def exact_counts(fit: CountFit, elasticity: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Estimates (P, K) drawn around the truth, and their precision (P, K, K), were only each series' level unknown."""
-    fit = fit_panel(panel, split_prices(panel))
     weight, product = fit.weight, fit.design.product
     precision = np.zeros((*elasticity.shape, elasticity.shape[1]))
     for k in range(elasticity.shape[1]):
@@ -118,7 +117,7 @@ def exact_counts(panel: Panel, elasticity: Floats, rng: np.random.Generator) -> 
     return elasticity + se * rng.standard_normal(elasticity.shape), precision
 
 
-def captured(posed: PosedPrices, truth: Truth, settings: Settings, seed: int) -> dict[str, float]:
+def captured(posed: PosedPrices, truth: Truth | RefereeTruth, settings: Settings, seed: int) -> dict[str, float]:
     """Gain of each reader's plan, money; and the oracle's."""
     panel, response = posed.demand.panel, posed.demand.response
     place = {product: i for i, product in enumerate(truth.product_ids)}
@@ -126,17 +125,18 @@ def captured(posed: PosedPrices, truth: Truth, settings: Settings, seed: int) ->
     channels = [truth.elasticity_promotion[at], truth.elasticity_regular[at], truth.elasticity_regular[at]]
     actual = np.column_stack(channels)[:, : len(response.channels)]
     rng = np.random.default_rng([seed, 1])
-    channel_prices = split_prices(panel)
-    ours = estimates(panel, channel_prices, fit_panel(panel, channel_prices), rng)
+    reading = response.reading or read_sales(panel, settings.seed)
+    ours = reading.estimate, reading.precision
     known = known_prior(np.log(-actual), panel)
     weeks, draws = settings.demand.horizon_weeks, settings.demand.draws
     own = {"ours": posed.problem.own, "truth": np.broadcast_to(truth.elasticity_regular[at], posed.problem.own.shape)}
-    for name, read in (("prior known", ours), ("counts known", exact_counts(panel, actual, rng))):
+    for name, read in (("prior known", ours), ("counts known", exact_counts(reading.fit, actual, rng))):
         own[name] = _everyday(posed, read_with(known, *read, draws, rng), settings)
     gains = {"oracle": truth.gain(best_prices(truth, settings.pricing, weeks=weeks), weeks=weeks)}
     for name in READERS:
         plan = solve_prices(replace(posed.problem, own=own[name]), gap=settings.pricing.gap, seconds=30.0)
-        prices = truth.prices_of(panel.product_ids, plan.price)
+        prices = truth.current_price.copy()
+        prices[at] = plan.price
         gains[name] = truth.gain(prices, weeks=weeks)
     return gains
 
@@ -155,8 +155,8 @@ def score(scenario: str, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         truth, _ = simulate(Case(scenario, seed, folder), transactions=False, coupon_waves=0)
-        if not isinstance(truth, Truth):
-            raise SystemExit(f"scenario {scenario!r} is not of engine.simulation; its prior is not known")
+        if not isinstance(truth, Truth | RefereeTruth):
+            raise SystemExit(f"scenario {scenario!r} has no elasticity of its own to everyday and promotional prices")
         shop = folder / "shop"
         settings = load_settings(None, ["demand.backtest=false", f"data.home={folder / 'home'}", f"data.source={shop}"])
         watch = Stopwatch()

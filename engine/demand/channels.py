@@ -6,7 +6,8 @@ The log price of a series is the sum of three channels, so that each move has on
 
 `regular` is the log everyday price, `promotion` the log of shelf over everyday price in ordinary weeks (never above
 zero), `experiment` the log of shelf over everyday price in weeks whose price was moved at random and logged.
-A discount moves more units than the same change of the everyday price, so the three have elasticities of their own.
+A discount moves more units than the same change of the everyday price, so it has an elasticity of its own; so have
+random moves, unless what they say agrees with what the shop's own everyday moves say (`sources`).
 """
 
 from __future__ import annotations
@@ -69,6 +70,16 @@ def split_prices(panel: Panel) -> Channels:
     if _moves(experiment, usable):
         parts[EXPERIMENT] = experiment
     return Channels(tuple(parts), np.stack(list(parts.values()), axis=2), usable)
+
+
+def with_random_moves(channels: Channels) -> Channels:
+    """The channels with random moves counted among those of the everyday price."""
+    if EXPERIMENT not in channels.names:
+        return channels
+    kept = tuple(name for name in channels.names if name != EXPERIMENT)
+    values = channels.values[:, :, [channels.names.index(name) for name in kept]]
+    values[:, :, kept.index(REGULAR)] += channels.column(EXPERIMENT)
+    return Channels(kept, values, channels.usable)
 
 
 def usable_cells(panel: Panel) -> Bools:

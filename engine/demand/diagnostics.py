@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engine.demand.channels import EXPERIMENT, PROMOTION, REGULAR, Channels, split_prices
+from engine.demand.channels import EXPERIMENT, PROMOTION, REGULAR, Channels, split_prices, with_random_moves
 from engine.demand.checks import Check, covered, judged
 from engine.demand.counts import CountFit
 from engine.demand.fitting import fit_panel
@@ -91,9 +91,11 @@ def move_checks(panel: Panel, coefficient: Floats) -> tuple[Check, ...]:
 
     Args:
         panel: the half that judges; its level, season and other controls are its own.
-        coefficient: (P, K) channel elasticities from elsewhere.
+        coefficient: (P, K) channel elasticities from elsewhere, where random moves may be among the everyday ones.
     """
     channels = split_prices(panel)
+    if coefficient.shape[1] < len(channels.names):
+        channels = with_random_moves(channels)
     fit = fit_panel(panel, channels, fixed=coefficient)
     checks = []
     for k, name in enumerate(channels.names):

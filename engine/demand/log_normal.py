@@ -3,10 +3,10 @@
 Demand falls as a price rises, and what differs between products differs in proportion (random coefficients that keep
 their sign: Revelt and Train, Review of Economics and Statistics 1998). With K channels and theta = -exp(l):
 
-    b_i | l_i ~ N(-exp(l_i), S_i)                      the estimate of product i, with known noise
+    b_i | l_i ~ N(-exp(l_i), phi S_i)                  the estimate of product i, its noise known but for a factor
     l_i | m   ~ N(m_c(i) + o_i + x_i' gamma, Sigma)    products about their category (o: text neighbours, x: covariates)
     m_c | mu  ~ N(mu, omega² Sigma)                    categories about the shop
-    mu ~ N(prior),  gamma ~ N(0, COVARIATE_SD²),  Sigma = L D L', omega ~ as Prior says
+    mu ~ N(prior),  gamma ~ N(0, COVARIATE_SD²),  Sigma = L D L', omega ~ as Prior says,  phi ~ 1 ± NOISE_SD
 
 A normal hierarchy on the scale of theta leaves some products near zero or above, and those are the ones that a plan
 makes dearer: on shops with known truth it promised 1.1 to 1.4 times what came.
@@ -32,6 +32,9 @@ Ints = npt.NDArray[np.int64]
 
 COVARIATE_SD = 0.15
 """Log points that one standard deviation of a covariate may explain before the data speak."""
+NOISE_SD = 0.2
+"""Of the factor on the noise variance, inverse gamma with mean 1. Where noise outweighs what products differ by, a
+tenth too much noise takes half of their spread away, and the intervals become too narrow."""
 WARM_UP = 400
 THIN = 3
 PRODUCT_STEPS = 2
@@ -143,6 +146,7 @@ class _Chain:
         self.spread_mean = np.concatenate([prior.log_sd, prior.slope[self.below], [LOG_OMEGA[0]]])
         self.spread_sd = np.concatenate([prior.log_sd_sd, prior.slope_sd[self.below], [LOG_OMEGA[1]]])
         self.spread = self._spread(self.spread_mean)
+        self.noise, self.informed = 1.0, int((np.einsum("pkk->pk", precision) > 0).sum())
         self.likelihood = self._likelihood(self.log_size)
         self.product_step: Floats = np.ones(n)
         self.category_step: Floats = np.full(self.n_categories, 0.1)
@@ -161,6 +165,7 @@ class _Chain:
             self._move_spreads(tuning)
         self._rescale(tuning, categories=False)
         self._rescale(tuning, categories=True)
+        self._draw_noise()
 
     def shop_mean(self) -> Floats:
         """(K,) mean elasticity of a product of the shop."""
@@ -169,7 +174,8 @@ class _Chain:
 
     def _likelihood(self, log_size: Floats) -> Floats:
         """(P,) log likelihood of each product's estimate."""
-        return -0.5 * _quadratic(self.precision, self.estimate + np.exp(np.minimum(log_size, LARGEST_LOG)))
+        square = _quadratic(self.precision, self.estimate + np.exp(np.minimum(log_size, LARGEST_LOG)))
+        return -0.5 / self.noise * square
 
     def _expected(self) -> Floats:
         """(K, P) mean of the products' logs given everything above them."""
@@ -227,6 +233,13 @@ class _Chain:
             self.shop, self.middle = self.shop + shift, self.middle + shift[:, None]
             self.log_size, self.likelihood = new, likelihood
         self.shop_step *= _tuned_one(ratio, JOINT_TARGET, tuning)
+
+    def _draw_noise(self) -> None:
+        """Gibbs: the factor on the noise of all estimates."""
+        shape = NOISE_SD**-2 + 2
+        rate = shape - 1 - self.noise * float(self.likelihood.sum())
+        new = rate / self.rng.gamma(shape + self.informed / 2)
+        self.likelihood, self.noise = self.likelihood * (self.noise / new), new
 
     def _draw_slopes(self) -> None:
         """Gibbs: the slopes of the covariates, all channels at once."""

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from engine.demand.channels import EXPERIMENT, PROMOTION, REGULAR, Channels
-from engine.demand.elasticities import EVERYDAY_RATIO, EVERYDAY_SD, TYPICAL, Elasticities, default_prior
-from engine.demand.shrinkage import shrink
+from engine.demand.elasticities import EVERYDAY_RATIO, EVERYDAY_SD, TYPICAL, Elasticities
+from engine.demand.sources import Disagreement
 from engine.proposal import Reason
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-
-ALARM_Z = 2.0
-"""Standard errors at which experiments and history are said to disagree."""
-STATES = 20
 
 DISAGREE = (
     "warning: logged random price moves and the shop's other price moves disagree: everyday elasticity "
@@ -26,8 +19,8 @@ DISAGREE = (
     "believed"
 )
 AGREE = (
-    "logged random price moves and the shop's other price moves agree: everyday elasticity {experiment:.2f} by "
-    "experiment, {history:.2f} by history (difference {difference:+.2f} ± {se:.2f})"
+    "logged random price moves and the shop's other price moves agree and are read together: everyday elasticity "
+    "{experiment:.2f} by experiment, {history:.2f} by history (difference {difference:+.2f} ± {se:.2f})"
 )
 ONLY_DISCOUNTS = (
     "warning: no everyday price ever moved, only the response to discounts is known ({promotion:.2f}); the response to "
@@ -45,51 +38,6 @@ NOTHING = (
     "warning: no price in the data says anything about demand; the response is that of the literature, and every price "
     "is held"
 )
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """Shop's mean everyday elasticity by experiment and by history."""
-
-    experiment: float
-    history: float
-    se: float
-
-    @property
-    def difference(self) -> float:
-        """Experiment less history."""
-        return self.experiment - self.history
-
-    @property
-    def z(self) -> float:
-        """Difference in standard errors."""
-        return self.difference / self.se
-
-
-def compare_sources(
-    estimate: Floats, precision: Floats, category: Ints, names: tuple[str, ...], rng: np.random.Generator
-) -> Disagreement | None:
-    """Estimate the shop's mean twice, from random moves alone and from all others; None without random moves.
-
-    Args:
-        estimate: (P, K) unshrunken elasticities.
-        precision: (P, K, K) inverse noise covariance.
-        category: (P,).
-        names: (K,) channels.
-        rng: draws the spreads.
-    """
-    if names[-1] != EXPERIMENT or len(names) < 2:
-        return None
-    covariance = np.linalg.pinv(precision, hermitian=True)
-    found = []
-    for part in ((len(names) - 1,), tuple(range(len(names) - 1))):
-        grid = np.ix_(range(len(estimate)), part, part)
-        own = np.linalg.pinv(covariance[grid], hermitian=True)
-        kept = tuple(names[k] for k in part)
-        result = shrink(estimate[:, list(part)], own, category, default_prior(kept), rng=rng, states=STATES)
-        found.append((float(result.shop_mean[-1]), float(result.shop_covariance[-1, -1])))
-    (experiment, first), (history, second) = found
-    return Disagreement(experiment, history, float(np.sqrt(first + second)))
 
 
 def remarks(
@@ -122,7 +70,7 @@ def _sources(found: Disagreement) -> Reason:
         "se": found.se,
         "z": abs(found.z),
     }
-    return Reason(DISAGREE if abs(found.z) >= ALARM_Z else AGREE, values)
+    return Reason(AGREE if found.agrees else DISAGREE, values)
 
 
 def _everyday(informed: dict[str, bool], channels: Channels, posterior: Elasticities) -> list[Reason]:

@@ -42,6 +42,19 @@ def test_widths_hold_and_a_plan_that_picks_the_weakest_is_not_promised_too_much(
     assert all(ours < 0.65 * raw for ours, raw in error)
 
 
+def test_noise_said_a_quarter_too_large_does_not_make_products_look_alike():
+    """Everyday noise outweighs what products differ by; its scale is learned, and intervals keep what they promise."""
+    inside = []
+    for seed in range(3):
+        truth, estimate, precision, category, described = draw_shop(seed + 20, spread=0.3, noise=0.5)
+        rng = np.random.default_rng(seed)
+        found = shrink_elasticities(
+            estimate, precision / 1.25, category, NAMES, rng=rng, draws=250, covariates=described
+        )
+        inside.append(np.mean(np.abs(truth[:, 1] - found.mean[:, 1]) <= 1.645 * found.sd[:, 1]))
+    assert np.mean(inside) >= 0.87
+
+
 def test_every_draw_is_negative_and_draws_share_what_is_uncertain_about_the_shop():
     _, estimate, precision, category, _ = draw_shop(5)
     found = shrink_elasticities(estimate, precision * 0.02, category, NAMES, rng=np.random.default_rng(0), draws=200)

@@ -74,9 +74,19 @@ def test_random_moves_rescue_the_estimate_from_a_hidden_confounder_and_tell():
 
 def test_random_moves_without_a_confounder_agree_with_history():
     panel, _ = make_panel(5, experiments=0.2)
-    codes = [note.code for note in estimate_response(panel, SETTINGS, seed=1).notes]
+    response = estimate_response(panel, SETTINGS, seed=1)
+    codes = [note.code for note in response.notes]
     assert AGREE in codes
     assert DISAGREE not in codes
+    assert response.channels == ("promotion", "regular")
+
+
+def test_a_few_random_moves_do_not_hide_what_the_others_tell():
+    panel, known = make_panel(5, experiments=0.02)
+    response = estimate_response(panel, SETTINGS, seed=1)
+    without = estimate_response(replace(panel, observed=panel.experiment < 0.5), SETTINGS, seed=1)
+    assert response.identified.mean() >= without.identified.mean() - 0.05
+    assert error(response, known) <= error(without, known) + 0.02
 
 
 def test_a_shop_that_only_discounts_is_told_so_and_its_intervals_are_wide():
