@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from api.plan_tables import CalendarRules, PlanTable
     from api.week_planning import PlannedWeeks
     from api.week_plans import KeptPlan, Kind
+    from engine.proposal import Reason
     from engine.settings import Settings
     from optimizers.promotions import PromotionProblem
 
@@ -106,7 +107,7 @@ def markdown(
         over = None if sold is None else read_sold(sold, SOLD)
         planned = plan_stock(MarkdownInputs(table, rules, draws, settings.seed), over, seconds=seconds)
     stored = _finish(settings, planned, replan, out, keep=keep)
-    _tell({**planned.told, "out": out, "proposal_id": stored}, as_json=as_json)
+    _tell({**planned.told, "out": out, "proposal_id": stored}, planned.plan.told, as_json=as_json)
 
 
 @click.command(
@@ -178,7 +179,7 @@ def promotions(
         tables = calendar_tables(_given(products, "PRODUCTS"), _given(options_file, "--options"))
         planned = plan_calendar(CalendarInputs(*tables, rules, draws, settings.seed), None, None, seconds=seconds)
     stored = _finish(settings, planned, replan, out, keep=keep)
-    _tell({**planned.told, "out": out, "proposal_id": stored}, as_json=as_json)
+    _tell({**planned.told, "out": out, "proposal_id": stored}, planned.plan.told, as_json=as_json)
 
 
 def calendar_tables(products: Path, options_file: Path) -> tuple[PlanTable, PlanTable]:
@@ -242,12 +243,16 @@ def read_calendar(
     return inputs.problem(), inputs.names
 
 
-def _tell(told: dict[str, object], *, as_json: bool) -> None:
+def _tell(figures: dict[str, object], sentences: Sequence[Reason], *, as_json: bool) -> None:
+    """Print what the plan is worth: figures by name, and what they mean in sentences."""
     if as_json:
-        print_json(told)
+        print_json(figures)
         return
-    for name, value in told.items():
-        if value is None:
-            continue
-        text = f"{value:,.6g}" if isinstance(value, float) else str(value)
-        click.echo(f"{name:<16} {text}")
+    for name, value in figures.items():
+        if value is not None:
+            text = f"{value:,.6g}" if isinstance(value, float) else str(value)
+            click.echo(f"{name:<16} {text}")
+    from api.language import closed, first_capital
+
+    for sentence in sentences:
+        click.echo(closed(first_capital(sentence.english())))

@@ -270,3 +270,13 @@ def test_calendars_stored_before_they_had_draws_are_still_read(folder: Path, sto
     ran = [{"product_id": name, "week": 1, "sold": 200} for name in ("milk", "butter", "bread")]
     again = bearer["analyst"].post(f"/api/v1/week-plans/{proposal.proposal_id}/replan", json={"sold": ran})
     assert again.json["summary"]["promised_gain_low"] < again.json["summary"]["promised_gain_high"]
+
+
+def test_a_command_says_in_words_what_its_figures_mean(folder: Path) -> None:
+    given = ("markdown", str(folder / "stock.csv"), "--weeks", "2", "--draws", "40", "--out", str(folder / "out"))
+    done = CliRunner().invoke(cli, [*given, "--set", "log.level=error", "--set", f"data.home={folder / 'home'}"])
+    assert done.exit_code == 0, done.output
+    figures = dict(line.split(None, 1) for line in done.stdout.splitlines() if not line.endswith("."))
+    sentences = [line for line in done.stdout.splitlines() if line.endswith(".")]
+    assert sentences[0].startswith("The path brings ")
+    assert f"{float(figures['objective'].replace(',', '')):,.0f}" in sentences[0]
