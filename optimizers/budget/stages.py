@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from engine.errors import InfeasibleError, ProblemError
 from optimizers.budget.joint import PricedPoint, StagePoint
-from optimizers.coupons.allocate import CouponProblem, allocate_coupons
+from optimizers.coupons.allocate import allocate_coupons
+from optimizers.coupons.problem import CouponProblem
 from optimizers.prices.problem import PriceProblem, problem_ladder
 from optimizers.prices.rows import LinearRow, PriceRows
 from optimizers.prices.solve import evaluate_prices, solve_prices

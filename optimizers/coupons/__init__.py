@@ -1,6 +1,7 @@
 """Who is sent which coupon, under budgets and rules.
 
 problem      values, costs and rules, validated where they come in
+plan         the answer: the choice, what it brings, how far from the best
 allocate     the way in: exact on small problems, multipliers on any size
 exact        Pyomo and HiGHS
 dual         multipliers by cutting planes; sums is the seam between driver and customers
@@ -12,7 +13,8 @@ by_name      limits by the names of a table; table and long_table: from a table 
 check        independent re-checks (check_partitions: over partitions)
 """
 
-from optimizers.coupons.allocate import CouponPlan, allocate_coupons
+from optimizers.coupons.allocate import allocate_coupons
+from optimizers.coupons.plan import CouponPlan
 from optimizers.coupons.problem import CouponProblem
 from optimizers.coupons.watch import Standing
 

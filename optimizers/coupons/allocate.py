@@ -8,60 +8,20 @@ and certifies how far from the best it can be at most. Both give the same record
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from engine.errors import InfeasibleError, ProblemError, shown
 from optimizers.coupons.gap import relative_gap
-from optimizers.coupons.problem import Bools, CouponProblem, Floats, Ints
+from optimizers.coupons.plan import CouponPlan, finish
+from optimizers.coupons.problem import CouponProblem, Ints
 from optimizers.coupons.watch import Standing, Watch
 
 __all__ = ["CouponPlan", "CouponProblem", "Standing", "allocate_coupons"]
 
 EXACT_CUSTOMERS = 2_000
 """Up to this many customers `auto` asks the exact method where the dual's certificate misses the asked-for gap."""
-
-
-@dataclass(frozen=True)
-class CouponPlan:
-    """What was chosen and how far from the best it can be at most."""
-
-    choice: Ints
-    """(N,) offer of each customer; 0 is no coupon."""
-    objective: float
-    """Expected incremental profit of the choice, money."""
-    bound: float
-    """No plan under the same budgets brings more, money."""
-    gap: float
-    """(bound - objective) / |bound|; 0 where both are 0."""
-    spend: float
-    """Expected cost of the choice, money."""
-    shadow_price: float
-    """Profit that one more unit of money in the total budget would bring."""
-    status: str
-    """"optimal" (within the gap), "gap_limit" (feasible, certified to the stated gap), "time_limit" or "cancelled"."""
-    segment_shadow_price: Floats | None = None
-    """(S,) the same for each segment's budget, beside the total's."""
-    method: str = ""
-    """The method that found it: "exact" or "dual"."""
-    seconds: float = 0.0
-    floor_shadow_price: float = 0.0
-    """Profit given up for one more customer in `min_sent`."""
-    ceiling_shadow_price: float = 0.0
-    """Profit that one more customer in `max_sent` would bring."""
-    offer_shadow_price: Floats | None = None
-    """(O,) profit that one more coupon in each `offer_cap` would bring; infinite where the cap is 0 and not priced."""
-
-    explored: Bools | None = None
-    """(N,) customers whose offer was drawn at random; None without an exploration share."""
-    propensity: Floats | None = None
-    """(N,) chance with which an explored customer's offer (or none) was drawn; 1 for all others, who were not drawn."""
-
-    @property
-    def sent(self) -> int:
-        """Number of customers who are sent a coupon."""
-        return int(np.count_nonzero(self.choice))
 
 
 def allocate_coupons(
@@ -144,7 +104,6 @@ def _allocate_beside_exploration(
 
 
 def _allocate(problem: CouponProblem, method: str, gap: float, watch: Watch) -> CouponPlan:
-    from optimizers.coupons.dual import allocate_dual
     from optimizers.coupons.exact import allocate_exact
     from optimizers.coupons.limits import check_reachable
 
@@ -153,7 +112,7 @@ def _allocate(problem: CouponProblem, method: str, gap: float, watch: Watch) -> 
 
     if method == "exact":
         return allocate_exact(problem, gap=gap, safe=safe(), watch=watch)
-    plan = allocate_dual(problem, gap=gap, safe=safe, watch=watch)
+    plan = _allocate_by_multipliers(problem, gap=gap, safe=safe, watch=watch)
     small = problem.n_customers <= EXACT_CUSTOMERS
     if method == "dual" or plan.gap <= gap or not small or watch.stop():
         return plan
@@ -161,3 +120,27 @@ def _allocate(problem: CouponProblem, method: str, gap: float, watch: Watch) -> 
     if exact.objective <= plan.objective and exact.gap >= plan.gap:
         return plan
     return exact
+
+
+def _allocate_by_multipliers(
+    problem: CouponProblem, *, gap: float, safe: Callable[[], Ints], watch: Watch
+) -> CouponPlan:
+    """Allocate by multipliers, repair, and certify.
+
+    Args:
+        problem: values, costs and limits.
+        gap: relative gap at which the search may stop.
+        safe: gives a choice (N,) that keeps every rule, or raises; asked only where none is found otherwise.
+        watch: time limit, cancelling, listener.
+
+    Returns:
+        A plan whose bound and gap hold whatever happened on the way.
+    """
+    from optimizers.coupons.dual import find_multipliers
+    from optimizers.coupons.repair import repair
+    from optimizers.coupons.rows import make_rows
+
+    rows = make_rows(problem)
+    parted, dual = find_multipliers(rows, watch)
+    found = repair(parted, rows, dual, safe, gap, watch)
+    return finish(problem, found.choice, found.bound, dual.multipliers, gap, found.stopped, "dual")

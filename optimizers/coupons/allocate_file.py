@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from engine.files import atomic_file
-from optimizers.coupons.allocate import CouponPlan, Standing, allocate_coupons
+from optimizers.coupons.allocate import allocate_coupons
 from optimizers.coupons.by_name import Limits
 from optimizers.coupons.check import check_coupons
 from optimizers.coupons.parity import parity_report
+from optimizers.coupons.plan import CouponPlan
 from optimizers.coupons.problem import CouponProblem
 from optimizers.coupons.summary import summarise
 from optimizers.coupons.table import Values, read_values
+from optimizers.coupons.watch import Standing
 
 
 def allocate_file(

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import OfferwrightError, shown
-from optimizers.coupons.allocate import CouponPlan, CouponProblem
+from optimizers.coupons.plan import CouponPlan
+from optimizers.coupons.problem import CouponProblem
 
 TOLERANCE = 1e-9
 """Relative difference at which two sums count as the same."""

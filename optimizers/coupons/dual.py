@@ -14,16 +14,14 @@ drawn anew. The master's mixture of answers differs between few customers; `opti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from optimizers.coupons.allocate import CouponPlan
-from optimizers.coupons.gap import relative_gap
 from optimizers.coupons.newton import approach, many_rules
-from optimizers.coupons.problem import CouponProblem, Floats, Ints
-from optimizers.coupons.rows import Parted, Rows, make_rows, part
+from optimizers.coupons.problem import Floats
+from optimizers.coupons.rows import Parted, Rows, part
 from optimizers.coupons.sums import (
     Box,
     Evaluate,
@@ -87,59 +85,6 @@ class Dual:
     left_box: bool = False
     """The best multipliers may lie outside the neighbourhood asked for."""
     stopped: StopReason | None = None
-
-
-def allocate_dual(
-    problem: CouponProblem, *, gap: float, safe: Callable[[], Ints], watch: Watch | None = None
-) -> CouponPlan:
-    """Allocate by multipliers, repair, and certify.
-
-    Args:
-        problem: values, costs and limits.
-        gap: relative gap at which the search may stop.
-        safe: gives a choice (N,) that keeps every rule, or raises; asked only where none is found otherwise.
-        watch: time limit, cancelling, listener.
-
-    Returns:
-        A plan whose bound and gap hold whatever happened on the way.
-    """
-    from optimizers.coupons.repair import repair
-
-    watch = watch or Watch()
-    rows = make_rows(problem)
-    parted, dual = find_multipliers(rows, watch)
-    found = repair(parted, rows, dual, safe, gap, watch)
-    return finish(problem, found.choice, found.bound, dual.multipliers, gap, found.stopped, "dual")
-
-
-def finish(
-    problem: CouponProblem,
-    choice: Ints,
-    bound: float,
-    prices: Multipliers,
-    gap: float,
-    stopped: StopReason | None,
-    method: str,
-) -> CouponPlan:
-    """Write the plan down, with its sums taken in float64."""
-    rows = np.arange(problem.n_customers)
-    objective = float(problem.profit[rows, choice].sum(dtype=np.float64))
-    spend = float(problem.cost[rows, choice].sum(dtype=np.float64))
-    reached = relative_gap(objective, bound)
-    return CouponPlan(
-        choice=choice,
-        objective=objective,
-        bound=max(bound, objective),
-        gap=reached,
-        spend=spend,
-        shadow_price=prices.total,
-        status="optimal" if reached <= gap else stopped or "gap_limit",
-        segment_shadow_price=None if problem.segment_budget is None else prices.segment,
-        method=method,
-        floor_shadow_price=prices.floor,
-        ceiling_shadow_price=prices.ceiling,
-        offer_shadow_price=None if problem.offer_cap is None else prices.offer,
-    )
 
 
 def find_multipliers(rows: Rows, watch: Watch) -> tuple[Parted, Dual]:

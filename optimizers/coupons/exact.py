@@ -8,8 +8,7 @@ import numpy as np
 
 from engine.errors import InfeasibleError
 from engine.proposal import Reason
-from optimizers.coupons.allocate import CouponPlan
-from optimizers.coupons.dual import finish
+from optimizers.coupons.plan import CouponPlan, finish
 from optimizers.coupons.problem import CouponProblem, Ints
 from optimizers.coupons.rows import make_rules
 from optimizers.coupons.sums import Multipliers

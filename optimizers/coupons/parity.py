@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
-from optimizers.coupons.allocate import CouponPlan
+from optimizers.coupons.plan import CouponPlan
 from optimizers.coupons.problem import Bools, CouponProblem, Floats, Ints
 from optimizers.coupons.sums import Partition
 

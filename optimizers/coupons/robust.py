@@ -28,8 +28,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
-from optimizers.coupons.allocate import CouponPlan, allocate_coupons
+from optimizers.coupons.allocate import allocate_coupons
 from optimizers.coupons.gap import relative_gap
+from optimizers.coupons.plan import CouponPlan
 from optimizers.coupons.problem import CouponProblem, Floats, Ints
 
 if TYPE_CHECKING:
