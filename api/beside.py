@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from engine.blas import VARIABLE
 from engine.settings import Settings
 
 P = ParamSpec("P")
@@ -162,5 +163,5 @@ def _processors() -> int:
 def _start() -> subprocess.Popen[bytes]:
     # -P: a folder of the same name where the command was typed is not what is meant.
     command = [sys.executable, "-P", "-m", "api.beside_process"]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)  # noqa: S603 - our own
+    pipe, environment = subprocess.PIPE, {**os.environ, VARIABLE: "1"}
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)  # noqa: S603 - our own

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 import click
 
+from engine.blas import ask_for_one_thread
 from engine.errors import OfferwrightError, StorageError
 
 COMMANDS: Mapping[str, str] = {
@@ -76,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _terminate)
+    ask_for_one_thread()
     sys.exit(run_command(arguments))
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from api.ahead import Ahead, compiling_ahead
 from api.beside import Beside, working_beside
 from api.fingerprints import code_fingerprint, configuration_fingerprint
+from engine.blas import one_blas_thread
 from engine.errors import ConfigurationError, InfeasibleError
 from engine.files import plain
 from engine.progress import Progress, Silent, Stopwatch
@@ -59,7 +60,8 @@ def run_cycle(
 
     parts = _parts(only)
     watch = Stopwatch(progress or Silent())
-    with compiling_ahead() if "prices" in parts else nullcontext(Ahead()) as ahead, working_beside(settings) as beside:
+    compiling = compiling_ahead() if "prices" in parts else nullcontext(Ahead())
+    with one_blas_thread(), compiling as ahead, working_beside(settings) as beside:
         with watch.stage("load"):
             shop = open_shop(settings.data.source, settings, watch.listener)
             store = open_store(settings.store_url, upgrade=True)
