@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from response_shop import make_panel, panel_of
 
+from engine.demand import sensitivity
 from engine.demand.sensitivity import (
     BREAKS,
     BREAKS_BESIDE,
@@ -80,3 +83,15 @@ def test_hidden_confounding_of_everyday_prices_shows_in_the_trend_benchmark():
     panel, _ = make_panel(1, products=40, weeks=80)
     names = {benchmark.name for benchmark in measure_strength(panel).benchmarks}
     assert {"trend", "season", "stockpiling", "category weeks"} <= names
+
+
+def test_a_product_known_without_error_does_not_speak_for_the_shop_alone(monkeypatch):
+    """Products differ: beside that spread it matters little that one is known a thousand times better."""
+    known, vague = 1e6, 4.0
+    precision = np.array([known, vague, 0.0])[:, None, None]
+    monkeypatch.setattr(sensitivity, "noise_precision", lambda _: precision)
+    monkeypatch.setattr(sensitivity, "unshrunken", lambda _: np.array([[-1.0], [-3.0], [9.0]]))
+    mean = sensitivity._shop_mean(SimpleNamespace(target=0), None)
+    weights = [1 / (sensitivity.SPREAD_VARIANCE + 1 / each) for each in (known, vague)]
+    assert mean == pytest.approx(np.average([-1.0, -3.0], weights=weights))
+    assert -3.0 < mean < -1.2, "what nothing is known of does not count, the best known not for all"
