@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -107,3 +108,21 @@ def test_levels_that_cannot_be_kept_are_named() -> None:
     assert frontier.unreachable == (5.0,)
     with pytest.raises(InfeasibleError, match="no level of units"):
         price_frontier(shelf(6), "units", [5.0, 6.0])
+
+
+def test_a_tighter_level_borrows_the_bound_and_a_wider_one_the_prices_of_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What keeps a tight limit keeps a wide one; no prices gain more under a tight limit than under a wide one."""
+    problem = shelf(3)
+    found = {0.01: (5.0, 10.0), 0.02: (4.0, 8.0), 0.05: (7.0, 9.0)}
+
+    def solve(posed: PriceProblem, **_: object) -> SimpleNamespace:
+        value, bound = found[posed.index_band]
+        return SimpleNamespace(objective=value, bound=bound, price=posed.current_price * (1 + posed.index_band))
+
+    monkeypatch.setattr("optimizers.budget.frontier.solve_prices", solve)
+    tight, middle, wide = price_frontier(problem, "index", [0.05, 0.01, 0.02]).points
+    assert [point.bound for point in (tight, middle, wide)] == [8.0, 8.0, 9.0]
+    assert [point.value for point in (tight, middle, wide)] == [5.0, 5.0, 7.0]
+    assert np.array_equal(middle.price, tight.price)
