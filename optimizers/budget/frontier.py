@@ -99,10 +99,7 @@ def price_frontier(
         InfeasibleError: no level can be kept.
         UnsolvedError: time was up before prices were found that keep a level.
     """
-    if measure not in MEASURES:
-        raise ProblemError(f"measure is {measure!r}; allowed: {', '.join(MEASURES)}")
-    if not len(levels) or not np.isfinite(levels).all() or (measure in ("index", "investment") and min(levels) < 0):
-        raise ProblemError(f"levels are {list(levels)}; give finite numbers, 0 or more for the index and investment")
+    _check_levels(measure, levels)
     problem = replace(problem, risk="mean")
     widening = sorted({float(level) for level in levels}, reverse=measure in ("units", "revenue"))
     found: list[tuple[float, float, float, Floats]] = []
@@ -123,6 +120,13 @@ def price_frontier(
     if not found:
         raise InfeasibleError(f"no level of {measure} from {widening[0]:g} to {widening[-1]:g} can be kept; widen them")
     return Frontier(measure, _points(problem, measure, found), tuple(unreachable))
+
+
+def _check_levels(measure: str, levels: Sequence[float]) -> None:
+    if measure not in MEASURES:
+        raise ProblemError(f"measure is {measure!r}; allowed: {', '.join(MEASURES)}")
+    if not len(levels) or not np.isfinite(levels).all() or (measure in ("index", "investment") and min(levels) < 0):
+        raise ProblemError(f"levels are {list(levels)}; give finite numbers, 0 or more for the index and investment")
 
 
 def limited(
