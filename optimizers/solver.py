@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import InfeasibleError, ProblemError
+from optimizers.gap import relative_gap
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
@@ -390,12 +391,3 @@ def _read_relaxation(highs: HighsModel, model: CompiledModel, seconds: float) ->
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) and abs(value) < 1e300 else None
-
-
-def relative_gap(objective: float, bound: float | None) -> float:
-    """|bound - objective| / |bound|; 0 where both agree, infinite where there is no bound to divide by."""
-    if bound is None:
-        return math.inf
-    if bound == objective:
-        return 0.0
-    return abs(bound - objective) / abs(bound) if bound else math.inf

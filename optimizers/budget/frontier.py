@@ -11,10 +11,10 @@ import numpy.typing as npt
 from engine.errors import InfeasibleError, ProblemError
 from engine.proposal import N_, Reason
 from optimizers.budget.stages import investment_row, price_investment
+from optimizers.gap import relative_gap
 from optimizers.prices.problem import PriceProblem, problem_ladder
 from optimizers.prices.rows import LinearRow, Measure, PriceRows
 from optimizers.prices.solve import evaluate_prices, solve_prices
-from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
 

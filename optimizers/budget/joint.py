@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from engine.errors import InfeasibleError, ProblemError
 from engine.proposal import Reason
-from optimizers.solver import relative_gap
+from optimizers.gap import relative_gap
 
 ROUNDS = 30
 FILLS = 6

@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from engine.errors import InfeasibleError, ProblemError, shown
-from optimizers.coupons.gap import relative_gap
 from optimizers.coupons.plan import CouponPlan, finish
 from optimizers.coupons.problem import CouponProblem, Ints
 from optimizers.coupons.watch import Standing, Watch
+from optimizers.gap import gap_below
 
 __all__ = ["CouponPlan", "CouponProblem", "Standing", "allocate_coupons"]
 
@@ -89,7 +89,7 @@ def _allocate_beside_exploration(
     choice[~drawn.explored] = plan.choice
     people = np.arange(problem.n_customers)
     objective, bound = plan.objective + fixed, plan.bound + fixed
-    reached = relative_gap(objective, bound)
+    reached = gap_below(objective, bound)
     return replace(
         plan,
         choice=choice,

@@ -32,7 +32,6 @@ from optimizers.coupons.dual import Answer, Dual
 from optimizers.coupons.exchange import RESERVE, fill, keeps_rules, least_losses, mend, profit_of
 from optimizers.coupons.explore import BESIDE, rules_beside
 from optimizers.coupons.floor import check_floor
-from optimizers.coupons.gap import relative_gap
 from optimizers.coupons.partitioned_plan import PartitionedPlan
 from optimizers.coupons.problem import Ints
 from optimizers.coupons.questions import (
@@ -60,6 +59,7 @@ from optimizers.coupons.sums import (
     screen,
 )
 from optimizers.coupons.watch import StopReason, Watch
+from optimizers.gap import gap_below
 
 STOPPED_EARLY = (
     "the search was stopped ({stopped}) before a plan was found that sends min_sent = {floor:,}; give it more time"
@@ -119,7 +119,7 @@ def _allocate_beside_slice(
         raise InfeasibleError(Reason(BESIDE, {"share": drawn.share, "why": error.sentence})) from error
     whole = replace(plan, slice=drawn, sums=plan.sums + used, bound=plan.bound + math.fsum(used.profit))
     customers = sum(partitions.map(count_customers, None))
-    reached = relative_gap(whole.objective, whole.bound)
+    reached = gap_below(whole.objective, whole.bound)
     status = "optimal" if reached <= gap else "gap_limit" if plan.status == "optimal" else plan.status
     return replace(whole, customers=customers, gap=reached, status=status)
 
@@ -142,7 +142,7 @@ def _allocate(partitions: Partitions, rules: Rules, gap: float, watch: Watch) ->
             raise ProblemError(Reason(STOPPED_EARLY, values)) from None
         return _nobody(rules, search.dual, search.customers, search.kept)
     objective = profit_of(kinds.rows, choice)
-    reached = relative_gap(objective, search.dual.bound)
+    reached = gap_below(objective, search.dual.bound)
     return PartitionedPlan(
         placement=Placement(search.box, search.dual, search.threshold, _slices(kinds, choice)),
         multipliers=search.dual.multipliers,
@@ -173,7 +173,7 @@ def _nobody(rules: Rules, dual: Dual, customers: int, kept: int) -> PartitionedP
         sums=no_sums(len(rules.segment_budget), len(rules.cap)),
         customers=customers,
         bound=max(dual.bound, 0.0),
-        gap=relative_gap(0.0, dual.bound),
+        gap=gap_below(0.0, dual.bound),
         status=dual.stopped or "optimal",
         passes=dual.passes,
         kept=kept,
@@ -316,7 +316,7 @@ def _decide(kinds: _Kinds, dual: Dual, gap: float, watch: Watch) -> tuple[Ints, 
             choice = mend(rows, choice, dual.multipliers, reserve=RESERVE)
         if not keeps_rules(rows, choice):
             continue
-        if relative_gap(profit_of(rows, choice), dual.bound) > min(gap, coupon_repair.CLOSE) and not watch.stop():
+        if gap_below(profit_of(rows, choice), dual.bound) > min(gap, coupon_repair.CLOSE) and not watch.stop():
             choice = fill(rows, choice, dual.multipliers, reserve=RESERVE)
         return choice, watch.stop()
     base, _, _, _ = coupon_repair.base_of(rows, dual)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizers.coupons.gap import relative_gap
 from optimizers.coupons.problem import Bools, CouponProblem, Floats, Ints
 from optimizers.coupons.sums import Multipliers
 from optimizers.coupons.watch import StopReason
+from optimizers.gap import gap_below
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def finish(
     rows = np.arange(problem.n_customers)
     objective = float(problem.profit[rows, choice].sum(dtype=np.float64))
     spend = float(problem.cost[rows, choice].sum(dtype=np.float64))
-    reached = relative_gap(objective, bound)
+    reached = gap_below(objective, bound)
     return CouponPlan(
         choice=choice,
         objective=objective,

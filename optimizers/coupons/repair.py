@@ -16,12 +16,12 @@ import numpy as np
 from optimizers.coupons.blocks import solve_blocks
 from optimizers.coupons.dual import Dual
 from optimizers.coupons.exchange import LONG, RESERVE, fill, keeps_rules, least, least_losses, mend, profit_of, slack_of
-from optimizers.coupons.gap import relative_gap
 from optimizers.coupons.master import Core, solve_core, solve_core_whole
 from optimizers.coupons.problem import Bools, Floats, Ints
 from optimizers.coupons.rows import Parted, Rows, part_further, sums_of_rows
 from optimizers.coupons.sums import Choice, Multipliers, respond
 from optimizers.coupons.watch import StopReason, Watch
+from optimizers.gap import gap_below
 
 ACTIVE = 1e-9
 """An answer with less weight than this takes no part in a mixture."""
@@ -69,7 +69,7 @@ def repair(parted: Parted, whole: Rows, dual: Dual, safe: Callable[[], Ints], ga
     watch.tell("repair", plan.objective, plan.bound)
     for step in (_by_blocks, _by_long_search, _by_program):
         stopped = watch.stop()
-        if stopped or relative_gap(plan.objective, plan.bound) <= gap:
+        if stopped or gap_below(plan.objective, plan.bound) <= gap:
             return Repaired(plan.choice, plan.bound, stopped)
         plan = step(whole, plan, dual, gap, watch)
         watch.tell("proof", plan.objective, plan.bound)
@@ -88,7 +88,7 @@ class _Held:
 def _by_blocks(rows: Rows, plan: _Held, dual: Dual, gap: float, watch: Watch) -> _Held:
     """Fill budgets block by block from ever longer lists of sets."""
     for most in SETS:
-        if relative_gap(plan.objective, plan.bound) <= gap or watch.stop():
+        if gap_below(plan.objective, plan.bound) <= gap or watch.stop():
             break
         plan = _by_sets(rows, plan, dual, gap, most)
     return plan

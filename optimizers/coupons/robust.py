@@ -29,9 +29,9 @@ import numpy.typing as npt
 
 from engine.errors import ProblemError
 from optimizers.coupons.allocate import allocate_coupons
-from optimizers.coupons.gap import relative_gap
 from optimizers.coupons.plan import CouponPlan
 from optimizers.coupons.problem import CouponProblem, Floats, Ints
+from optimizers.gap import gap_below
 
 if TYPE_CHECKING:
     from engine.coupon_response.record import LinearErrors
@@ -209,7 +209,7 @@ class _Game:
     def _robust(self, choice: Ints, value: float, bound: float, gap: float, status: str) -> RobustCoupons:
         expected = _expected(self.problem, choice)
         spend = float(self.problem.cost[np.arange(len(choice)), choice].sum(dtype=np.float64))
-        by_mean = relative_gap(expected, max(self.base.bound, expected))
+        by_mean = gap_below(expected, max(self.base.bound, expected))
         plan = replace(self.base, choice=choice, objective=expected, spend=spend, gap=by_mean, status=status)
         sd = float(np.linalg.norm(self.errors.loads_of(choice)))
         tail, worst = (expected - AVERSION[name] * sd for name in ("tail", "worst"))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from optimizers.coupons.gap import relative_gap
+from optimizers.gap import gap_below
 
 StopReason = Literal["time_limit", "cancelled"]
 
@@ -31,7 +31,7 @@ class Standing:
         """(bound - objective) / |bound|; infinite while either is missing."""
         if self.objective is None or self.bound is None:
             return math.inf
-        return relative_gap(self.objective, self.bound)
+        return gap_below(self.objective, self.bound)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
+from optimizers.gap import relative_gap
 from optimizers.markdown.problem import MarkdownProblem
 from optimizers.prices.column_selection import select_columns
-from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

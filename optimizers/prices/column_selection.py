@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
-from optimizers.solver import CompiledModel, Relaxation, relative_gap, relax, solve
+from optimizers.gap import relative_gap
+from optimizers.solver import CompiledModel, Relaxation, relax, solve
 
 Floats = npt.NDArray[np.float64]
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import InfeasibleError, ProblemError
+from optimizers.gap import relative_gap
 from optimizers.prices import model as price_model
 from optimizers.prices.binding import binding_rules
 from optimizers.prices.ladder import Ladder
@@ -26,7 +27,6 @@ from optimizers.prices.search import PriceSearch
 from optimizers.prices.solve import solve_prices
 from optimizers.prices.system import all_rows
 from optimizers.prices.well_posed import check_effort, check_problem
-from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -26,12 +26,13 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ProblemError
+from optimizers.gap import relative_gap
 from optimizers.prices.problem import PricePlan, PriceProblem
 from optimizers.prices.rows import PriceRows
 from optimizers.prices.solve import evaluate_prices, solve_prices
 from optimizers.prices.well_posed import check_effort, check_problem
 from optimizers.prices.worst_case import scenario_problem, worst_gain
-from optimizers.solver import CompiledModel, relative_gap, solve
+from optimizers.solver import CompiledModel, solve
 
 Floats = npt.NDArray[np.float64]
 

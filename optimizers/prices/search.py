@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import InfeasibleError
-from optimizers import solver
+from optimizers.gap import relative_gap
 from optimizers.prices import model as price_model
 from optimizers.prices.bounding import THREADS, Bounds
 from optimizers.prices.deep_listing import deepen
@@ -157,7 +157,7 @@ class PriceSearch:
 
     def reached_gap(self) -> float:
         """Relative gap of the plan in hand."""
-        return np.inf if self.choice is None else solver.relative_gap(self.value, self.bound)
+        return np.inf if self.choice is None else relative_gap(self.value, self.bound)
 
     def _solve_listed(self) -> bool:
         """Join families that are small enough to list all their choices; True: nothing is left to do."""

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from engine.errors import ProblemError, UnsolvedError
 from engine.proposal import N_
+from optimizers.gap import relative_gap
 from optimizers.prices import model as price_model
 from optimizers.prices.binding import binding_rules
 from optimizers.prices.incumbent import PriceProgress
@@ -28,7 +29,6 @@ from optimizers.prices.rows import PriceRows, check_rows
 from optimizers.prices.search import PriceSearch
 from optimizers.prices.system import all_rows, build_system, named_prices
 from optimizers.prices.well_posed import check_effort, check_problem, refuse
-from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -13,13 +13,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from optimizers.gap import relative_gap
 from optimizers.prices.column_selection import Column, Selection, select_columns
 from optimizers.promotions.calendar import PromotionPlan, evaluate_calendar, proven_bound
 from optimizers.promotions.events import CalendarOwner, Events, Limits
 from optimizers.promotions.kernels import longest_tails, trace_path
 from optimizers.promotions.pairs import PairGrants
 from optimizers.promotions.problem import PromotionProblem
-from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

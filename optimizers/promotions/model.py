@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from optimizers.gap import relative_gap
 from optimizers.promotions.calendar import PromotionPlan, evaluate_calendar, proven_bound
 from optimizers.promotions.columns import taken_from_others
 from optimizers.promotions.events import Events, Limits
 from optimizers.promotions.pairs import pair_terms
 from optimizers.promotions.problem import PromotionProblem
-from optimizers.solver import Stop, relative_gap, solve
+from optimizers.solver import Stop, solve
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from engine.errors import ProblemError
 from engine.proposal import Reason
+from optimizers.gap import relative_gap
 from optimizers.promotions.calendar import PromotionPlan, evaluate_calendar, proven_bound
 from optimizers.promotions.problem import PromotionProblem
-from optimizers.solver import relative_gap
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

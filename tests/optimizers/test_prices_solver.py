@@ -7,7 +7,8 @@ import pyomo.environ as pyo
 import pytest
 
 from engine.errors import InfeasibleError, ProblemError
-from optimizers.solver import Stop, compile_model, relative_gap, relax, solve
+from optimizers.gap import relative_gap
+from optimizers.solver import Stop, compile_model, relax, solve
 
 
 def knapsack(capacity: float = 3.5, sense: int = pyo.maximize) -> pyo.ConcreteModel:
