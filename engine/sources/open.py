@@ -121,7 +121,7 @@ def _find(source: str, settings: Settings) -> _Source:
         digests.save()
         return _Source(source, (f"{source} {adapter.version}", *content), _reader(source, adapter, settings))
     folder = _simulated(settings) if source == SIMULATED else Path(source).expanduser()
-    if source != SIMULATED and not folder.exists():
+    if not source.strip() or (source != SIMULATED and not folder.exists()):
         raise DataError(_unknown(source))
     files = [path for paths in find_files(folder).values() for path in paths]
     content = tuple(f"{path.relative_to(folder)} {digests.of(path)}" for path in files)
@@ -146,7 +146,8 @@ def _unknown(source: str) -> str:
     names = (*ADAPTERS, SIMULATED)
     close = difflib.get_close_matches(source, names, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{source}: no such data set or folder; {hint}give {', '.join(names)}, a folder, or a database URL"
+    named = source.strip() or "an empty name"
+    return f"{named}: no such data set or folder; {hint}give {', '.join(names)}, a folder, or a database URL"
 
 
 def _open_database(url: str, settings: Settings, progress: Progress, today: date) -> Landed:

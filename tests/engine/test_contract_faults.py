@@ -245,6 +245,12 @@ def test_an_unknown_source_is_named(source: str, settings: Settings) -> None:
         open_shop(source, settings, today=TODAY)
 
 
+@pytest.mark.parametrize("source", ["", "  "])
+def test_an_empty_name_is_not_the_current_folder(source: str, settings: Settings) -> None:
+    with pytest.raises(DataError, match="an empty name: no such data set or folder"):
+        open_shop(source, settings, today=TODAY)
+
+
 def test_a_misspelt_data_set_gets_the_nearest_name(settings: Settings) -> None:
     with pytest.raises(DataError, match="did you mean 'complete_journey'"):
         open_shop("complete_jorney", settings, today=TODAY)

@@ -50,3 +50,9 @@ def test_a_currency_is_an_iso_code(currency: str) -> None:
     with pytest.raises(ConfigurationError, match="allowed: three capital letters, such as EUR"):
         load_settings(None, [f"data.currency={currency}"])
     assert load_settings(None, ["data.currency=CNY"]).data.currency == "CNY"
+
+
+@pytest.mark.parametrize(("key", "nearest"), [("nokey", ""), ("x", ""), ("pricing.maxchange", "pricing.max_change")])
+def test_an_unknown_key_always_gets_the_nearest_one(key: str, nearest: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"unknown setting '{key}'; did you mean '.*{nearest}.*'"):
+        load_settings(None, [f"{key}=1"])
