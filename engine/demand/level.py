@@ -29,6 +29,7 @@ from engine.demand.level_noise import choose_noise
 from engine.demand.level_plan import Plan, coming_plan, drivers, first_everyday_price, plan_of, usable_cells
 from engine.demand.level_season import pooled_with_season
 from engine.errors import DataError
+from engine.interrupts import uninterrupted
 from engine.panel import Panel
 from engine.proposal import Reason
 from engine.settings import Settings
@@ -296,9 +297,9 @@ def _boost(
     parameters = {**TREE_PARAMETERS, **pace, **dict(options.parameters)}
     if options.monotone:
         parameters["monotone_constraints"] = tuple(_sign(name) for name in names)
-    rows = xgboost.QuantileDMatrix(
-        values, units, base_margin=offset, max_bin=parameters["max_bin"], nthread=settings.data.threads
-    )
+    bins, threads = parameters["max_bin"], settings.data.threads
+    with uninterrupted():  # the matrix is handed over by callbacks
+        rows = xgboost.QuantileDMatrix(values, units, base_margin=offset, max_bin=bins, nthread=threads)
     return xgboost.train(parameters, rows, trees)
 
 
