@@ -51,6 +51,7 @@ class Copying(Told):
     def __init__(self, kept, *folders):
         self.kept, self.folders = Path(kept), [Path(folder) for folder in folders]
     def begin(self, stage):
+        shutil.rmtree(self.kept / stage, ignore_errors=True)  # a stage that is taken up again counts from there
         (self.kept / stage).mkdir(parents=True)
         for folder in self.folders:
             if folder.exists():
