@@ -36,6 +36,8 @@ class History:
     redeemed_value: Floats
     """(R,) face value of what was redeemed, money."""
     redeemed: Bools
+    """(R,) where nobody logged it: sent rows, those that bought where that is known: the most it can be."""
+    redemption_known: bool
     bought: Floats
     """(R,) 1: bought; NaN where unknown."""
     randomised: Bools
@@ -75,7 +77,8 @@ def read_history(shop: Shop, offers: Sequence[str] | None) -> History:
     names = sorted(set(offer[sent]))
     arm = np.where(sent, 1 + np.searchsorted(names, offer) if names else 0, 0)
     face = _column(table, "face_value", 0.0)
-    redeemed = (_column(table, "redeemed", 0.0) > 0) & sent
+    known = "redeemed" in table and bool(table["redeemed"].notna().any())
+    redeemed = sent & (_column(table, "redeemed", 0.0) > 0 if known else _column(table, "bought", 1.0) > 0)
     wave = np.unique(table["wave"].to_numpy(), return_inverse=True)[1]
     return History(
         customer_ids=ids,
@@ -88,6 +91,7 @@ def read_history(shop: Shop, offers: Sequence[str] | None) -> History:
         profit=_column(table, "profit", 0.0),
         redeemed_value=np.where(redeemed, face, 0.0),
         redeemed=redeemed,
+        redemption_known=known,
         bought=_column(table, "bought", np.nan),
         randomised=_column(table, "randomised", 0.0) > 0,
         before=_column(table, "profit_before", 0.0) if "profit_before" in table else None,
@@ -97,12 +101,16 @@ def read_history(shop: Shop, offers: Sequence[str] | None) -> History:
 
 
 def _offers(table: pd.DataFrame) -> npt.NDArray[np.object_]:
-    """Offer that each row names: '' where none, "coupon" for all sent rows of a history without offers."""
+    """Offer that each row names: '' where none, "coupon" for all sent rows of a history without offers.
+
+    What was never sent to anybody is no offer: shops write none, 0 or no_coupon in the rows of those who got nothing.
+    """
     if "offer_id" not in table:
         return np.where(table["sent"].to_numpy(dtype=np.float64) > 0, "coupon", "").astype(object)
     named = table["offer_id"]
     sent = table["sent"].to_numpy(dtype=np.float64) > 0
     text = named.astype(object).where(named.notna(), "").astype(str).to_numpy(dtype=object)
+    text = np.where(np.isin(text.astype(str), np.unique(text[sent].astype(str))), text, "")
     return np.where(sent & (text == ""), "coupon", text).astype(object)
 
 

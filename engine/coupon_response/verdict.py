@@ -55,10 +55,15 @@ DISAGREE = (
     "{randomised:+.2f} ± {randomised_se:.2f}: something hidden steers the targeting; the randomised rows decide"
 )
 NO_FACE = "coupons: the face value of offer {offer} is unknown: its cost counts as 0, and a budget does not bind it"
+NO_REDEEMED = (
+    "coupons: the data do not say who redeemed: whoever was sent a coupon and bought is taken to have redeemed it, the "
+    "most that it can cost"
+)
 DROPPED = "coupons: {rows} rows without a profit were left out"
 MESSAGES = (
     *(TOO_FEW, NO_PROFIT, NO_VARIATION, RANDOMISED, NOT_RANDOM, OVERLAP_FAILED, OVERLAP_PASSED, OVERLAP_UNKNOWN),
-    *(PLACEBO_FAILED, PLACEBO_PASSED, PLACEBO_NONE, OFFER_PLACEBO_FAILED, OFFER_THIN, DISAGREE, NO_FACE, DROPPED),
+    *(PLACEBO_FAILED, PLACEBO_PASSED, PLACEBO_NONE, OFFER_PLACEBO_FAILED, OFFER_THIN, DISAGREE, NO_FACE, NO_REDEEMED),
+    DROPPED,
 )
 """Every sentence that this package can say, for the catalogue of translations."""
 
@@ -112,6 +117,8 @@ def _two_sided(history: History) -> bool:
 def _remarks(history: History) -> tuple[Reason, ...]:
     unknown = [offer for offer, face in zip(history.offer_ids[1:], history.face_value[1:], strict=True) if face <= 0]
     said = tuple(Reason(NO_FACE, {"offer": offer}) for offer in unknown)
+    if not history.redemption_known and (history.face_value > 0).any():
+        said = (*said, Reason(NO_REDEEMED))
     return (*said, Reason(DROPPED, {"rows": history.dropped})) if history.dropped else said
 
 

@@ -221,6 +221,23 @@ def test_offers_can_be_chosen_and_thin_ones_are_left_out(market, tmp_path):
     assert thin.credible
 
 
+@pytest.mark.parametrize("word", ["none", "0", "no_coupon"])
+def test_a_word_for_no_offer_in_unsent_rows_changes_nothing(word, market, response, tmp_path):
+    written = estimate(market.shop(tmp_path, offer_id=market.history["offer_id"].fillna(word)))
+    assert written.offer_ids == response.offer_ids
+    np.testing.assert_array_equal(written.profit, response.profit)
+    np.testing.assert_array_equal(written.cost, response.cost)
+
+
+def test_where_nobody_logged_redemption_a_coupon_costs_the_most_it_can(market, response, tmp_path):
+    market.history.drop(columns="redeemed").to_parquet(tmp_path / "coupon_history.parquet")
+    market.customers.to_parquet(tmp_path / "customers.parquet")
+    unknown = estimate(shop_at(tmp_path))
+    assert words.NO_REDEEMED in codes(unknown)
+    assert words.NO_REDEEMED not in codes(response)
+    assert (unknown.cost[:, 1:].mean(axis=0) >= response.cost[:, 1:].mean(axis=0)).all(), "no budget is overspent"
+
+
 def test_unsent_rows_that_name_their_offer_are_compared_within_it(market, tmp_path):
     named = np.where(market.history["wave"] % 2 == 0, "two", "five")
     response = estimate(market.shop(tmp_path, offer_id=named))
