@@ -90,7 +90,7 @@ def hopeless(history: History) -> Reason | None:
         return Reason(NO_PROFIT)
     if min(sent, unsent) < MIN_ROWS:
         return Reason(TOO_FEW, {"sent": sent, "unsent": unsent, "least": MIN_ROWS})
-    if float(history.gross.std()) == 0:
+    if min(float(history.gross.std()), float(history.profit.std())) == 0:
         return Reason(NO_VARIATION)
     return None
 

@@ -90,7 +90,7 @@ def _read_table(path: Path, extra: Sequence[str]) -> Any:  # noqa: ANN401 - pyar
     if not path.is_file():
         raise DataError(f"{path}: no such file; give a Parquet or CSV table of values")
     try:
-        if path.suffix.lower() == ".csv":
+        if path.name.lower().endswith((".csv", ".csv.gz")):
             as_text = csv.ConvertOptions(
                 column_types={name: pa.string() for name in ("customer_id", "offer_id", "segment")}
             )

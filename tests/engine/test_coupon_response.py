@@ -181,6 +181,7 @@ def test_no_history_is_none(tmp_path):
         ({"sent": 0, "offer_id": None}, words.TOO_FEW),
         ({"sent": 1, "offer_id": "two"}, words.TOO_FEW),
         ({"profit": 3.0, "redeemed": 0}, words.NO_VARIATION),
+        ({"profit": 0.0}, words.NO_VARIATION),
         ({"profit": np.nan}, words.NO_PROFIT),
     ],
 )

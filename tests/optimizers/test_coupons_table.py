@@ -25,7 +25,7 @@ def values(**columns: list[object]) -> pd.DataFrame:
 def path(tmp_path):
     def write(table: pd.DataFrame, name: str = "values.parquet"):
         target = tmp_path / name
-        if name.endswith(".csv"):
+        if ".csv" in name:
             table.to_csv(target, index=False)
         else:
             table.to_parquet(target, index=False)
@@ -34,7 +34,7 @@ def path(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("name", ["values.parquet", "values.csv"])
+@pytest.mark.parametrize("name", ["values.parquet", "values.csv", "values.csv.gz"])
 def test_the_best_coupons_within_the_budget_are_written(path, tmp_path, name):
     out = tmp_path / "plan" / "coupons.parquet"
     summary = allocate_file(path(values(), name), budget=2.0, out=out)
