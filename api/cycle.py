@@ -136,7 +136,7 @@ def _posed_prices(
     from api.price_stage import pose_prices
 
     posed = pose_prices(shop, settings, watch, beside)
-    with watch.stage("evidence"):
+    with watch.stage("halves"):
         return posed, ask_evidence(shop, settings, posed.demand, beside)
 
 

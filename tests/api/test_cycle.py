@@ -23,6 +23,7 @@ STAGES = (
     "features",
     "demand level",
     "price response",
+    "halves",
     "coupon response",
     "coupon plan",
     "price plan",
@@ -51,7 +52,6 @@ class Copying(Told):
     def __init__(self, kept, *folders):
         self.kept, self.folders = Path(kept), [Path(folder) for folder in folders]
     def begin(self, stage):
-        shutil.rmtree(self.kept / stage, ignore_errors=True)  # a stage that is taken up again counts from there
         (self.kept / stage).mkdir(parents=True)
         for folder in self.folders:
             if folder.exists():
