@@ -88,6 +88,7 @@ DESIGNS: dict[str, Design] = {
     "nested": Design(form="nested logit", elasticity_sd=0.7, margin_sense=-0.3),
     "semilog": Design(form="semi-log", dip=0.9, trend_sd=0.08),
     "experiments": Design(hidden_sd=0.25, random_share=0.2, confounding=1.5),
+    "logged": Design(elasticity=-1.4, elasticity_sd=0.5, ratio=0.4, random_share=0.1),
 }
 
 
