@@ -39,10 +39,11 @@ def serve(settings: Settings, *, workers: int = 1) -> None:
     """
     with open_store(settings.store_url, upgrade=True) as store, _listening(settings) as listener:
         kept_secret(settings)
+        clock = JobClock(settings, store) if settings.jobs.enabled else None
         url = _url(settings, listener)
         click.echo(f"Offerwright listens on {url}")
         _invite_first_user(store, url)
-        with _clock(settings, store):
+        with _kept(clock):
             if workers == 1:
                 answer(settings, store, listener)
             else:
@@ -93,11 +94,11 @@ def _invite_first_user(store: Store, url: str) -> None:
 
 
 @contextmanager
-def _clock(settings: Settings, store: Store) -> Iterator[None]:
-    if not settings.jobs.enabled:
+def _kept(clock: JobClock | None) -> Iterator[None]:
+    """Let the clock run meanwhile."""
+    if clock is None:
         yield
         return
-    clock = JobClock(settings, store)
     clock.start()
     try:
         yield

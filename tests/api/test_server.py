@@ -67,3 +67,11 @@ def test_a_port_that_is_taken_is_refused_by_name(tmp_path):
     assert done.returncode == 2
     assert f"server.port={port}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_schedule_that_cannot_be_read_is_refused_before_anything_is_said(tmp_path):
+    command = [*COMMAND, "--set", f"data.home={tmp_path}", "--set", "jobs.reoptimise=x"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "jobs.reoptimise" in done.stderr
+    assert done.stdout == ""
