@@ -39,9 +39,10 @@ def test_tables_follow_the_contract(tmp_path: Path, name: str) -> None:
     last = prices[prices["week"] == prices["week"].max()]
     np.testing.assert_allclose(last["regular_price"], truth.current_price)
     np.testing.assert_allclose(products["list_price"], truth.current_price)
-    if name == "experiments":
+    share = DESIGNS[name].random_share
+    if share:
         moved = prices[prices["experiment"] == 1]
-        assert 0.18 < len(moved) / len(prices) < 0.22
+        assert len(moved) / len(prices) == pytest.approx(share, rel=0.1)
         assert not (last["experiment"] == 1).any()
         assert abs(np.log(moved["price"] / moved["regular_price"]).mean()) < 0.01
     else:

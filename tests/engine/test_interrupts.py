@@ -17,14 +17,15 @@ CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int)
 
 @pytest.fixture
 def terminating():
-    """SIGTERM as the command handles it."""
+    """SIGTERM as the command handles it, and Ctrl-C as in the foreground: what runs in the background ignores it."""
 
     def terminate(_number, _frame):
         raise SystemExit(143)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = signal.signal(signal.SIGTERM, terminate), signal.signal(signal.SIGINT, signal.default_int_handler)
     yield terminate
-    signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, before[0])
+    signal.signal(signal.SIGINT, before[1])
 
 
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
