@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 from serving import serving
 from store_examples import PASSWORD, make_proposal, price_line
@@ -59,8 +59,21 @@ def follow(browser, by, value):
     page = browser.find_element(By.TAG_NAME, "html")
     browser.find_element(by, value).click()
     patience = WebDriverWait(browser, 20)
-    patience.until(staleness_of(page))
+    patience.until(lambda _: is_gone(page))
     patience.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
+
+
+def is_gone(element):
+    """Whether an element's page was left; in the moment of leaving the driver has another word for it."""
+    try:
+        element.is_enabled()
+    except StaleElementReferenceException:
+        return True
+    except WebDriverException as error:
+        if "does not belong to the document" not in str(error.msg):
+            raise
+        return True
+    return False
 
 
 def fits(browser):
