@@ -86,17 +86,18 @@ def agreement(a: Floats, b: Floats, known: Bools) -> Check:
     return judged(AGREEMENT, value, *SPLIT_HALF, count, LEAST_PRODUCTS)
 
 
-def move_checks(panel: Panel, coefficient: Floats) -> tuple[Check, ...]:
+def move_checks(panel: Panel, names: tuple[str, ...], coefficient: Floats) -> tuple[Check, ...]:
     """Predicted over actual units in weeks with moves of 6 to 12 %, by channel and direction.
 
     Args:
         panel: the half that judges; its level, season and other controls are its own.
-        coefficient: (P, K) channel elasticities from elsewhere, where random moves may be among the everyday ones.
+        names: (K,) channels of the coefficients; where random moves are none of them, they count as everyday ones.
+        coefficient: (P, K) channel elasticities from elsewhere.
     """
     channels = split_prices(panel)
-    if coefficient.shape[1] < len(channels.names):
+    if EXPERIMENT not in names:
         channels = with_random_moves(channels)
-    fit = fit_panel(panel, channels, fixed=coefficient)
+    fit = fit_panel(panel, channels, fixed=coefficient[:, [names.index(name) for name in channels.names]])
     checks = []
     for k, name in enumerate(channels.names):
         values = channels.values[:, :, k]

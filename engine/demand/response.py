@@ -242,7 +242,7 @@ def diagnose_by_halves(
     checks = (
         *coverage_checks(panel, reading.channels, reading.fit, np.random.default_rng([seed, 7003])),
         agreement(first.channel_mean[:, -1], second.channel_mean[:, -1], known),
-        *move_checks(judging, first.channel_mean),
+        *move_checks(judging, first.channels, first.channel_mean),
     )
     return ResponseDiagnostics(checks)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from response_shop import make_panel, panel_of
 
 from engine.demand.channels import closing, split_prices
+from engine.demand.diagnostics import move_checks
 from engine.demand.identification import FEW_WEEKS, NO_MOVES, NOT_IDENTIFIED, price_levels
 from engine.demand.remarks import NOTHING
 from engine.demand.response import estimate_response
@@ -140,3 +141,18 @@ def test_price_levels_need_more_than_a_wobble():
     levels = price_levels(panel, split_prices(panel))
     assert levels[1] >= 2
     assert levels[2] == 1
+
+
+def test_moves_are_judged_where_only_one_half_has_random_ones():
+    """Stores that moved prices at random may all lie in one half; and random moves may be read as everyday ones."""
+    panel, _ = make_panel(6, products=10, experiments=0.2)
+    quiet = replace(panel, experiment=np.zeros_like(panel.experiment), observed=panel.experiment < 0.5)
+    apart, together = ("promotion", "regular", "experiment"), ("promotion", "regular")
+    judged = {
+        (half, names): move_checks(half_panel, names, np.full((10, len(names)), -1.5))
+        for half, half_panel in (("random", panel), ("quiet", quiet))
+        for names in (apart, together)
+    }
+    spoken = {case: any("experiment" in check.name for check in checks) for case, checks in judged.items()}
+    assert spoken == {case: case == ("random", apart) for case in judged}
+    assert all(judged.values())
