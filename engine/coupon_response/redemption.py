@@ -13,7 +13,6 @@ import numpy as np
 
 from engine.coupon_response.history import History
 from engine.coupon_response.record import Floats, Ints
-from engine.interrupts import uninterrupted
 
 STRENGTH = 1.0
 """Inverse ridge of the logistic regression on standardised features."""
@@ -54,6 +53,7 @@ def expected_cost(history: History, rows: Floats, today: Floats) -> Floats:
 
 def _chances(x: Floats, arm: Ints, redeemed: Floats, today: Floats, face: Floats) -> list[Floats]:
     """Chance of redemption of each offer 1…O-1 by each customer."""
+    import xgboost
     from sklearn.linear_model import LogisticRegression
 
     n_offers = len(face)
@@ -67,27 +67,13 @@ def _chances(x: Floats, arm: Ints, redeemed: Floats, today: Floats, face: Floats
         kept = np.clip(chance, CERTAIN, 1 - CERTAIN)
         return np.asarray(np.log(kept / (1 - kept)), dtype=np.float64)
 
-    trees = _correction(x, face[arm], redeemed, log_odds(x, arm))
-    asked = [np.full(len(today), offer, dtype=np.int64) for offer in range(1, n_offers)]
-    return [_corrected(trees, today, face[offers], log_odds(today, offers)) for offers in asked]
+    def rows(features: Floats, offers: Ints, label: Floats | None = None) -> Any:  # noqa: ANN401 - xgboost.DMatrix
+        known = np.column_stack([features, face[offers]])
+        return xgboost.DMatrix(known, label, base_margin=log_odds(features, offers), nthread=1)
 
-
-def _correction(x: Floats, face: Floats, redeemed: Floats, log_odds: Floats) -> Any:  # noqa: ANN401 - xgboost.Booster
-    """Trees on features and face value that start from the regression's log odds."""
-    import xgboost
-
-    with uninterrupted():
-        rows = xgboost.DMatrix(np.column_stack([x, face]), redeemed, base_margin=log_odds, nthread=1)
-    return xgboost.train(TREES, rows, ROUNDS)
-
-
-def _corrected(trees: Any, x: Floats, face: Floats, log_odds: Floats) -> Floats:  # noqa: ANN401 - xgboost.Booster
-    """(N,) chances."""
-    import xgboost
-
-    with uninterrupted():
-        rows = xgboost.DMatrix(np.column_stack([x, face]), base_margin=log_odds, nthread=1)
-    return np.asarray(trees.predict(rows), dtype=np.float64)
+    trees = xgboost.train(TREES, rows(x, arm, redeemed), ROUNDS)
+    asked = (np.full(len(today), offer, dtype=np.int64) for offer in range(1, n_offers))
+    return [np.asarray(trees.predict(rows(today, offers)), dtype=np.float64) for offers in asked]
 
 
 def _design(x: Floats, arm: Ints, n_offers: int) -> Floats:
